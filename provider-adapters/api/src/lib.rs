@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The seam between a provider's node and whatever runs its machines.
+//!
+//! The node's engine is level-triggered: each pass compares what the chain and the clock ask for with what an
+//! [`Adapter`] says is there, and calls the adapter until both agree. So everything in the trait is idempotent by lease
+//! id, nothing depends on what a process remembers, and every error says by its [`ErrorKind`] whether another pass can help.
+//!
+//! - [`Adapter`], [`LeaseOrder`], [`Instance`]: what flows in and out;
+//! - [`AdapterError`]: whose fault it is, and the remedy;
+//! - [`conformance`]: the behaviour that every backend has to show, run by the tests of each;
+//! - [`fake`]: a backend in memory, for tests of everything above the trait.
+
+mod adapter;
+mod error;
+mod types;
+
+pub mod conformance;
+pub mod fake;
+
+pub use adapter::Adapter;
+pub use error::{AdapterError, ErrorKind};
+pub use fake::FakeAdapter;
+pub use types::{Instance, InstanceState, LeaseOrder};

@@ -1,0 +1,79 @@
+//! The trait itself.
+
+use alloy_primitives::B256;
+use async_trait::async_trait;
+use sublet_market::{Manifest, Resources, Spec};
+
+use crate::{AdapterError, Instance, LeaseOrder};
+
+/// A backend that runs one machine (or machine group) per lease.
+///
+/// All methods may be called concurrently, for the same lease too. A dropped future leaves a state from which the next
+/// call goes on. Time is bounded in every method.
+#[async_trait]
+pub trait Adapter: Send + Sync + 'static {
+    /// The backend's name, as in the trait `adapter=NAME`.
+    fn kind(&self) -> &'static str;
+
+    /// Facts (`key=value`) that an offer of this backend gets by itself, sorted. Complete once [`Adapter::check`] has
+    /// succeeded; cheap, from memory or local disk.
+    fn traits(&self) -> Vec<String>;
+
+    /// Can this host run machines now?
+    ///
+    /// # Errors
+    /// The first thing that is missing, with the remedy.
+    async fn check(&self) -> Result<(), AdapterError>;
+
+    /// All that leases may use together, whether in use now or not.
+    ///
+    /// # Errors
+    /// When the backend cannot be asked.
+    async fn capacity(&self) -> Result<Resources, AdapterError>;
+
+    /// Would [`Adapter::provision`] take such an order on an otherwise idle host? Asked before an accept is signed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Permanent`](crate::ErrorKind::Permanent) with what is wrong in the order; other kinds when the
+    /// backend cannot tell.
+    async fn validate(&self, spec: &Spec, manifest: &Manifest) -> Result<(), AdapterError>;
+
+    /// Makes the lease's machine run and returns once its ssh port answers ([`InstanceState::Running`](crate::InstanceState::Running)).
+    ///
+    /// Idempotent by lease id: a second call finds the first one's instance. An instance that was stopped or has died is
+    /// started again with its id, disk and host key.
+    ///
+    /// # Errors
+    /// Within a bounded time; whatever was begun is found by [`Adapter::list`] and taken up by the next call.
+    async fn provision(&self, order: &LeaseOrder) -> Result<Instance, AdapterError>;
+
+    /// The lease's instance as it is now, `None` if there is none.
+    ///
+    /// # Errors
+    /// When the backend cannot be asked.
+    async fn describe(&self, lease: B256) -> Result<Option<Instance>, AdapterError>;
+
+    /// Everything that this adapter ever started and has not deprovisioned, also by an earlier process, sorted by lease.
+    ///
+    /// # Errors
+    /// When the backend cannot be asked.
+    async fn list(&self) -> Result<Vec<Instance>, AdapterError>;
+
+    /// The last `lines` lines of the machine's console, oldest first, without control characters.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Permanent`](crate::ErrorKind::Permanent) for an unknown lease.
+    async fn logs(&self, lease: B256, lines: usize) -> Result<Vec<String>, AdapterError>;
+
+    /// Stops the machine (politely first) and keeps its disk. Fine when it is stopped or unknown.
+    ///
+    /// # Errors
+    /// When the machine could not be stopped; call again.
+    async fn stop(&self, lease: B256) -> Result<(), AdapterError>;
+
+    /// Removes the machine and everything that was kept for it. Fine when the lease is unknown.
+    ///
+    /// # Errors
+    /// When something is left; call again.
+    async fn deprovision(&self, lease: B256) -> Result<(), AdapterError>;
+}

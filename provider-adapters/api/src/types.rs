@@ -1,0 +1,77 @@
+//! What goes into an adapter and what comes out.
+
+use alloy_primitives::B256;
+use serde::{Deserialize, Serialize};
+use sublet_market::{Access, Manifest, Resources};
+
+/// What an adapter is asked to run: one lease, with all that the machine needs to know.
+#[derive(Debug, Clone)]
+pub struct LeaseOrder {
+    /// The lease's id: the bid's digest.
+    pub lease: B256,
+    /// The indivisible piece that the offer sells.
+    pub unit: Resources,
+    /// How many of them; the machine gets `units × unit`.
+    pub units: u32,
+    /// The buyer's private wishes: image and ssh keys.
+    pub manifest: Manifest,
+}
+
+impl LeaseOrder {
+    /// What the whole lease needs, `None` when it does not fit the integers.
+    #[must_use]
+    pub fn total(&self) -> Option<Resources> {
+        self.unit.checked_mul(self.units)
+    }
+}
+
+/// The machine that an adapter keeps for a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// The lease it belongs to.
+    pub lease: B256,
+    /// The backend's own name for it: stable over restarts, never shared by two instances.
+    pub id: String,
+    /// Where it is in its life.
+    pub state: InstanceState,
+    /// How its tenant gets in; known from the first start on, of use while it runs.
+    pub access: Option<Access>,
+}
+
+impl Instance {
+    /// Whether the machine runs and answers.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.state == InstanceState::Running
+    }
+}
+
+/// Where an instance is in its life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InstanceState {
+    /// Being prepared or booting; its ssh port has not answered yet.
+    Starting,
+    /// Started, and its ssh port has answered.
+    Running,
+    /// Stopped as asked; the disk is kept.
+    Stopped,
+    /// Not running although it should be.
+    Failed {
+        /// What is known about why.
+        reason: String,
+    },
+}
+
+impl InstanceState {
+    /// The stable snake_case name, for logs and the API.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
