@@ -1,1 +1,35 @@
-//! Placeholder.
+//! The rules of the Sublet compute market, as plain values and pure functions: no I/O, no clock, no async.
+//!
+//! What flows in: orders that makers signed ([`orders`], hashed by EIP-712 in [`eip712`], signed in [`signature`]),
+//! bytes from other peers ([`codec`]), what the chain says of makers ([`rule::Maker`]), and the time as an argument.
+//! What flows out: which offers fit a bid and why the others do not ([`rule`], [`fit`]), whether an accept keeps
+//! what its offer promised ([`fit::check_accept`]), and what each step of a lease moves ([`lease`]).
+//!
+//! Amounts are base units (10^-18 CTK), rates base units per second, times Unix seconds of chain time, durations seconds.
+
+pub mod amount;
+pub mod codec;
+pub mod eip712;
+pub mod fit;
+pub mod lease;
+pub mod limits;
+pub mod manifest;
+pub mod message;
+pub mod orders;
+pub mod resources;
+pub mod rule;
+pub mod signature;
+pub mod trade;
+pub mod traits;
+
+pub use codec::CodecError;
+pub use eip712::Domain;
+pub use fit::{AcceptError, check_accept, first_miss, misses};
+pub use manifest::{Manifest, ManifestError};
+pub use message::OrderMessage;
+pub use orders::{Accept, Bid, Offer, Order, Spec, StructureError};
+pub use resources::Resources;
+pub use rule::{Maker, MatchContext, Rule};
+pub use signature::{OrderKey, OrderSignature, SignatureError, Signed};
+pub use trade::{Access, AccessState, Decline, DeclineCode, TradeError, TradeRequest, TradeResponse};
+pub use traits::{TraitError, Traits};
