@@ -2,12 +2,13 @@
 //!
 //! What flows in: orders that makers signed ([`orders`], hashed by EIP-712 in [`eip712`], signed in [`signature`]),
 //! bytes from other peers ([`codec`]), what the chain says of makers ([`rule::Maker`]), and the time as an argument.
-//! What flows out: which offers fit a bid and why the others do not ([`rule`], [`fit`]), whether an accept keeps
+//! What flows out: which offers fit a bid and why the others do not ([`rule`], [`fit`], [`book`]), whether an accept keeps
 //! what its offer promised ([`fit::check_accept`]), and what each step of a lease moves ([`lease`]).
 //!
 //! Amounts are base units (10^-18 CTK), rates base units per second, times Unix seconds of chain time, durations seconds.
 
 pub mod amount;
+pub mod book;
 pub mod codec;
 pub mod eip712;
 pub mod fit;
@@ -22,6 +23,7 @@ pub mod signature;
 pub mod trade;
 pub mod traits;
 
+pub use book::{BidEntry, Book, BookLimits, Explanation, Ignored, Inserted, NearestMiss, Quote};
 pub use codec::CodecError;
 pub use eip712::Domain;
 pub use fit::{AcceptError, check_accept, first_miss, misses};

@@ -96,7 +96,8 @@ mod tests {
         let bytes = manifest().canonical_bytes().unwrap();
         assert_eq!(Manifest::from_canonical_bytes(&bytes).unwrap(), manifest());
         assert_eq!(manifest().hash().unwrap(), keccak256(&bytes));
-        assert_ne!(Manifest { salt: B256::ZERO, ..manifest() }.hash(), manifest().hash());
+        let other = Manifest { salt: B256::ZERO, ..manifest() };
+        assert_ne!(other.hash().unwrap(), manifest().hash().unwrap());
     }
 
     #[test]

@@ -22,6 +22,10 @@ const MAX_USER_BYTES: usize = 32;
 /// A request to the other side of a trade.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "requests are few and short-lived: a box would only cost clarity"
+)]
 pub enum TradeRequest {
     /// A buyer asks the provider of an offer for an accept.
     Ask {

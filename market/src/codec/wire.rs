@@ -87,6 +87,7 @@ impl TryFrom<Order> for OrderMessage {
 }
 
 #[derive(Encode, Decode)]
+#[expect(clippy::large_enum_variant, reason = "lives for one call")]
 pub(super) enum Request {
     Ask(SignedBid, Spec, Word, Vec<u8>),
     Access(Word),

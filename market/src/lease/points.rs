@@ -113,6 +113,6 @@ mod tests {
 
     #[test]
     fn the_daily_decay_of_the_default_half_life() {
-        assert_eq!(Params::default().daily_decay(), 992_327_894_710_676_823);
+        assert_eq!(Params::default().daily_decay(), 992_327_946_262_943_481);
     }
 }
