@@ -4,7 +4,7 @@
 //! ([`Book::set_maker`], [`Book::set_operator`], [`Book::remove_bid`]) and the passing of time ([`Book::expire`]).
 //! Out flow the best offers for a bid, the bids that an offer fits, and why offers do not fit.
 //!
-//! The answers depend only on the orders, the makers, the bid and the time, never on the order of arrival:
+//! The answers depend on the orders that were taken in, the makers, the bid and the time, not on the order of arrival:
 //! - of one series the greatest (`seq`, digest) counts, and a cancelled or replaced version stays known for as long as
 //!   anything older could still be valid, so that no late copy revives it;
 //! - an order of a maker whose balance falls stays, does not count, and counts again when the balance returns;
@@ -147,9 +147,10 @@ impl Book {
         now: u64,
     ) -> Result<Inserted, Ignored> {
         let cancel = offer.order.is_cancel();
+        // A newer version takes no more room than the older one, so that it is taken in whatever its maker's balance is:
+        // otherwise the older one would go on counting.
         let known_series = self.offers.check_newer(&offer.order, digest)?;
-        // A cancel of something known only frees, so that its maker need not be funded.
-        if !(cancel && known_series) && maker.free < offer.order.bond(1).max(self.limits.floor) {
+        if !known_series && maker.free < offer.order.bond(1).max(self.limits.floor) {
             return Err(Ignored::Unfunded);
         }
         if !known_series {
@@ -199,7 +200,7 @@ impl Book {
         if all >= self.limits.max_orders { Err(Ignored::Full) } else { Ok(()) }
     }
 
-    /// Whether the order is here, or is known to be cancelled, replaced by nothing newer, or settled.
+    /// Whether the order is here, or is remembered although it has ended. Asked before a signature is recovered.
     pub fn contains(&self, digest: &B256) -> bool {
         self.offers.contains(digest) || self.bids.contains(digest)
     }
