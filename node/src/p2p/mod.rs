@@ -1,1 +1,167 @@
-//! Placeholder.
+//! Peers: gossip of orders, and requests between the two sides of a trade, over libp2p.
+//!
+//! ```text
+//!            ┌────────── P2p (handle, cloneable) ── publish, request, status ──┐
+//!  engines ──┤                                                                 ├── task (owns the swarm) ── peers
+//!            └────────── Inbound ◀── checked orders, trade requests, joiners ──┘        │
+//!                                                                       validation (blocking workers)
+//! ```
+//!
+//! An order from gossip passes a size limit and a bounded queue into the workers, which decode it and check its
+//! structure and signature. What fails there could not come from an honest peer: it is rejected and its sender
+//! scored. The rest goes to the engine as [`Inbound::Order`]; its verdict decides whether the order is forwarded.
+//! Everything that is full drops work and counts it in [`P2pStatus`].
+//!
+//! Gossip carries only orders that the maker's own key signed. An operator's signature cannot be told from a forgery
+//! without the chain, and what depends on the chain must not be rejected; so forgeries would travel for free.
+
+mod address;
+mod behaviour;
+mod bootstrap;
+mod counters;
+mod error;
+mod gossip;
+mod handle;
+mod identity;
+mod inbound;
+mod listen;
+mod names;
+mod requests;
+mod seen;
+mod task;
+mod trade;
+mod validation;
+
+use std::time::{Duration, Instant};
+
+use libp2p::{Multiaddr, SwarmBuilder, gossipsub::IdentTopic, identity::Keypair, noise, tcp, yamux};
+use sublet_market::Domain;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub use behaviour::{REPUBLISH_AFTER, VERDICT_LIMIT};
+pub use counters::{GossipCounters, TradeCounters};
+pub use error::{HandleError, P2pError, PublishError, RequestError};
+pub use handle::{P2p, P2pStatus, PeerInfo};
+pub use identity::{NodeKeyError, node_key, peer_id};
+pub use inbound::{Inbound, InboundOrder, InboundTrade, Verdict};
+pub use names::topic_name;
+
+use self::{
+    behaviour::Behaviour,
+    bootstrap::Bootstrap,
+    gossip::GossipFlow,
+    names::Names,
+    requests::Requests,
+    task::Task,
+    trade::TradeCodec,
+    validation::{Pool, Validator},
+};
+
+/// Commands that wait for the task; each is done in microseconds.
+const COMMAND_QUEUE_LEN: usize = 256;
+
+/// A listener on this host is up at once; one that takes longer never comes.
+const LISTEN_LIMIT: Duration = Duration::from_secs(10);
+
+/// A connection that nothing uses is kept this long: gossip outside the mesh lives on idle connections.
+const IDLE_LIMIT: Duration = Duration::from_secs(300);
+
+/// What the network needs to know.
+#[derive(Clone)]
+pub struct P2pConfig {
+    /// This node's identity: an ed25519 key.
+    pub keypair: Keypair,
+    /// Addresses to listen on; port 0 takes a free one.
+    pub listen: Vec<Multiaddr>,
+    /// Addresses under which others reach us, if they are not those that we listen on (NAT, load balancer).
+    pub external: Vec<Multiaddr>,
+    /// Peers to meet first, with or without `/p2p/` and their id.
+    pub bootstrap: Vec<Multiaddr>,
+    /// The market whose orders travel.
+    pub domain: Domain,
+    /// The shard of its order book: 1 to 32 of a-z, 0-9 and -.
+    pub shard: String,
+    /// Connections at most, both ways; a quarter is kept for those that we open.
+    pub max_connections: u32,
+    /// How long a request to a peer, or a peer's request to us, may take from start to end.
+    pub request_limit: Duration,
+    /// How many [`Inbound`] items wait for the engine before new ones are dropped.
+    pub inbound_capacity: usize,
+}
+
+impl P2pConfig {
+    /// A configuration with the defaults: shard "main", no listeners, no bootstrap peers, 256 connections, 20 s a
+    /// request, 1024 inbound items.
+    pub fn new(keypair: Keypair, domain: Domain) -> Self {
+        Self {
+            keypair,
+            listen: Vec::new(),
+            external: Vec::new(),
+            bootstrap: Vec::new(),
+            domain,
+            shard: "main".to_owned(),
+            max_connections: 256,
+            request_limit: Duration::from_secs(20),
+            inbound_capacity: 1024,
+        }
+    }
+}
+
+/// Starts the network. Returns once it listens; runs until `stop` is cancelled, which it also does itself should it
+/// panic. The receiver ends when the task has ended.
+///
+/// # Errors
+/// See [`P2pError`].
+pub async fn spawn(
+    config: P2pConfig,
+    stop: CancellationToken,
+) -> Result<(P2p, mpsc::Receiver<Inbound>), P2pError> {
+    let own = config.keypair.public().to_peer_id();
+    let node = node_key(&own).ok_or(P2pError::KeyType)?;
+    let names = Names::new(&config.domain, &config.shard)?;
+    let codec = TradeCodec::default();
+    let malformed = codec.malformed.clone();
+    let behaviour = Behaviour::new(&config, &names, codec)?;
+
+    let validator = Validator::new(config.domain);
+    let pool = Pool::start(validator.clone(), stop.clone());
+    let (inbound, receiver) = mpsc::channel(config.inbound_capacity.max(1));
+    let (commands, queue) = mpsc::channel(COMMAND_QUEUE_LEN);
+    // Boxed: the swarm alone takes 15 kB, which every future that awaits this one would carry.
+    let mut task = Box::new(Task {
+        swarm: swarm(&config, behaviour)?,
+        node,
+        topic: IdentTopic::new(&names.topic).hash(),
+        names,
+        commands: queue,
+        gossip: GossipFlow::new(pool, validator.clone(), inbound.clone()),
+        inbound,
+        requests: Requests::new(config.request_limit),
+        bootstrap: Bootstrap::new(own, &config.bootstrap, Instant::now()),
+        malformed,
+        state: task::State::new(config.request_limit),
+    });
+    task.listen(&config.listen, LISTEN_LIMIT).await?;
+    tokio::spawn(task.run(stop));
+    Ok((P2p::new(own, node, commands, validator, config.request_limit), receiver))
+}
+
+fn swarm(config: &P2pConfig, behaviour: Behaviour) -> Result<libp2p::Swarm<Behaviour>, P2pError> {
+    let part = |part: &'static str| move |detail: String| P2pError::Setup { part, detail };
+    let mut swarm = SwarmBuilder::with_existing_identity(config.keypair.clone())
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .map_err(|error| part("noise")(error.to_string()))?
+        .with_quic()
+        .with_dns()
+        .map_err(|error| part("DNS")(format!("{error}; check /etc/resolv.conf")))?
+        .with_behaviour(|_| behaviour)
+        .map_err(|never| match never {})?
+        .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE_LIMIT))
+        .build();
+    for address in &config.external {
+        swarm.add_external_address(address.clone());
+    }
+    Ok(swarm)
+}

@@ -1,0 +1,59 @@
+//! What peers say of themselves, made safe to dial and to show.
+
+use libp2p::{Multiaddr, multiaddr::Protocol};
+
+/// Addresses taken from one peer's identify message; a host has a handful.
+const MAX_ADDRESSES: usize = 16;
+
+/// Characters of a peer's agent string that are kept.
+const MAX_AGENT_CHARS: usize = 64;
+
+/// The addresses that are worth dialling from here, for a peer that we see at `seen_at`. Loopback addresses mean
+/// another host on every host, so they count only for peers on this one, as on a development network.
+pub(super) fn dialable(addresses: Vec<Multiaddr>, seen_at: &Multiaddr) -> impl Iterator<Item = Multiaddr> {
+    let same_host = is_loopback(seen_at);
+    let usable = move |address: &Multiaddr| match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => !ip.is_unspecified() && (same_host || !ip.is_loopback()),
+        Some(Protocol::Ip6(ip)) => !ip.is_unspecified() && (same_host || !ip.is_loopback()),
+        Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_)) => true,
+        _ => false,
+    };
+    addresses.into_iter().filter(usable).take(MAX_ADDRESSES)
+}
+
+fn is_loopback(address: &Multiaddr) -> bool {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
+        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+        _ => false,
+    }
+}
+
+/// A stranger's text, fit for a terminal.
+pub(super) fn clean_agent(agent: &str) -> String {
+    agent.chars().filter(|c| !c.is_control()).take(MAX_AGENT_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(texts: &[&str]) -> Vec<Multiaddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn loopback_addresses_count_only_on_the_same_host() {
+        let said = parse(&["/ip4/127.0.0.1/tcp/1", "/ip4/192.168.1.2/tcp/1", "/ip4/0.0.0.0/tcp/1"]);
+        let near: Vec<_> = dialable(said.clone(), &"/ip4/127.0.0.1/tcp/9".parse().unwrap()).collect();
+        let far: Vec<_> = dialable(said, &"/ip4/203.0.113.5/tcp/9".parse().unwrap()).collect();
+        assert_eq!(near, parse(&["/ip4/127.0.0.1/tcp/1", "/ip4/192.168.1.2/tcp/1"]));
+        assert_eq!(far, parse(&["/ip4/192.168.1.2/tcp/1"]));
+    }
+
+    #[test]
+    fn an_agent_cannot_write_to_the_terminal() {
+        assert_eq!(clean_agent("sublet/0.1\u{1b}[31m\n"), "sublet/0.1[31m");
+        assert_eq!(clean_agent(&"x".repeat(1000)).len(), MAX_AGENT_CHARS);
+    }
+}

@@ -1,0 +1,202 @@
+//! The protocols that a node speaks, and the bounds that each of them keeps.
+
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use alloy_primitives::keccak256;
+use libp2p::{
+    PeerId, connection_limits,
+    gossipsub::{self, IdentTopic, IdentityTransform, MessageAuthenticity, WhitelistSubscriptionFilter},
+    identify,
+    identity::Keypair,
+    kad::{self, store::MemoryStore},
+    ping, request_response,
+    swarm::NetworkBehaviour,
+};
+
+use super::{
+    P2pConfig, P2pError,
+    names::{Names, TRADE},
+    trade::TradeCodec,
+};
+
+/// Gossipsub's heart beat.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Heart beats for which a message can still be forwarded.
+const HISTORY_LENGTH: usize = 8;
+
+/// How long the engine has for its verdict on an order.
+pub const VERDICT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Within this time the same bytes are not sent twice; an engine that announces again sooner gets
+/// [`PublishError::AlreadyPublished`](super::PublishError::AlreadyPublished). Short, because it is also how long a
+/// newcomer may wait for orders that were just announced; copies that come round later meet the memory of digests.
+pub const REPUBLISH_AFTER: Duration = Duration::from_secs(15);
+
+// An order that is accepted later than the history reaches back cannot be forwarded any more.
+const _: () = assert!(HISTORY_LENGTH as u64 * HEARTBEAT.as_secs() > VERDICT_LIMIT.as_secs() + 1);
+const _: () = assert!(REPUBLISH_AFTER.as_secs() > HISTORY_LENGTH as u64 * HEARTBEAT.as_secs());
+
+/// Largest gossip RPC in bytes. Orders end at 8 KiB (checked by us, and scored); the rest is room for gossipsub's
+/// decoder, which holds this limit against its whole read buffer: a frame begun, and 8 KiB more of what follows it.
+const MAX_RPC_BYTES: usize = 65_536;
+
+/// Most message ids in one IHAVE or IWANT: 34 bytes each must fit gossipsub's 16 KiB for control messages.
+const MAX_CONTROL_IDS: usize = 400;
+
+/// Messages queued for one slow peer; at 8 KiB each that is 4 MiB.
+const PEER_QUEUE_LEN: usize = 512;
+
+/// Score memory of a peer that has gone, so that reconnecting does not wash it clean.
+const RETAIN_SCORE: Duration = Duration::from_secs(3600);
+
+/// Trade streams at a time on one connection, both ways.
+const MAX_TRADE_STREAMS: usize = 32;
+
+/// Connections to one peer: TCP and QUIC, each way.
+const MAX_CONNECTIONS_PER_PEER: u32 = 4;
+
+/// Connections that are being set up, each way.
+const MAX_PENDING_CONNECTIONS: u32 = 64;
+
+/// A lookup in the routing table that is not done by then is given up.
+const KAD_QUERY_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often the routing table is refreshed.
+const KAD_REFRESH: Duration = Duration::from_secs(120);
+
+/// Gossipsub that only knows the topics we follow.
+pub(super) type Gossip = gossipsub::Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
+
+/// All protocols of a node.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    // First, so that no other protocol allocates for a connection that is refused.
+    pub(super) limits: connection_limits::Behaviour,
+    pub(super) gossip: Gossip,
+    pub(super) identify: identify::Behaviour,
+    pub(super) ping: ping::Behaviour,
+    pub(super) kad: kad::Behaviour<MemoryStore>,
+    pub(super) trade: request_response::Behaviour<TradeCodec>,
+}
+
+impl Behaviour {
+    pub(super) fn new(config: &P2pConfig, names: &Names, codec: TradeCodec) -> Result<Self, P2pError> {
+        let public = config.keypair.public();
+        let identify = identify::Config::new_with_signed_peer_record(names.identify.clone(), &config.keypair)
+            .with_agent_version(concat!("sublet/", env!("CARGO_PKG_VERSION")).into())
+            .with_push_listen_addr_updates(true);
+        let trade = request_response::Config::default()
+            .with_request_timeout(config.request_limit)
+            .with_max_concurrent_streams(MAX_TRADE_STREAMS);
+        let support = request_response::ProtocolSupport::Full;
+        Ok(Self {
+            limits: connection_limits::Behaviour::new(connection_limits(config.max_connections)),
+            gossip: gossip(&IdentTopic::new(&names.topic))?,
+            identify: identify::Behaviour::new(identify),
+            ping: ping::Behaviour::default(),
+            kad: kad(&config.keypair, names),
+            trade: request_response::Behaviour::with_codec(codec, [(TRADE, support)], trade),
+        })
+        .inspect(
+            |_| tracing::debug!(peer = %public.to_peer_id(), topic = names.topic, "protocols are set up"),
+        )
+    }
+}
+
+/// A quarter of the connections is kept for those that we choose, or strangers could cut us off from everybody else.
+fn connection_limits(max: u32) -> connection_limits::ConnectionLimits {
+    connection_limits::ConnectionLimits::default()
+        .with_max_established(Some(max))
+        .with_max_established_incoming(Some((max - max / 4).max(1)))
+        .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER))
+        .with_max_pending_incoming(Some(MAX_PENDING_CONNECTIONS))
+        .with_max_pending_outgoing(Some(MAX_PENDING_CONNECTIONS))
+}
+
+fn kad(keypair: &Keypair, names: &Names) -> kad::Behaviour<MemoryStore> {
+    let id = PeerId::from(keypair.public());
+    let mut config = kad::Config::new(names.kad.clone());
+    config
+        .set_query_timeout(KAD_QUERY_LIMIT)
+        .set_periodic_bootstrap_interval(Some(KAD_REFRESH))
+        // We only route; records of strangers would fill our memory.
+        .set_record_filtering(kad::StoreInserts::FilterBoth);
+    let mut kad = kad::Behaviour::with_config(id, MemoryStore::new(id), config);
+    kad.set_mode(Some(kad::Mode::Server));
+    kad
+}
+
+fn gossip(topic: &IdentTopic) -> Result<Gossip, P2pError> {
+    let refused = |detail: String| P2pError::Setup { part: "gossipsub", detail };
+    let config = gossipsub::ConfigBuilder::default()
+        .heartbeat_interval(HEARTBEAT)
+        .heartbeat_initial_delay(HEARTBEAT)
+        .history_length(HISTORY_LENGTH)
+        .duplicate_cache_time(REPUBLISH_AFTER)
+        .max_transmit_size(MAX_RPC_BYTES)
+        .max_control_messages_sent(MAX_CONTROL_IDS)
+        .connection_handler_queue_len(PEER_QUEUE_LEN)
+        // An order carries its maker's signature; who sent it first is nobody's business. This mode is strict the
+        // other way round: an envelope with author, number or signature is invalid.
+        .validation_mode(gossipsub::ValidationMode::Anonymous)
+        .validate_messages()
+        // With the signature: by an id without it, a copy with a broken signature would censor the order.
+        .message_id_fn(|message| keccak256(&message.data).to_vec().into())
+        .build()
+        .map_err(|error| refused(error.to_string()))?;
+    let filter = WhitelistSubscriptionFilter(HashSet::from([topic.hash()]));
+    let mut gossip = Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
+        .map_err(|error| refused(error.to_owned()))?;
+    gossip.with_peer_score(score(topic), thresholds()).map_err(refused)?;
+    gossip.subscribe(topic).map_err(|error| refused(error.to_string()))?;
+    Ok(gossip)
+}
+
+/// Peers earn a little by being there and by being first, and lose a lot, for a long time, by invalid messages:
+/// the fourth within ten minutes takes a newcomer below the graylist threshold.
+fn score(topic: &IdentTopic) -> gossipsub::PeerScoreParams {
+    let per_topic = gossipsub::TopicScoreParams {
+        topic_weight: 1.0,
+        time_in_mesh_weight: 0.01,
+        time_in_mesh_quantum: Duration::from_secs(1),
+        time_in_mesh_cap: 600.0,
+        first_message_deliveries_weight: 0.1,
+        first_message_deliveries_decay: gossipsub::score_parameter_decay(Duration::from_secs(300)),
+        first_message_deliveries_cap: 100.0,
+        // A quiet order book is no offence.
+        mesh_message_deliveries_weight: 0.0,
+        mesh_failure_penalty_weight: 0.0,
+        invalid_message_deliveries_weight: -10.0,
+        invalid_message_deliveries_decay: gossipsub::score_parameter_decay(Duration::from_secs(600)),
+        ..Default::default()
+    };
+    gossipsub::PeerScoreParams {
+        topics: [(topic.hash(), per_topic)].into(),
+        topic_score_cap: 16.0,
+        // Many nodes on one machine are a development network, not an attack.
+        ip_colocation_factor_whitelist: HashSet::from([
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ]),
+        // A few early grafts and unkept promises happen to honest peers under load.
+        behaviour_penalty_threshold: 6.0,
+        retain_score: RETAIN_SCORE,
+        ..Default::default()
+    }
+}
+
+/// `PeerInfo::score` names two of them.
+fn thresholds() -> gossipsub::PeerScoreThresholds {
+    gossipsub::PeerScoreThresholds {
+        gossip_threshold: -40.0,
+        publish_threshold: -80.0,
+        graylist_threshold: -150.0,
+        accept_px_threshold: 100.0,
+        opportunistic_graft_threshold: 2.0,
+    }
+}

@@ -1,0 +1,178 @@
+//! The way of an order from the wire into the engine and on to other peers: size, queue, check, engine, verdict.
+//! This part owns the counters and the verdicts that are still out; gossipsub is told each result exactly once.
+
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use libp2p::{
+    PeerId, Swarm,
+    gossipsub::{self, MessageAcceptance, MessageId},
+};
+use sublet_market::codec::MAX_ORDER_BYTES;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    GossipCounters, Inbound, InboundOrder, VERDICT_LIMIT, Verdict,
+    behaviour::Behaviour,
+    validation::{Checked, Job, Outcome, Pool, ValidOrder, Validator},
+};
+
+/// Orders that wait for the engine's verdict at a time.
+const MAX_VERDICTS: usize = 1024;
+
+/// A verdict, or none in time.
+#[derive(Debug)]
+pub(super) struct Judged {
+    from: PeerId,
+    id: MessageId,
+    digest: alloy_primitives::B256,
+    verdict: Option<Verdict>,
+}
+
+/// Orders between gossipsub and the engine.
+pub(super) struct GossipFlow {
+    pool: Pool,
+    validator: Validator,
+    inbound: mpsc::Sender<Inbound>,
+    verdicts: FuturesUnordered<BoxFuture<'static, Judged>>,
+    pub(super) counters: GossipCounters,
+}
+
+/// What the flow has to do next.
+pub(super) enum Step {
+    Checked(Checked),
+    Judged(Judged),
+}
+
+impl GossipFlow {
+    pub(super) fn new(pool: Pool, validator: Validator, inbound: mpsc::Sender<Inbound>) -> Self {
+        let verdicts = FuturesUnordered::new();
+        Self { pool, validator, inbound, verdicts, counters: GossipCounters::default() }
+    }
+
+    /// Resolves when a check or a verdict is done; hand it to [`Self::apply`]. Safe to drop and call again.
+    pub(super) async fn next(&mut self) -> Step {
+        tokio::select! {
+            biased;
+            Some(judged) = self.verdicts.next(), if !self.verdicts.is_empty() => Step::Judged(judged),
+            Some(checked) = self.pool.next() => Step::Checked(checked),
+            // Both are empty for good: only when the node stops.
+            else => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn apply(&mut self, swarm: &mut Swarm<Behaviour>, step: Step) {
+        match step {
+            Step::Checked(checked) => self.checked(swarm, checked),
+            Step::Judged(judged) => self.judged(swarm, judged),
+        }
+    }
+
+    /// A message under a new id.
+    pub(super) fn received(
+        &mut self,
+        swarm: &mut Swarm<Behaviour>,
+        from: PeerId,
+        id: MessageId,
+        data: Vec<u8>,
+    ) {
+        self.counters.received += 1;
+        if data.len() > MAX_ORDER_BYTES {
+            tracing::debug!(%from, bytes = data.len(), "rejected an oversized order");
+            return self.reject(swarm, &from, &id);
+        }
+        if !self.pool.offer(Job { from, id: id.clone(), data }) {
+            self.shed(swarm, &from, &id);
+        }
+    }
+
+    /// An order of ours, for the wire.
+    pub(super) fn publish(
+        &mut self,
+        swarm: &mut Swarm<Behaviour>,
+        topic: &gossipsub::TopicHash,
+        data: Vec<u8>,
+    ) -> Result<(), super::PublishError> {
+        use gossipsub::PublishError as Error;
+
+        use super::{PublishError, REPUBLISH_AFTER};
+        match swarm.behaviour_mut().gossip.publish(topic.clone(), data) {
+            Ok(_) => {
+                self.counters.published += 1;
+                Ok(())
+            }
+            Err(Error::NoPeersSubscribedToTopic) => Err(PublishError::NoPeers),
+            Err(Error::Duplicate) => Err(PublishError::AlreadyPublished { retry_after: REPUBLISH_AFTER }),
+            Err(Error::AllQueuesFull(peers)) => Err(PublishError::Congested { peers }),
+            Err(error) => Err(PublishError::Gossip(error.to_string())),
+        }
+    }
+
+    fn checked(&mut self, swarm: &mut Swarm<Behaviour>, Checked { from, id, outcome }: Checked) {
+        match outcome {
+            Outcome::Valid(order) => self.deliver(swarm, from, id, *order),
+            Outcome::Duplicate => {
+                self.counters.duplicates += 1;
+                report(swarm, &id, &from, MessageAcceptance::Ignore);
+            }
+            Outcome::Invalid(fault) => {
+                tracing::debug!(%from, %fault, "rejected an order");
+                self.reject(swarm, &from, &id);
+            }
+        }
+    }
+
+    fn deliver(&mut self, swarm: &mut Swarm<Behaviour>, from: PeerId, id: MessageId, order: ValidOrder) {
+        let ValidOrder { message, signer, digest } = order;
+        let (verdict, answer) = oneshot::channel();
+        let inbound = Inbound::Order(Box::new(InboundOrder { from, message, signer, digest, verdict }));
+        // A flood of orders leaves a quarter of the queue to requests.
+        let full = self.inbound.capacity() <= self.inbound.max_capacity() / 4;
+        if full || self.verdicts.len() >= MAX_VERDICTS || self.inbound.try_send(inbound).is_err() {
+            self.validator.forget(&digest);
+            return self.shed(swarm, &from, &id);
+        }
+        self.verdicts.push(Box::pin(async move {
+            let verdict = tokio::time::timeout(VERDICT_LIMIT, answer).await.ok().and_then(Result::ok);
+            Judged { from, id, digest, verdict }
+        }));
+    }
+
+    fn judged(&mut self, swarm: &mut Swarm<Behaviour>, Judged { from, id, digest, verdict }: Judged) {
+        if verdict == Some(Verdict::Accept) {
+            self.counters.accepted += 1;
+            if !report(swarm, &id, &from, MessageAcceptance::Accept) {
+                self.counters.expired += 1;
+            }
+            return;
+        }
+        // What does not count now may count when it comes again.
+        self.validator.forget(&digest);
+        match verdict {
+            Some(Verdict::Ignore(reason)) => {
+                self.counters.ignored += 1;
+                tracing::trace!(%digest, reason, "ignored an order");
+            }
+            _ => self.counters.unanswered += 1,
+        }
+        report(swarm, &id, &from, MessageAcceptance::Ignore);
+    }
+
+    fn reject(&mut self, swarm: &mut Swarm<Behaviour>, from: &PeerId, id: &MessageId) {
+        self.counters.rejected += 1;
+        report(swarm, id, from, MessageAcceptance::Reject);
+    }
+
+    fn shed(&mut self, swarm: &mut Swarm<Behaviour>, from: &PeerId, id: &MessageId) {
+        self.counters.shed += 1;
+        report(swarm, id, from, MessageAcceptance::Ignore);
+    }
+}
+
+/// False if gossipsub has forgotten the message.
+fn report(
+    swarm: &mut Swarm<Behaviour>,
+    id: &MessageId,
+    from: &PeerId,
+    acceptance: MessageAcceptance,
+) -> bool {
+    swarm.behaviour_mut().gossip.report_message_validation_result(id, from, acceptance)
+}

@@ -1,0 +1,53 @@
+//! What the network hands to the engines: orders to judge, requests to answer, peers that joined.
+
+use alloy_primitives::{Address, B256};
+use libp2p::PeerId;
+use sublet_market::{OrderMessage, TradeRequest, TradeResponse};
+use tokio::sync::oneshot;
+
+/// One thing that came in.
+#[derive(Debug)]
+pub enum Inbound {
+    /// An order from gossip, for the book.
+    Order(Box<InboundOrder>),
+    /// A request on the trade protocol.
+    Trade(Box<InboundTrade>),
+    /// A peer began to follow our topic: announce live orders again, it has missed them. Several peers that join
+    /// while the queue is full are reported as one.
+    PeerJoined(PeerId),
+}
+
+/// An order that holds in itself: its size, codec, structure and signature are checked, and `signer` is its maker.
+#[derive(Debug)]
+pub struct InboundOrder {
+    /// The neighbour that sent it to us; not necessarily the maker's node.
+    pub from: PeerId,
+    /// The order.
+    pub message: OrderMessage,
+    /// Who signed it.
+    pub signer: Address,
+    /// Its EIP-712 digest.
+    pub digest: B256,
+    /// Whether it goes on to other peers. Dropped, or not given within [`VERDICT_LIMIT`](super::VERDICT_LIMIT), it does not.
+    pub verdict: oneshot::Sender<Verdict>,
+}
+
+/// What becomes of an order that holds in itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It counts now: forward it.
+    Accept,
+    /// It does not count here and now (why): do not forward it. Nobody is punished, others may know more than we do.
+    Ignore(&'static str),
+}
+
+/// A request from a peer whose key the connection has proven.
+#[derive(Debug)]
+pub struct InboundTrade {
+    /// The peer's ed25519 key, as in the `node` field of orders.
+    pub node: B256,
+    /// What it wants.
+    pub request: TradeRequest,
+    /// The answer. Dropped, the peer sees its request closed without one.
+    pub reply: oneshot::Sender<TradeResponse>,
+}

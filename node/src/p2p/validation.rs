@@ -1,0 +1,266 @@
+//! The context-free half of judging gossip, off the network task: bytes go in, checked orders come out.
+//!
+//! A bounded queue feeds a few blocking workers in batches. Only what no honest peer could have forwarded is
+//! called invalid: size, codec, structure, and a signature that is not the maker's.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use alloy_primitives::{Address, B256};
+use libp2p::{PeerId, gossipsub::MessageId};
+use sublet_market::{CodecError, Domain, OrderMessage, SignatureError, StructureError, codec};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::seen::Seen;
+
+/// Messages that wait for a worker. At 100 µs a message the last one waits 50 ms.
+const QUEUE_LEN: usize = 512;
+
+/// Messages that one worker takes at a time, so that the hand-over to a blocking thread is paid once for many.
+const BATCH_LEN: usize = 32;
+
+/// Most workers: recovery is CPU-bound, and the engines need cores too.
+const MAX_WORKERS: usize = 4;
+
+/// A message to check.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) from: PeerId,
+    pub(super) id: MessageId,
+    pub(super) data: Vec<u8>,
+}
+
+/// A message that was checked.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) from: PeerId,
+    pub(super) id: MessageId,
+    pub(super) outcome: Outcome,
+}
+
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Valid(Box<ValidOrder>),
+    Duplicate,
+    Invalid(Fault),
+}
+
+#[derive(Debug)]
+pub(super) struct ValidOrder {
+    pub(super) message: OrderMessage,
+    pub(super) signer: Address,
+    pub(super) digest: B256,
+}
+
+/// What is wrong with a message in itself.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    #[error(transparent)]
+    Structure(#[from] StructureError),
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// Recovery always finds somebody: an altered order, or one for another market, shows a stranger as its signer.
+    #[error("signed by {signer} and not by its maker {maker} for this market")]
+    NotTheMaker { maker: Address, signer: Address },
+}
+
+/// Checks messages and remembers digests. Cheap to clone; all clones share the memory.
+#[derive(Debug, Clone)]
+pub(super) struct Validator {
+    domain: Domain,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Validator {
+    pub(super) fn new(domain: Domain) -> Self {
+        Self { domain, seen: Arc::new(Mutex::new(Seen::new(Instant::now()))) }
+    }
+
+    /// Remembers an order of ours, so that it is not judged when it comes back.
+    pub(super) fn remember(&self, message: &OrderMessage) {
+        let digest = message.digest(&self.domain);
+        self.with_seen(|seen| seen.insert(digest, Instant::now()));
+    }
+
+    /// The order did not make it into the book: judge its next copy anew.
+    pub(super) fn forget(&self, digest: &B256) {
+        self.with_seen(|seen| seen.forget(digest));
+    }
+
+    /// Everything that can be told from the bytes and the domain.
+    pub(super) fn check(&self, data: &[u8]) -> Outcome {
+        self.try_check(data).unwrap_or_else(Outcome::Invalid)
+    }
+
+    fn try_check(&self, data: &[u8]) -> Result<Outcome, Fault> {
+        let message = codec::decode_order(data)?;
+        message.check()?;
+        let digest = message.digest(&self.domain);
+        if self.with_seen(|seen| seen.contains(&digest, Instant::now())) {
+            return Ok(Outcome::Duplicate);
+        }
+        let signer = message.signer(&self.domain)?;
+        let maker = message.maker();
+        if signer != maker {
+            return Err(Fault::NotTheMaker { maker, signer });
+        }
+        // Only now: a copy with a broken signature must not hide the good one.
+        if !self.with_seen(|seen| seen.insert(digest, Instant::now())) {
+            return Ok(Outcome::Duplicate);
+        }
+        Ok(Outcome::Valid(Box::new(ValidOrder { message, signer, digest })))
+    }
+
+    fn with_seen<R>(&self, action: impl FnOnce(&mut Seen) -> R) -> R {
+        // A set of digests has no invariant that a panic could have broken.
+        action(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The way into and out of the workers.
+pub(super) struct Pool {
+    jobs: mpsc::Sender<Job>,
+    checked: mpsc::Receiver<Checked>,
+}
+
+impl Pool {
+    pub(super) fn start(validator: Validator, stop: CancellationToken) -> Self {
+        let (jobs, queue) = mpsc::channel(QUEUE_LEN);
+        let (results, checked) = mpsc::channel(QUEUE_LEN);
+        tokio::spawn(dispatch(validator, queue, results, stop));
+        Self { jobs, checked }
+    }
+
+    /// Queues a message; false if the queue is full.
+    pub(super) fn offer(&self, job: Job) -> bool {
+        self.jobs.try_send(job).is_ok()
+    }
+
+    pub(super) async fn next(&mut self) -> Option<Checked> {
+        self.checked.recv().await
+    }
+}
+
+async fn dispatch(
+    validator: Validator,
+    mut queue: mpsc::Receiver<Job>,
+    results: mpsc::Sender<Checked>,
+    stop: CancellationToken,
+) {
+    let count = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
+    let workers = Arc::new(Semaphore::new(count));
+    loop {
+        let mut batch = Vec::with_capacity(BATCH_LEN);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            taken = queue.recv_many(&mut batch, BATCH_LEN) => if taken == 0 { return },
+        }
+        let Ok(worker) = Arc::clone(&workers).acquire_owned().await else { return };
+        let (validator, results, guard) =
+            (validator.clone(), results.clone(), StopOnPanic::new(&stop, "order checks"));
+        tokio::task::spawn_blocking(move || {
+            for Job { from, id, data } in batch {
+                let outcome = validator.check(&data);
+                if results.blocking_send(Checked { from, id, outcome }).is_err() {
+                    break;
+                }
+            }
+            drop((worker, guard));
+        });
+    }
+}
+
+/// Stops the whole node if the task that holds it panics: half a node is worse than none.
+pub(super) struct StopOnPanic {
+    stop: CancellationToken,
+    task: &'static str,
+}
+
+impl StopOnPanic {
+    pub(super) fn new(stop: &CancellationToken, task: &'static str) -> Self {
+        Self { stop: stop.clone(), task }
+    }
+}
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(task = self.task, "a task panicked; stopping the node");
+            self.stop.cancel();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sublet_market::{Offer, OrderKey, Resources, Signed, Traits};
+
+    use super::*;
+
+    fn domain() -> Domain {
+        Domain { chain_id: 1, market: Address::repeat_byte(1), salt: B256::ZERO }
+    }
+
+    fn key(n: u8) -> OrderKey {
+        OrderKey::from_bytes(&[n; 32]).unwrap()
+    }
+
+    fn offer() -> Signed<Offer> {
+        let offer = Offer {
+            provider: key(1).address(),
+            node: B256::repeat_byte(3),
+            unit: Resources { vcpus: 1, ..Resources::default() },
+            units: 1,
+            price_per_second: 1,
+            bond_seconds: 0,
+            min_duration: 300,
+            max_duration: 300,
+            activate_within: 300,
+            burn: false,
+            traits: Traits::new(["arch=x86_64"]).unwrap(),
+            series: 1,
+            seq: 1,
+            valid_until: 1,
+        };
+        key(1).sign(offer, &domain())
+    }
+
+    fn encoded(offer: Signed<Offer>) -> Vec<u8> {
+        codec::encode_order(&offer.into())
+    }
+
+    #[test]
+    fn a_copy_with_a_broken_signature_does_not_hide_the_good_one() {
+        let validator = Validator::new(domain());
+        let signature = key(2).sign(offer().order, &domain()).signature;
+        let forged = encoded(Signed { signature, ..offer() });
+        for _ in 0..2 {
+            let outcome = validator.check(&forged);
+            assert!(matches!(outcome, Outcome::Invalid(Fault::NotTheMaker { .. })), "{outcome:?}");
+        }
+        assert!(matches!(validator.check(&encoded(offer())), Outcome::Valid(_)));
+        assert!(matches!(validator.check(&forged), Outcome::Duplicate), "no signature is recovered twice");
+    }
+
+    #[test]
+    fn an_order_is_judged_once_unless_it_came_to_nothing() {
+        let validator = Validator::new(domain());
+        let Outcome::Valid(order) = validator.check(&encoded(offer())) else { panic!("a good offer") };
+        assert!(matches!(validator.check(&encoded(offer())), Outcome::Duplicate));
+        validator.forget(&order.digest);
+        assert!(matches!(validator.check(&encoded(offer())), Outcome::Valid(_)));
+    }
+
+    #[test]
+    fn our_own_orders_are_not_judged_when_they_come_back() {
+        let validator = Validator::new(domain());
+        validator.remember(&offer().into());
+        assert!(matches!(validator.check(&encoded(offer())), Outcome::Duplicate));
+    }
+}
