@@ -123,7 +123,7 @@ make_initrd() {
   echo 'root:*:19000:0:99999:7:::' >"$root/etc/shadow"
   echo 'root:x:0:' >"$root/etc/group"
   echo /bin/sh >"$root/etc/shells"
-  echo 'passwd: files' >"$root/etc/nsswitch.conf"
+  printf '%s: files\n' passwd group shadow hosts services protocols networks >"$root/etc/nsswitch.conf"
   printf '%s\n' '::ctrlaltdel:/bin/poweroff -f' '::shutdown:/bin/sync' >"$root/etc/inittab"
   (cd "$root" && find . -print0 | sort -z | cpio -0 -o -H newc -R 0:0 --quiet | gzip -6n) >"$work/out/initrd"
 }

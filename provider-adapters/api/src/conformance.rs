@@ -224,7 +224,9 @@ pub fn lease(name: &str) -> B256 {
 /// The spec that an order would come from.
 #[must_use]
 pub fn spec(order: &LeaseOrder) -> Spec {
-    Spec { unit: order.unit, units: order.units, traits: Traits::default(), manifest: order.manifest.hash() }
+    // A malformed manifest has no hash; it is refused before the hash is looked at.
+    let manifest = order.manifest.hash().unwrap_or_default();
+    Spec { unit: order.unit, units: order.units, traits: Traits::default(), manifest }
 }
 
 async fn remove(bench: &dyn Bench, adapter: &dyn Adapter, lease: B256) {

@@ -145,7 +145,7 @@ impl Host {
             return Err(error);
         }
         let total = self.validate(order.unit, order.units, &order.manifest)?;
-        let manifest = order.manifest.hash();
+        let manifest = order.manifest_hash()?;
         if let Some(machine) = self.machines.get_mut(&order.lease) {
             if machine.total != total || machine.manifest != manifest {
                 return Err(AdapterError::permanent(

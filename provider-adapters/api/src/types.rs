@@ -4,6 +4,8 @@ use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
 use sublet_market::{Access, Manifest, Resources};
 
+use crate::AdapterError;
+
 /// What an adapter is asked to run: one lease, with all that the machine needs to know.
 #[derive(Debug, Clone)]
 pub struct LeaseOrder {
@@ -22,6 +24,19 @@ impl LeaseOrder {
     #[must_use]
     pub fn total(&self) -> Option<Resources> {
         self.unit.checked_mul(self.units)
+    }
+
+    /// The manifest's hash, by which a second order for the lease is recognised as the same.
+    ///
+    /// # Errors
+    /// [`AdapterError::Permanent`] for a manifest that breaks its bounds.
+    pub fn manifest_hash(&self) -> Result<B256, AdapterError> {
+        self.manifest.hash().map_err(|error| {
+            AdapterError::permanent(
+                format!("the manifest is not well-formed: {error}"),
+                "correct the manifest",
+            )
+        })
     }
 }
 

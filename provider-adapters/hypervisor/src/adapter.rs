@@ -1,0 +1,391 @@
+//! [`Hypervisor`]: the adapter trait over everything else in this crate.
+//!
+//! Calls that change something run as tasks of their own, so a caller who gives up does not leave half a step behind, and
+//! take turns by lease. Calls that look take no turn: they answer while a machine boots.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use alloy_primitives::B256;
+use async_trait::async_trait;
+use qapi::qmp::RunState;
+use sublet_adapter::{Adapter, AdapterError, Instance, InstanceState, LeaseOrder};
+use sublet_market::{Access, Manifest, Resources, Spec};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
+
+use crate::accel::{self, Accel};
+use crate::config::HypervisorConfig;
+use crate::console::{self, CONSOLE};
+use crate::hostkey::{HostKey, random_bytes};
+use crate::image::{self, Image};
+use crate::locks::LeaseLocks;
+use crate::state::{RECORD_VERSION, Record, StateDir, Wanted, link_or_copy, write_private};
+use crate::{host, qemu, qmp, room};
+
+/// Runs one QEMU machine per lease on this host.
+#[derive(Debug)]
+pub struct Hypervisor {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: HypervisorConfig,
+    pub(crate) state: StateDir,
+    pub(crate) boots: Semaphore,
+    locks: LeaseLocks,
+    /// Held from counting what is free to having taken it.
+    room: Mutex<()>,
+    accel: OnceCell<Accel>,
+}
+
+impl Hypervisor {
+    /// An adapter with these settings. The host is looked at by [`Adapter::check`], not here.
+    ///
+    /// # Errors
+    /// [`AdapterError::Configuration`] when the settings cannot be right.
+    pub fn new(config: HypervisorConfig) -> Result<Self, AdapterError> {
+        config.validate()?;
+        let absolute = std::path::absolute(&config.state_dir).map_err(|error| {
+            let problem = format!("state_dir {:?} is not a path: {error}", config.state_dir);
+            AdapterError::configuration(problem, "for example state_dir = \"/var/lib/sublet/machines\"")
+        })?;
+        let shared = Shared {
+            state: StateDir::new(absolute),
+            boots: Semaphore::new(config.concurrent_boots),
+            locks: LeaseLocks::default(),
+            room: Mutex::default(),
+            accel: OnceCell::new(),
+            config,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Runs a step to its end even if the caller goes away.
+    async fn to_the_end<T, F>(&self, step: impl FnOnce(Arc<Shared>) -> F) -> Result<T, AdapterError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, AdapterError>> + Send + 'static,
+    {
+        joined(tokio::spawn(step(self.shared.clone())).await)
+    }
+}
+
+#[async_trait]
+impl Adapter for Hypervisor {
+    fn kind(&self) -> &'static str {
+        "hypervisor"
+    }
+
+    fn traits(&self) -> Vec<String> {
+        let mut traits = vec!["adapter=hypervisor".to_owned(), "arch=x86_64".to_owned()];
+        traits.extend(self.shared.accel.get().map(|accel| format!("accel={accel}")));
+        traits
+            .extend(image::names(&self.shared.config.images_dir).iter().map(|name| format!("image={name}")));
+        traits.sort();
+        traits
+    }
+
+    async fn check(&self) -> Result<(), AdapterError> {
+        self.to_the_end(|shared| async move { shared.check().await }).await
+    }
+
+    async fn capacity(&self) -> Result<Resources, AdapterError> {
+        Ok(self.shared.config.capacity)
+    }
+
+    async fn validate(&self, spec: &Spec, manifest: &Manifest) -> Result<(), AdapterError> {
+        room::fit_spec(&self.shared.config, spec, manifest)
+    }
+
+    async fn provision(&self, order: &LeaseOrder) -> Result<Instance, AdapterError> {
+        let order = order.clone();
+        self.to_the_end(|shared| async move { shared.provision(order).await }).await
+    }
+
+    async fn describe(&self, lease: B256) -> Result<Option<Instance>, AdapterError> {
+        self.shared.describe(lease).await
+    }
+
+    async fn list(&self) -> Result<Vec<Instance>, AdapterError> {
+        let leases = self.shared.blocking("list the leases", |state| state.leases()).await?;
+        let mut instances = Vec::with_capacity(leases.len());
+        for lease in leases {
+            instances.extend(self.shared.describe(lease).await?);
+        }
+        Ok(instances)
+    }
+
+    async fn logs(&self, lease: B256, lines: usize) -> Result<Vec<String>, AdapterError> {
+        let tail = move |state: &StateDir| {
+            let dir = state.lease_dir(lease);
+            if dir.is_dir() { console::tail(&dir.join(CONSOLE), lines).map(Some) } else { Ok(None) }
+        };
+        self.shared.blocking("read the console", tail).await?.ok_or_else(|| {
+            AdapterError::permanent(format!("there is no machine for lease {lease}"), "check the lease id")
+        })
+    }
+
+    async fn stop(&self, lease: B256) -> Result<(), AdapterError> {
+        self.to_the_end(|shared| async move { shared.stop(lease).await }).await
+    }
+
+    async fn deprovision(&self, lease: B256) -> Result<(), AdapterError> {
+        self.to_the_end(|shared| async move { shared.deprovision(lease).await }).await
+    }
+}
+
+impl Shared {
+    async fn check(&self) -> Result<(), AdapterError> {
+        self.blocking("prepare state_dir", |state| state.prepare()).await.map_err(|error| {
+            let remedy = "make state_dir a folder that the node's user owns and can write";
+            AdapterError::configuration(error.problem(), remedy)
+        })?;
+        host::check_programs(&self.config).await?;
+        image::check(&self.config.images_dir)?;
+        self.accel().await?;
+        for lease in self.blocking("look for leftovers", |state| state.leftovers()).await? {
+            // Whoever holds the lock is at work on it right now.
+            let Some(_guard) = self.locks.try_lock(lease) else { continue };
+            self.blocking("remove leftovers", move |state| state.sweep(lease)).await?;
+        }
+        Ok(())
+    }
+
+    /// The accelerator, decided once.
+    pub(crate) async fn accel(&self) -> Result<Accel, AdapterError> {
+        self.accel.get_or_try_init(|| accel::choose(&self.config)).await.copied()
+    }
+
+    async fn provision(&self, order: LeaseOrder) -> Result<Instance, AdapterError> {
+        let _guard = self.locks.lock(order.lease).await;
+        let lease = order.lease;
+        let record = match self.load(lease).await? {
+            Some(record) => same_order(record, &order)?,
+            None => self.begin(&order).await?,
+        };
+        if !(record.ready && self.process(lease).await?.is_some()) {
+            self.bring_up(record).await?;
+        }
+        self.describe(lease).await?.ok_or_else(|| {
+            AdapterError::retryable(
+                format!("the folder of lease {lease} has vanished"),
+                "leave state_dir to the node",
+            )
+        })
+    }
+
+    /// Takes the room that an order needs, and puts on disk all that its machine is made of.
+    async fn begin(&self, order: &LeaseOrder) -> Result<Record, AdapterError> {
+        let fit = room::fit(&self.config, &order.unit, order.units, &order.manifest)?;
+        self.blocking("prepare state_dir", |state| state.prepare()).await?;
+        let _room = self.room.lock().await;
+        let held = self.blocking("read the leases", held).await?;
+        room::check_room(&self.config.capacity, held, order, &fit.total)?;
+        let key = HostKey::generate()?;
+        let record = Record {
+            version: RECORD_VERSION,
+            lease: order.lease,
+            id: format!("qemu-{}", hex::encode(random_bytes::<16>()?)),
+            image: order.manifest.image.clone(),
+            unit: order.unit,
+            units: order.units,
+            manifest: order.manifest_hash()?,
+            user: fit.image.user.clone(),
+            host_key: key.public_line()?,
+            ssh_port: None,
+            wanted: Wanted::Run,
+            ready: false,
+        };
+        self.create_folder(&record, order, key, fit).await?;
+        Ok(record)
+    }
+
+    async fn create_folder(
+        &self,
+        record: &Record,
+        order: &LeaseOrder,
+        key: HostKey,
+        fit: room::Fit,
+    ) -> Result<(), AdapterError> {
+        let (record, config) = (record.clone(), self.config.clone());
+        let keys = order.manifest.ssh_authorized_keys.join("\n") + "\n";
+        let runtime = tokio::runtime::Handle::current();
+        self.blocking("make the lease's folder", move |state| {
+            state.create(&record, |dir| {
+                write_guest_files(dir, &record, &key, &keys, &fit.image)?;
+                runtime.block_on(qemu::create_disk(&config, dir, fit.total.disk_gib))
+            })
+        })
+        .await
+    }
+
+    /// What there is now, without waiting for anybody.
+    async fn describe(&self, lease: B256) -> Result<Option<Instance>, AdapterError> {
+        let loaded = self.blocking("read a lease", move |state| {
+            // A good moment to keep the console short: every pass of the node comes by here.
+            let _ = console::trim(&state.lease_dir(lease).join(CONSOLE));
+            Ok(state.load(lease).map_err(|error| error.to_string()))
+        });
+        let record = match loaded.await? {
+            Ok(None) => return Ok(None),
+            Ok(Some(record)) => record,
+            Err(why) => {
+                let reason = format!("its record cannot be read ({why}); deprovision it");
+                let id = format!("qemu-damaged-{}", hex::encode(lease));
+                return Ok(Some(Instance {
+                    lease,
+                    id,
+                    state: InstanceState::Failed { reason },
+                    access: None,
+                }));
+            }
+        };
+        let access = record.ssh_port.map(|port| Access {
+            user: record.user.clone(),
+            host: self.config.public_host(),
+            port,
+            host_key: record.host_key.clone(),
+        });
+        let state = self.instance_state(&record).await?;
+        Ok(Some(Instance { lease, id: record.id, state, access }))
+    }
+
+    async fn instance_state(&self, record: &Record) -> Result<InstanceState, AdapterError> {
+        let runs = self.process(record.lease).await?.is_some();
+        if runs && !record.ready {
+            return Ok(InstanceState::Starting);
+        }
+        if runs {
+            return Ok(match qmp::status(&self.state.lease_dir(record.lease)).await {
+                Ok(status) => state_of(status),
+                Err(error) => {
+                    // Another conversation holds the socket, or the host is slow: the process is what counts.
+                    tracing::debug!(lease = %record.lease, %error, "status");
+                    InstanceState::Running
+                }
+            });
+        }
+        if record.wanted == Wanted::Stop {
+            return Ok(InstanceState::Stopped);
+        }
+        // Between the record and the process lies a moment in which the one who provisions holds the lock.
+        if !record.ready && self.locks.try_lock(record.lease).is_none() {
+            return Ok(InstanceState::Starting);
+        }
+        let last = self.tail(record.lease, CONSOLE, 1).concat();
+        let reason = if record.ready {
+            format!("the machine has ended by itself or was killed; the console's last line: {last}")
+        } else {
+            format!("the machine's start did not come to its end; the console's last line: {last}")
+        };
+        Ok(InstanceState::Failed { reason })
+    }
+
+    async fn stop(&self, lease: B256) -> Result<(), AdapterError> {
+        let _guard = self.locks.lock(lease).await;
+        self.want_stop(lease).await?;
+        self.end(lease, Some(self.config.stop_timeout)).await
+    }
+
+    async fn deprovision(&self, lease: B256) -> Result<(), AdapterError> {
+        let _guard = self.locks.lock(lease).await;
+        self.want_stop(lease).await?;
+        self.end(lease, None).await?;
+        self.blocking("remove a lease's folder", move |state| state.remove(lease)).await
+    }
+
+    /// Notes that the machine's end is wanted. One whose record is damaged is ended all the same.
+    async fn want_stop(&self, lease: B256) -> Result<(), AdapterError> {
+        let Ok(Some(mut record)) = self.load(lease).await else { return Ok(()) };
+        if record.wanted == Wanted::Stop {
+            return Ok(());
+        }
+        record.wanted = Wanted::Stop;
+        self.save(&record).await
+    }
+
+    async fn load(&self, lease: B256) -> Result<Option<Record>, AdapterError> {
+        self.blocking("read a lease's record", move |state| state.load(lease)).await.map_err(|error| {
+            AdapterError::configuration(error.problem(), "deprovision the lease; its record is damaged")
+        })
+    }
+
+    pub(crate) async fn save(&self, record: &Record) -> Result<(), AdapterError> {
+        let record = record.clone();
+        self.blocking("write a lease's record", move |state| state.save(&record)).await
+    }
+
+    /// Disk and process work, off the threads that serve others.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&StateDir) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, AdapterError> {
+        let state = self.state.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            work(&state).map_err(|error| {
+                let problem = format!("could not {what} in {}: {error}", state.root().display());
+                AdapterError::retryable(problem, "check the folder's permissions and free space")
+            })
+        });
+        joined(done.await)
+    }
+}
+
+/// A panic of a task is a panic of whoever waits for it; a task is cancelled only when the runtime ends.
+fn joined<T>(result: Result<Result<T, AdapterError>, tokio::task::JoinError>) -> Result<T, AdapterError> {
+    match result {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => {
+            Err(AdapterError::retryable("the node is shutting down", "call again after it has started"))
+        }
+    }
+}
+
+fn same_order(record: Record, order: &LeaseOrder) -> Result<Record, AdapterError> {
+    let manifest = order.manifest_hash()?;
+    let same = record.unit == order.unit && record.units == order.units && record.manifest == manifest;
+    if same {
+        return Ok(record);
+    }
+    let problem = format!("lease {} has a machine that was made from another order", record.lease);
+    Err(AdapterError::permanent(problem, "deprovision it before ordering anew"))
+}
+
+/// What the leases here hold. One whose record is damaged holds nothing that could be counted.
+fn held(state: &StateDir) -> io::Result<Vec<Resources>> {
+    let leases = state.leases()?;
+    Ok(leases
+        .into_iter()
+        .filter_map(|lease| state.load(lease).ok().flatten())
+        .map(|record| record.total())
+        .collect())
+}
+
+fn write_guest_files(
+    dir: &Path,
+    record: &Record,
+    key: &HostKey,
+    authorized_keys: &str,
+    image: &Image,
+) -> io::Result<()> {
+    write_private(&dir.join(qemu::HOST_KEY), &key.to_dropbear())?;
+    write_private(&dir.join(qemu::AUTHORIZED_KEYS), authorized_keys.as_bytes())?;
+    let name = format!("sublet-{}", &hex::encode(record.lease)[..8]);
+    write_private(&dir.join(qemu::HOST_NAME), name.as_bytes())?;
+    link_or_copy(&image.base, &dir.join(qemu::BASE))
+}
+
+/// QEMU's view of a machine that has been up.
+fn state_of(status: RunState) -> InstanceState {
+    match status {
+        RunState::running | RunState::suspended => InstanceState::Running,
+        other => {
+            InstanceState::Failed { reason: format!("qemu says that the machine is in state {other:?}") }
+        }
+    }
+}
