@@ -1,0 +1,148 @@
+//! A lease and a maker's balances as the chain has them now.
+
+use alloy_primitives::Address;
+use serde::{Deserialize, Serialize};
+use sublet_contracts::{IMarket, UnknownVariant};
+
+use super::error::ChainError;
+
+/// Where a lease is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseState {
+    /// There is no lease with this id.
+    None,
+    /// Settled; the provider has to activate.
+    Opened,
+    /// Billed by the second.
+    Active,
+    /// Over, or cancelled before it began; the id is used up.
+    Ended,
+}
+
+/// How a lease, or a bid that never became one, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The buyer withdrew the bid before anyone settled it.
+    Cancelled,
+    /// The provider did not activate.
+    Aborted,
+    /// The buyer closed it.
+    Closed,
+    /// The buyer found no working machine.
+    Rejected,
+    /// The provider closed it before its time.
+    ProviderClosed,
+    /// It ran to the end of its funds.
+    Finished,
+}
+
+impl EndReason {
+    /// The stable name, in snake case.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::Aborted => "aborted",
+            Self::Closed => "closed",
+            Self::Rejected => "rejected",
+            Self::ProviderClosed => "provider_closed",
+            Self::Finished => "finished",
+        }
+    }
+}
+
+/// A lease as the Market returns it. Fields that the state does not have are zero.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseView {
+    /// Where it is in its life.
+    pub state: LeaseState,
+    /// How it ended (Ended).
+    pub reason: Option<EndReason>,
+    /// Who pays.
+    pub buyer: Address,
+    /// Who is paid.
+    pub provider: Address,
+    /// Base units per second.
+    pub rate: u64,
+    /// The second beyond which no top-up goes (Active, Ended).
+    pub max_end: u32,
+    /// The second up to which the provider was paid (Active, Ended).
+    pub paid_until: u32,
+    /// The second up to which the escrow pays (Active, Ended).
+    pub funded_until: u32,
+    /// The bond, in seconds of the rate.
+    pub bond_seconds: u32,
+    /// The provider's pay is burned.
+    pub burn: bool,
+    /// Last second for `activate` (Opened).
+    pub activate_by: u32,
+    /// Seconds that were paid for in advance (Opened).
+    pub duration: u32,
+    /// Longest life from activation in seconds (Opened).
+    pub max_duration: u32,
+}
+
+/// What an address has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balances {
+    /// Native currency for gas, in wei.
+    pub eth: u128,
+    /// Tokens in the wallet, in base units.
+    pub wallet: u128,
+    /// Tokens in the Market that are not locked, in base units.
+    pub free: u128,
+    /// Reputation, decayed to now.
+    pub points: u64,
+}
+
+/// Our end reason for the number in the contract; `None` for the contract's own `None`.
+pub(crate) fn end_reason(reason: u8) -> Result<Option<EndReason>, ChainError> {
+    use sublet_contracts::EndReason as Theirs;
+    Ok(Some(match Theirs::try_from(reason).map_err(|e| unknown(&e))? {
+        Theirs::None => return Ok(None),
+        Theirs::Cancelled => EndReason::Cancelled,
+        Theirs::Aborted => EndReason::Aborted,
+        Theirs::Closed => EndReason::Closed,
+        Theirs::Rejected => EndReason::Rejected,
+        Theirs::ProviderClosed => EndReason::ProviderClosed,
+        Theirs::Finished => EndReason::Finished,
+    }))
+}
+
+fn lease_state(state: u8) -> Result<LeaseState, ChainError> {
+    use sublet_contracts::LeaseState as Theirs;
+    Ok(match Theirs::try_from(state).map_err(|e| unknown(&e))? {
+        Theirs::None => LeaseState::None,
+        Theirs::Opened => LeaseState::Opened,
+        Theirs::Active => LeaseState::Active,
+        Theirs::Ended => LeaseState::Ended,
+    })
+}
+
+fn unknown(error: &UnknownVariant) -> ChainError {
+    ChainError::Decode { what: "a lease", reason: error.to_string() }
+}
+
+impl TryFrom<IMarket::LeaseView> for LeaseView {
+    type Error = ChainError;
+
+    fn try_from(view: IMarket::LeaseView) -> Result<Self, ChainError> {
+        Ok(Self {
+            state: lease_state(view.state)?,
+            reason: end_reason(view.reason)?,
+            buyer: view.buyer,
+            provider: view.provider,
+            rate: view.rate,
+            max_end: view.maxEnd,
+            paid_until: view.paidUntil,
+            funded_until: view.fundedUntil,
+            bond_seconds: view.bondSeconds.to(),
+            burn: view.burn,
+            activate_by: view.activateBy,
+            duration: view.duration,
+            max_duration: view.maxDuration,
+        })
+    }
+}

@@ -1,0 +1,203 @@
+//! One JSON-RPC endpoint: every question has a time-out, every error says what to do.
+
+use std::{error::Error as StdError, future::IntoFuture, time::Duration};
+
+use alloy::{
+    eips::{BlockId, BlockNumberOrTag},
+    network::{Ethereum, TransactionBuilder as _},
+    providers::{Provider as _, RootProvider},
+    rpc::{client::RpcClient, types::TransactionRequest},
+    sol_types::SolCall,
+    transports::{RpcError, TransportError, TransportErrorKind, TransportResult},
+};
+use alloy_primitives::{Address, B256, Bytes};
+use serde::{Deserialize, Serialize};
+
+use super::error::ChainError;
+
+/// The most of a server's error text that goes into a message of ours, in characters.
+const MAX_REASON: usize = 300;
+
+/// A block, as far as the node needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Its height.
+    pub number: u64,
+    /// Its hash.
+    pub hash: B256,
+    /// Its time in Unix seconds.
+    pub timestamp: u64,
+}
+
+/// The endpoint; clones share the connections.
+#[derive(Debug, Clone)]
+pub(crate) struct Rpc {
+    provider: RootProvider<Ethereum>,
+    label: String,
+    timeout: Duration,
+}
+
+impl Rpc {
+    /// Prepares an endpoint; nothing is sent yet.
+    pub(crate) fn new(url: &str, timeout: Duration) -> Result<Self, ChainError> {
+        let bad = |reason: String| ChainError::Url { url: url.to_owned(), reason };
+        let parsed: reqwest::Url = url.parse().map_err(|e| bad(format!("{e}")))?;
+        if !matches!(parsed.scheme(), "http" | "https") || parsed.host_str().is_none() {
+            return Err(bad("it must start with http:// or https://".into()));
+        }
+        // Without a time-out of its own: `ask` has one for every question.
+        let mut http = reqwest::Client::builder();
+        if is_loopback(&parsed) {
+            // A proxy from the environment cannot know what listens on our loopback.
+            http = http.no_proxy();
+        }
+        let http = http.build().map_err(|e| bad(root_cause(&e)))?;
+        let label = label(&parsed);
+        let client = RpcClient::builder().http_with_client(http, parsed);
+        Ok(Self { provider: RootProvider::new(client), label, timeout })
+    }
+
+    /// The endpoint without anything that may be a secret (path, query, user).
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The provider, for questions that have no method here; wrap them in [`Rpc::ask`].
+    pub(crate) fn provider(&self) -> &RootProvider<Ethereum> {
+        &self.provider
+    }
+
+    /// Runs one question with the time-out and turns its error into ours.
+    pub(crate) async fn ask<T, F>(&self, method: &'static str, question: F) -> Result<T, ChainError>
+    where
+        F: IntoFuture<Output = TransportResult<T>>,
+    {
+        self.ask_raw(question).await?.map_err(|e| self.error(method, &e))
+    }
+
+    /// The same, with the RPC's own error still whole (it may carry revert data); time-outs are ours already.
+    pub(crate) async fn ask_raw<T, F>(&self, question: F) -> Result<TransportResult<T>, ChainError>
+    where
+        F: IntoFuture<Output = TransportResult<T>>,
+    {
+        tokio::time::timeout(self.timeout, question.into_future()).await.map_err(|_| {
+            ChainError::Unreachable {
+                url: self.label.clone(),
+                reason: format!("no answer within {} s", self.timeout.as_secs()),
+            }
+        })
+    }
+
+    /// Our error for one of the RPC client's.
+    pub(crate) fn error(&self, method: &'static str, error: &TransportError) -> ChainError {
+        let url = self.label.clone();
+        match error {
+            RpcError::ErrorResp(payload) => ChainError::Rpc { url, method, reason: clip(&payload.message) },
+            RpcError::Transport(kind) => match kind.as_http_error() {
+                Some(http) => ChainError::Rpc {
+                    url,
+                    method,
+                    reason: format!("HTTP {} {}", http.status, clip(&http.body)),
+                },
+                None => ChainError::Unreachable { url, reason: transport_cause(kind) },
+            },
+            RpcError::DeserError { err, .. } => {
+                ChainError::Rpc { url, method, reason: format!("not JSON-RPC: {err}") }
+            }
+            other => ChainError::Rpc { url, method, reason: clip(&other.to_string()) },
+        }
+    }
+
+    /// The chain that the endpoint serves.
+    pub(crate) async fn chain_id(&self) -> Result<u64, ChainError> {
+        self.ask("eth_chainId", self.provider.get_chain_id()).await
+    }
+
+    /// The newest block.
+    pub(crate) async fn head(&self) -> Result<Head, ChainError> {
+        self.block(BlockNumberOrTag::Latest)
+            .await?
+            .ok_or_else(|| ChainError::Decode { what: "the newest block", reason: "the RPC has none".into() })
+    }
+
+    /// One block, if the chain has it.
+    pub(crate) async fn block(&self, which: impl Into<BlockNumberOrTag>) -> Result<Option<Head>, ChainError> {
+        let block = self.ask("eth_getBlockByNumber", self.provider.get_block_by_number(which.into())).await?;
+        Ok(block.map(|b| Head {
+            number: b.header.number,
+            hash: b.header.hash,
+            timestamp: b.header.timestamp,
+        }))
+    }
+
+    /// Whether there is a contract at `address`.
+    pub(crate) async fn has_code(&self, address: Address) -> Result<bool, ChainError> {
+        Ok(!self.ask("eth_getCode", self.provider.get_code_at(address)).await?.is_empty())
+    }
+
+    /// Native balance in wei.
+    pub(crate) async fn balance(&self, address: Address) -> Result<u128, ChainError> {
+        let wei = self.ask("eth_getBalance", self.provider.get_balance(address)).await?;
+        Ok(wei.saturating_to())
+    }
+
+    /// Calls a view function of the contract `to` on the newest block.
+    pub(crate) async fn view<C: SolCall>(
+        &self,
+        what: &'static str,
+        to: Address,
+        call: C,
+    ) -> Result<C::Return, ChainError> {
+        let request = TransactionRequest::default().with_to(to).with_input(call.abi_encode());
+        let answer: Bytes =
+            self.ask("eth_call", self.provider.call(request).block(BlockId::latest())).await?;
+        C::abi_decode_returns(&answer).map_err(|e| ChainError::Decode { what, reason: e.to_string() })
+    }
+}
+
+/// Scheme, host and port: paths and queries of RPC URLs often are API keys.
+fn label(url: &reqwest::Url) -> String {
+    let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
+    format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
+}
+
+fn is_loopback(url: &reqwest::Url) -> bool {
+    matches!(url.host_str(), Some(host) if host == "localhost" || host.starts_with("127.") || host == "[::1]")
+}
+
+/// The deepest cause: the outer texts of HTTP clients repeat the URL, which may hold a key.
+fn root_cause(error: &dyn StdError) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    clip(&cause.to_string())
+}
+
+fn transport_cause(kind: &TransportErrorKind) -> String {
+    root_cause(kind)
+}
+
+/// The first line of a foreign text, cut to a bearable length.
+pub(crate) fn clip(text: &str) -> String {
+    text.lines().next().unwrap_or_default().chars().take(MAX_REASON).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_keep_no_secret() {
+        let url = "https://user:pass@rpc.example.org:8443/v3/0123456789abcdef?key=1".parse().unwrap();
+        assert_eq!(label(&url), "https://rpc.example.org:8443");
+    }
+
+    #[test]
+    fn a_wrong_url_is_named_with_an_example() {
+        for url in ["", "127.0.0.1:8545", "ws://127.0.0.1:8545"] {
+            let said = Rpc::new(url, Duration::from_secs(1)).unwrap_err().to_string();
+            assert!(said.contains("chain.rpc_url") && said.contains("http://127.0.0.1:8545"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Deployment, connection, and what each of them says when something is wrong.
+
+use alloy_primitives::{Address, B256};
+use sublet::{
+    chain::{Chain, ChainError, DeployOptions, Deployment, deploy},
+    devnet::anvil::{Anvil, AnvilConfig, AnvilError},
+};
+use sublet_market::lease::Params;
+
+use crate::support::{CTK, World, instant, options};
+
+async fn refused(world: &World, deployment: Deployment) -> ChainError {
+    Chain::connect_with(world.anvil.url(), deployment, world.deployer.clone(), options()).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_deployment_can_be_connected_to_by_its_file() {
+    let world = World::new(instant()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("deployment.json");
+    world.deployment.write(&path).unwrap();
+    let deployment = Deployment::read(&path).unwrap();
+    let chain = Chain::connect(world.anvil.url(), deployment, world.deployer.clone()).await.unwrap();
+    let balances = chain.balances(chain.address()).await.unwrap();
+    assert_eq!(balances.wallet, 1_000_000 * CTK);
+    assert_eq!((balances.free, balances.points), (0, 0));
+    assert!(balances.eth > 0);
+    let head = chain.head().await.unwrap();
+    assert!(chain.now() >= head.timestamp && chain.now() <= head.timestamp + 5);
+    assert_eq!(chain.block_timestamp(head.number).await.unwrap(), Some(head.timestamp));
+    assert_eq!(chain.block_timestamp(head.number + 1000).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn two_deployments_never_share_a_domain() {
+    let world = World::new(instant()).await;
+    let asked = DeployOptions { chain: options(), ..DeployOptions::default() };
+    let (other, _) = deploy(world.anvil.url(), world.deployer.clone(), asked).await.unwrap();
+    assert_ne!(other.domain().separator(), world.deployment.domain().separator());
+    assert_ne!(other.salt, world.deployment.salt);
+}
+
+#[tokio::test]
+async fn constants_out_of_bounds_are_refused_before_the_market_is_sent() {
+    let world = World::new(instant()).await;
+    let params = Params { fee_bps: 5000, hold: 600, notice: 60, half_life_days: 90 };
+    let asked = DeployOptions { params, salt: None, chain: options() };
+    let error = deploy(world.anvil.url(), world.deployer.clone(), asked).await.unwrap_err();
+    assert_eq!(error.revert_name(), Some("FeeOutOfRange"), "{error}");
+}
+
+#[tokio::test]
+async fn whatever_differs_from_the_deployment_is_named_with_the_remedy() {
+    let world = World::new(instant()).await;
+    let good = world.deployment.clone();
+    let said = refused(&world, Deployment { chain_id: 1, ..good.clone() }).await.to_string();
+    assert!(said.contains("the deployment is for chain 1 but the RPC at"), "{said}");
+    assert!(said.contains("answers chain 31337") && said.contains("chain.rpc_url"), "{said}");
+
+    let said =
+        refused(&world, Deployment { market: Address::repeat_byte(9), ..good.clone() }).await.to_string();
+    assert!(said.contains("no market contract") && said.contains("sublet chain deploy"), "{said}");
+    let said =
+        refused(&world, Deployment { token: Address::repeat_byte(9), ..good.clone() }).await.to_string();
+    assert!(said.contains("no token contract"), "{said}");
+    let said = refused(&world, Deployment { token: good.market, ..good.clone() }).await.to_string();
+    assert!(said.contains("says the token is"), "{said}");
+    let said = refused(&world, Deployment { salt: B256::repeat_byte(9), ..good.clone() }).await.to_string();
+    assert!(said.contains("the domain separator"), "{said}");
+    let params = Params { hold: 700, ..good.params };
+    let said = refused(&world, Deployment { params, ..good }).await.to_string();
+    assert!(said.contains("hold: 700") && said.contains("hold: 600"), "{said}");
+}
+
+#[tokio::test]
+async fn an_rpc_that_is_not_there_is_named_with_the_remedy() {
+    let world = World::new(instant()).await;
+    let (deployment, signer) = (world.deployment.clone(), world.deployer.clone());
+    let url = world.anvil.url().to_owned();
+    world.anvil.stop().await;
+    let error = Chain::connect_with(&url, deployment, signer, options()).await.unwrap_err();
+    let said = error.to_string();
+    assert!(error.is_retryable());
+    assert!(said.contains(&format!("cannot reach the RPC at {url}: ")) && said.contains("refused"), "{said}");
+    assert!(said.contains("is the chain running? set `chain.rpc_url`"), "{said}");
+}
+
+#[tokio::test]
+async fn an_rpc_that_hangs_is_given_up() {
+    let world = World::new(instant()).await;
+    let chain = world.connect(&world.deployer).await;
+    world.anvil.pause();
+    let said = chain.head().await.unwrap_err().to_string();
+    assert!(said.contains("no answer within 2 s"), "{said}");
+    world.anvil.resume();
+    chain.head().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_anvil_is_named_with_the_remedy() {
+    let config = AnvilConfig { binary: Some("/nonexistent/anvil".into()), ..instant() };
+    let said = Anvil::start(config).await.unwrap_err().to_string();
+    assert!(said.contains("npm ci") && said.contains("SUBLET_ANVIL"), "{said}");
+}
+
+#[tokio::test]
+async fn an_anvil_that_cannot_start_says_why() {
+    let config = AnvilConfig { extra: vec!["--no-such-option".into()], ..instant() };
+    let error = Anvil::start(config).await.unwrap_err();
+    assert!(matches!(error, AnvilError::NotUp(_)), "{error}");
+    assert!(error.to_string().contains("--no-such-option"), "{error}");
+}
+
+#[tokio::test]
+async fn a_dropped_anvil_is_gone() {
+    let anvil = Anvil::start(instant()).await.unwrap_or_else(|e| panic!("{e}"));
+    let process = std::path::PathBuf::from(format!("/proc/{}", anvil.pid()));
+    let ended = anvil.watch_end();
+    assert!(process.exists());
+    drop(anvil);
+    ended.await;
+    assert!(!process.exists());
+}
