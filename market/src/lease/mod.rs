@@ -152,7 +152,7 @@ pub enum Refusal {
     #[error("a top-up of 0 s: add at least one second")]
     NoSeconds,
     /// Nothing is old enough to be claimed.
-    #[error("nothing to claim before {0}: wait until then")]
+    #[error("nothing is due yet: claim from {0} on, unless all has been paid")]
     NothingToClaim(u64),
     /// Too late to reject.
     #[error("a lease could be rejected until {0}: it can be finished now")]
