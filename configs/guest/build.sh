@@ -41,10 +41,10 @@ kernel_version() {
 }
 
 find_kernel_version() {
-  KERNEL_VERSION=$(kernel_version)
+  KERNEL_VERSION=$(kernel_version || true)
   if [ -z "$KERNEL_VERSION" ] && [ "$install" = yes ] && [ "$(id -u)" = 0 ]; then
     apt-get update -qq
-    KERNEL_VERSION=$(kernel_version)
+    KERNEL_VERSION=$(kernel_version || true)
   fi
   [ -n "$KERNEL_VERSION" ] || fail "apt knows no package linux-image-cloud-amd64; as root: apt-get update   (Debian 12 or later, amd64)"
 }

@@ -166,8 +166,14 @@ impl Shared {
             Some(record) => same_order(record, &order)?,
             None => self.begin(&order).await?,
         };
-        if !(record.ready && self.process(lease).await?.is_some()) {
-            self.bring_up(record).await?;
+        match self.instance_state(&record).await? {
+            InstanceState::Running => {}
+            InstanceState::Starting => drop(self.bring_up(record).await?),
+            InstanceState::Stopped | InstanceState::Failed { .. } => {
+                // A machine that QEMU has halted (its disk failed, say) still has its process.
+                self.end(lease, None).await?;
+                self.bring_up(record).await?;
+            }
         }
         self.describe(lease).await?.ok_or_else(|| {
             AdapterError::retryable(

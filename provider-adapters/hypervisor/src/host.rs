@@ -3,12 +3,17 @@
 use std::io;
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use sublet_adapter::AdapterError;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::config::HypervisorConfig;
 use crate::qemu::SETSID;
+
+/// Programs tell their version within milliseconds, on a thrashing host within seconds.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// The programs are there and can be started.
 pub(crate) async fn check_programs(config: &HypervisorConfig) -> Result<(), AdapterError> {
@@ -31,7 +36,8 @@ pub(crate) async fn version(qemu: &Path) -> Result<String, AdapterError> {
 
 async fn run(program: &Path) -> io::Result<Output> {
     let mut command = Command::new(program);
-    let output = command.arg("--version").stdin(Stdio::null()).kill_on_drop(true).output().await?;
+    let output = command.arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = timeout(ANSWER_WITHIN, output).await??;
     if output.status.success() {
         return Ok(output);
     }

@@ -10,10 +10,12 @@ use std::io;
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use alloy_primitives::B256;
 use sublet_market::Resources;
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use crate::accel::Accel;
 use crate::config::HypervisorConfig;
@@ -36,6 +38,9 @@ pub(crate) const SETSID: &str = "setsid";
 const GUEST_SSH: &str = "10.0.2.15:22";
 /// Everything that a running machine does not need: forking, other users' rights, scheduling, old system calls.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
+/// Making an empty disk takes milliseconds; only a host's disk that hangs takes longer.
+const DISK_WITHIN: Duration = Duration::from_secs(30);
 
 /// A machine as QEMU sees it.
 #[derive(Debug)]
@@ -129,13 +134,14 @@ pub(crate) fn base_arguments(accel: Accel, image: &Image, memory_mib: u32, vcpus
 
 /// Makes the tenant's disk in a folder that has the base already.
 pub(crate) async fn create_disk(config: &HypervisorConfig, dir: &Path, size_gib: u32) -> io::Result<()> {
-    let output = Command::new(absolute(&config.qemu_img_binary)?)
+    let mut command = Command::new(absolute(&config.qemu_img_binary)?);
+    let output = command
         .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", BASE, DISK, &format!("{size_gib}G")])
         .current_dir(dir)
         .stdin(Stdio::null())
         .kill_on_drop(true)
-        .output()
-        .await?;
+        .output();
+    let output = timeout(DISK_WITHIN, output).await??;
     if output.status.success() {
         return Ok(());
     }

@@ -121,6 +121,31 @@ async fn qemu_that_will_not_start_says_why() {
 }
 
 #[tokio::test]
+async fn a_port_that_is_taken_in_the_last_moment_is_changed_and_the_machine_is_on_its_own() {
+    let mut bench = HypervisorBench::new();
+    let qemu = bench.config.state_dir.with_file_name("qemu");
+    // The first start meets a port that somebody has taken, as QEMU tells it; the second is the real one.
+    let script = "#!/bin/sh\n[ -e tried ] && exec qemu-system-x86_64 \"$@\"\ntouch tried\n\
+                  echo \"qemu: Could not set up host forwarding rule 'tcp:127.0.0.1:1-:22'\" >&2\nexit 1\n";
+    fs::write(&qemu, script).unwrap();
+    fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
+    bench.config.qemu_binary = qemu;
+    let adapter = bench.open();
+    let order = bench.order("taken").await;
+    assert!(adapter.provision(&order).await.unwrap().is_running());
+
+    let pid = bench.processes(order.lease)[0];
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let session = stat.rsplit(')').next().unwrap().split_whitespace().nth(3).unwrap().to_owned();
+    assert_eq!(session, pid.to_string(), "it leads a session of its own, so ours may end");
+    let environment = fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+    let names: Vec<_> =
+        environment.split('\0').filter_map(|pair| pair.split_once('=')).map(|pair| pair.0).collect();
+    assert!(names.iter().all(|name| ["PATH", "PWD", "OLDPWD", "SHLVL", "_"].contains(name)), "{names:?}");
+    adapter.deprovision(order.lease).await.unwrap();
+}
+
+#[tokio::test]
 async fn callers_who_give_up_and_damaged_records_leave_nothing_that_cannot_be_ended() {
     let bench = HypervisorBench::new();
     let adapter = bench.open();
