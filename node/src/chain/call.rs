@@ -11,6 +11,7 @@ use super::{deployment::Deployment, event::MarketEvent};
 /// One transaction to the token or the Market. Amounts are base units of the token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant)] // One value for each transaction, never many at once.
 pub enum Call {
     /// Lets the Market take tokens from the wallet; comes before a deposit.
     Approve {

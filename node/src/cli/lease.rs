@@ -1,0 +1,200 @@
+//! `sublet lease`
+
+use std::{os::unix::process::CommandExt as _, process::Command};
+
+use alloy_primitives::B256;
+use anyhow::Context as _;
+use clap::Subcommand;
+use sublet_market::{
+    Access,
+    amount::{format_duration, format_rate},
+};
+
+use super::{
+    Context, Refused,
+    output::{facts, short, table},
+    values::{self, time},
+};
+use crate::{
+    api::types::{LeaseInfo, Role, Transaction},
+    chain::LeaseState,
+    home::write_atomic,
+};
+
+/// Running and past leases.
+#[derive(Debug, Subcommand)]
+pub(super) enum Lease {
+    /// This node's leases, newest first.
+    List,
+    /// One lease: money, time, machine, events.
+    Show {
+        /// The lease's id.
+        #[arg(value_parser = values::id)]
+        id: B256,
+    },
+    /// Log in, or run a command: `sublet lease ssh ID -- uname -a`.
+    Ssh {
+        /// The lease's id.
+        #[arg(value_parser = values::id)]
+        id: B256,
+        /// A command instead of a shell.
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    /// End a lease: the buyer pays to now and the notice; a provider gives up its bond.
+    Close {
+        /// The lease's id.
+        #[arg(value_parser = values::id)]
+        id: B256,
+    },
+    /// End a lease whose machine does not work: the last minutes' pay is burned, not paid.
+    Reject {
+        /// The lease's id.
+        #[arg(value_parser = values::id)]
+        id: B256,
+    },
+}
+
+impl Lease {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let client = context.client()?;
+        match self {
+            Self::List => {
+                let leases: Vec<LeaseInfo> = client.get("/v1/leases").await?;
+                context.output.print(&leases, |leases| list(leases))
+            }
+            Self::Show { id } => {
+                let lease: LeaseInfo = client.get(&format!("/v1/leases/{id}")).await?;
+                context.output.print(&lease, show)
+            }
+            Self::Ssh { id, command } => {
+                let lease: LeaseInfo = client.get(&format!("/v1/leases/{id}")).await?;
+                ssh(context, &lease, &command)
+            }
+            Self::Close { id } => end(context, id, "close").await,
+            Self::Reject { id } => end(context, id, "reject").await,
+        }
+    }
+}
+
+async fn end(context: &Context, id: B256, how: &str) -> anyhow::Result<()> {
+    let client = context.client()?;
+    eprintln!("waiting for the chain…");
+    let done: Transaction = client.post(&format!("/v1/leases/{id}/{how}"), &()).await?;
+    context.output.print(&done, |tx| {
+        format!(
+            "{} in {} (gas {}); see who was paid what: sublet lease show {id}",
+            tx.call,
+            short(&tx.tx),
+            tx.gas
+        )
+    })
+}
+
+/// Replaces this process by `ssh`, which trusts the host key that the provider handed over and no other.
+fn ssh(context: &Context, lease: &LeaseInfo, command: &[String]) -> anyhow::Result<()> {
+    let access = match (&lease.access, lease.role) {
+        (Some(access), Role::Buyer) => access,
+        (_, Role::Provider) => {
+            return Err(Refused("only the buyer of a lease may log in to its machine".into()).into());
+        }
+        (None, Role::Buyer) => {
+            let why = lease.trouble.clone().unwrap_or_else(|| format!("the lease is {}", state(lease.state)));
+            return Err(Refused(format!("the machine cannot be reached: {why}")).into());
+        }
+    };
+    let known_hosts = context.home.path().join(format!("known_hosts.{}", lease.id));
+    write_atomic(&known_hosts, &known_host(access), 0o600)?;
+    let mut program = Command::new("ssh");
+    program
+        .arg("-F/dev/null")
+        .arg(format!("-oUserKnownHostsFile={}", known_hosts.display()))
+        .args([
+            "-oStrictHostKeyChecking=yes",
+            "-oIdentitiesOnly=yes",
+            "-oLogLevel=ERROR",
+            "-oConnectTimeout=15",
+        ])
+        .arg(format!("-i{}", context.home.ssh_key().display()))
+        .arg(format!("-p{}", access.port))
+        .arg(format!("{}@{}", access.user, access.host))
+        .args(command);
+    let failed = program.exec();
+    Err(failed).context("cannot run ssh: install it with `apt-get install openssh-client`")
+}
+
+fn known_host(access: &Access) -> String {
+    format!("[{}]:{} {}\n", access.host, access.port, access.host_key)
+}
+
+fn list(leases: &[LeaseInfo]) -> String {
+    if leases.is_empty() {
+        return "no leases yet: post a bid with `sublet bid post`, or an offer with `sublet offer post`"
+            .into();
+    }
+    let rows = leases.iter().map(|lease| {
+        let (role, other) = match lease.role {
+            Role::Buyer => ("buyer", lease.provider),
+            Role::Provider => ("provider", lease.buyer),
+        };
+        vec![
+            lease.id.to_string(),
+            role.into(),
+            lease.ended.as_ref().map_or_else(|| state(lease.state).to_owned(), |end| end.reason.clone()),
+            format_rate(lease.rate),
+            format_duration(lease.metered_seconds),
+            lease.metered.to_string(),
+            short(&other),
+        ]
+    });
+    table(&["id", "role", "state", "rate", "metered", "cost", "with"], rows)
+}
+
+fn show(lease: &LeaseInfo) -> String {
+    let mut rows = vec![
+        ("id", lease.id.to_string()),
+        ("role", if lease.role == Role::Buyer { "buyer" } else { "provider" }.to_owned()),
+        ("state", state(lease.state).to_owned()),
+        ("buyer", lease.buyer.to_string()),
+        ("provider", lease.provider.to_string()),
+        ("rate", format_rate(lease.rate)),
+        ("bond", lease.bond.to_string()),
+    ];
+    if lease.started_at > 0 {
+        rows.push(("billing since", time(lease.started_at)));
+        rows.push(("metered", format!("{} s, {}", lease.metered_seconds, lease.metered)));
+        rows.push(("funded until", time(lease.funded_until)));
+    }
+    rows.extend(lease.instance.clone().map(|instance| ("machine", instance)));
+    rows.extend(
+        lease.access.as_ref().map(|a| ("reached at", format!("{}@{} port {}", a.user, a.host, a.port))),
+    );
+    rows.extend(lease.trouble.clone().map(|trouble| ("last trouble", trouble)));
+    if let Some(end) = &lease.ended {
+        rows.push(("ended", format!("{} at {}", end.reason, time(end.at))));
+        rows.push(("paid to the provider", end.paid.to_string()));
+        rows.push(("fee, burned", end.fee.to_string()));
+        rows.push(("burned besides", end.burned.to_string()));
+        rows.push(("back to the buyer", end.refunded.to_string()));
+        rows.push(("bond to the provider", end.bond_to_provider.to_string()));
+        rows.push(("bond to the buyer", end.bond_to_buyer.to_string()));
+    }
+    let events = lease.events.iter().map(|e| {
+        vec![time(e.timestamp), e.event.name().to_owned(), format!("block {}", e.block), e.tx.to_string()]
+    });
+    let mut text =
+        format!("{}\n\n{}", facts(&rows), table(&["time", "event", "block", "transaction"], events));
+    if !lease.console.is_empty() {
+        text = format!("{text}\n\nlast console lines\n{}", lease.console.join("\n"));
+    }
+    text
+}
+
+fn state(state: LeaseState) -> &'static str {
+    match state {
+        LeaseState::None => "none",
+        LeaseState::Opened => "opened",
+        LeaseState::Active => "active",
+        LeaseState::Ended => "ended",
+    }
+}

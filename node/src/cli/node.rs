@@ -1,0 +1,82 @@
+//! `sublet node`
+
+use std::io::IsTerminal as _;
+
+use clap::Subcommand;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::{Context, output::facts};
+use crate::{api::types::Status, config::Config, node};
+
+/// Run the node, or ask how it is.
+#[derive(Debug, Subcommand)]
+pub(super) enum Node {
+    /// Run until Ctrl-C or SIGTERM. Machines of running leases go on without the node.
+    Run {
+        /// What to log, for example `info` or `sublet=debug`.
+        #[arg(long, env = "SUBLET_LOG", default_value = "info,libp2p=warn,quinn=warn,alloy=warn")]
+        log: String,
+    },
+    /// Peers, book, chain time of the running node.
+    Status,
+}
+
+impl Node {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self {
+            Self::Run { log } => run(context, &log).await,
+            Self::Status => {
+                let status: Status = context.client()?.get("/v1/status").await?;
+                context.output.print(&status, text)
+            }
+        }
+    }
+}
+
+async fn run(context: &Context, log: &str) -> anyhow::Result<()> {
+    let filter =
+        EnvFilter::try_new(log).map_err(|e| anyhow::anyhow!("--log '{log}': {e}; for example info"))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let config = Config::load(&context.home)?;
+    let stop = CancellationToken::new();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let signalled = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping");
+        signalled.cancel();
+    });
+    let output = context.output;
+    node::run(&context.home, config, stop, |started| {
+        let said = output.print(started, |started| {
+            format!("node {} is up; peers reach it at {}", started.address, started.listen.join(", "))
+        });
+        if let Err(error) = said {
+            tracing::warn!(%error, "stdout is gone");
+        }
+    })
+    .await?;
+    Ok(())
+}
+
+fn text(status: &Status) -> String {
+    facts(&[
+        ("address", status.address.to_string()),
+        ("peer id", status.peer_id.clone()),
+        ("listening", status.listen.join(", ")),
+        ("peers", status.peers.len().to_string()),
+        ("chain", format!("{} (Market {})", status.chain_id, status.market)),
+        ("chain time", super::values::time(status.chain_time)),
+        ("book", format!("{} offers, {} bids", status.book.offers, status.book.bids)),
+        ("sells", if status.provider { "yes" } else { "no" }.to_owned()),
+    ])
+}

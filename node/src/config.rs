@@ -1,0 +1,299 @@
+//! The node's configuration: `node.toml` in its home.
+//!
+//! Every key has a default but the RPC URL's; an unknown key is an error that names it. Relative paths are
+//! relative to the home directory. Command line flags override the file.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use libp2p::Multiaddr;
+use serde::{Deserialize, Serialize};
+use sublet_adapter_hypervisor::HypervisorConfig;
+use sublet_market::amount::{BASE_UNITS_PER_CTK, ctk};
+
+use crate::home::{Home, HomeError};
+
+/// What can be wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The file is there and cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{path}: {source}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, column, key and what was expected.
+        source: Box<toml::de::Error>,
+    },
+    /// A value is of the right type and still senseless.
+    #[error("{path}: {key} {problem}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key, with its section.
+        key: &'static str,
+        /// What is wrong and a valid example.
+        problem: String,
+    },
+}
+
+/// All of `node.toml`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The chain that settles trades.
+    pub chain: ChainConfig,
+    /// The peers.
+    #[serde(default)]
+    pub p2p: P2pSection,
+    /// The local API that the command line talks to.
+    #[serde(default)]
+    pub api: ApiConfig,
+    /// What this node asks of orders.
+    #[serde(default)]
+    pub market: MarketConfig,
+    /// Present on nodes that sell.
+    #[serde(default)]
+    pub provider: Option<ProviderConfig>,
+}
+
+/// `[chain]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainConfig {
+    /// The JSON-RPC endpoint of any EVM chain that has the contracts.
+    pub rpc_url: String,
+    /// The deployment file that `sublet chain deploy` wrote.
+    #[serde(default = "default_deployment")]
+    pub deployment: PathBuf,
+    /// How often the head is asked for.
+    #[serde(default = "default_poll", with = "human")]
+    pub poll: Duration,
+    /// How many blocks must lie on top of an event before the node acts on it.
+    #[serde(default = "default_confirmations")]
+    pub confirmations: u64,
+}
+
+/// `[p2p]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct P2pSection {
+    /// Where this node listens for peers.
+    pub listen: Vec<Multiaddr>,
+    /// Peers to meet first.
+    pub bootstrap: Vec<Multiaddr>,
+    /// The shard of the order book that this node follows.
+    pub shard: String,
+}
+
+/// `[api]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// Loopback address; port 0 takes a free one, the command line finds it by the file `api.address`.
+    pub listen: SocketAddr,
+}
+
+/// `[market]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MarketConfig {
+    /// The least free balance that a maker's orders need to count, written as `1 CTK`; base units here.
+    #[serde(with = "ctk")]
+    pub floor: u128,
+    /// How long an offer of ours lives before it must be renewed (at most one hour).
+    #[serde(with = "human")]
+    pub offer_lifetime: Duration,
+}
+
+/// `[provider]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderConfig {
+    /// How long the capacity is held for a bid that we accepted (at most five minutes).
+    #[serde(default = "default_settle_within", with = "human")]
+    pub settle_within: Duration,
+    /// How often pay is claimed from a running lease.
+    #[serde(default = "default_claim_every", with = "human")]
+    pub claim_every: Duration,
+    /// How long a buyer that let an accept lapse waits for the next one.
+    #[serde(default = "default_backoff", with = "human")]
+    pub backoff: Duration,
+    /// The backend that runs the machines.
+    pub hypervisor: HypervisorConfig,
+}
+
+impl Default for P2pSection {
+    fn default() -> Self {
+        Self { listen: default_listen(), bootstrap: Vec::new(), shard: "main".into() }
+    }
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }
+    }
+}
+
+impl Default for MarketConfig {
+    fn default() -> Self {
+        Self { floor: BASE_UNITS_PER_CTK, offer_lifetime: Duration::from_secs(600) }
+    }
+}
+
+impl Config {
+    /// Reads and checks the file of `home`.
+    pub fn load(home: &Home) -> Result<Self, ConfigError> {
+        home.require()?;
+        let path = home.config();
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+        let mut config = Self::parse(&path, &text)?;
+        config.chain.deployment = home.path().join(&config.chain.deployment);
+        if let Some(provider) = &mut config.provider {
+            let hypervisor = &mut provider.hypervisor;
+            hypervisor.state_dir = home.path().join(&hypervisor.state_dir);
+            hypervisor.images_dir = home.path().join(&hypervisor.images_dir);
+        }
+        Ok(config)
+    }
+
+    /// Parses and checks `text`, which came from `path`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)
+            .map_err(|source| ConfigError::Parse { path: path.into(), source: Box::new(source) })?;
+        config.check(path)?;
+        Ok(config)
+    }
+
+    fn check(&self, path: &Path) -> Result<(), ConfigError> {
+        let wrong = |key, problem: &str| {
+            Err(ConfigError::Value { path: path.into(), key, problem: problem.to_owned() })
+        };
+        if !self.chain.rpc_url.starts_with("http://") && !self.chain.rpc_url.starts_with("https://") {
+            return wrong("chain.rpc_url", "must be an HTTP URL, for example \"http://127.0.0.1:8545\"");
+        }
+        if self.chain.poll < Duration::from_millis(50) {
+            return wrong("chain.poll", "must be at least 50ms, for example \"1s\"");
+        }
+        if self.p2p.listen.is_empty() {
+            return wrong("p2p.listen", "needs an address, for example [\"/ip4/0.0.0.0/tcp/4001\"]");
+        }
+        let shard_ok =
+            self.p2p.shard.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if self.p2p.shard.is_empty() || self.p2p.shard.len() > 32 || !shard_ok {
+            return wrong("p2p.shard", "must be 1 to 32 of a-z, 0-9 and -, for example \"main\"");
+        }
+        if !self.api.listen.ip().is_loopback() {
+            return wrong("api.listen", "must be a loopback address, for example \"127.0.0.1:0\"");
+        }
+        let lifetime = self.market.offer_lifetime.as_secs();
+        if !(10..=3600).contains(&lifetime) {
+            return wrong("market.offer_lifetime", "must lie between 10s and 1h, for example \"10m\"");
+        }
+        if let Some(provider) = &self.provider {
+            if !(5..=300).contains(&provider.settle_within.as_secs()) {
+                return wrong("provider.settle_within", "must lie between 5s and 5m, for example \"2m\"");
+            }
+            if provider.claim_every < Duration::from_secs(1) {
+                return wrong("provider.claim_every", "must be at least 1s, for example \"1h\"");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn default_deployment() -> PathBuf {
+    "deployment.json".into()
+}
+
+/// A head a second is enough for chains with blocks of two seconds and more.
+fn default_poll() -> Duration {
+    Duration::from_secs(1)
+}
+
+/// Two blocks: deep enough for proof-of-stake chains without a reorg, raise it where money is at stake.
+fn default_confirmations() -> u64 {
+    2
+}
+
+fn default_settle_within() -> Duration {
+    Duration::from_secs(120)
+}
+
+fn default_claim_every() -> Duration {
+    Duration::from_secs(3600)
+}
+
+fn default_backoff() -> Duration {
+    Duration::from_secs(300)
+}
+
+fn default_listen() -> Vec<Multiaddr> {
+    // Literal and covered by the test below.
+    ["/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1"].iter().filter_map(|a| a.parse().ok()).collect()
+}
+
+/// Durations as people write them: `90s`, `2h`.
+mod human {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&humantime::format_duration(*duration))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(d)?;
+        humantime::parse_duration(&text).map_err(|e| {
+            D::Error::custom(format!("'{text}' is not a duration ({e}); for example \"90s\" or \"2h\""))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("node.toml"), text)
+    }
+
+    const LEAST: &str = "[chain]\nrpc_url = \"http://127.0.0.1:8545\"\n";
+
+    #[test]
+    fn the_least_configuration_has_sane_defaults() {
+        let config = parse(LEAST).unwrap();
+        assert_eq!(config.p2p.listen.len(), 2);
+        assert_eq!(config.chain.confirmations, 2);
+        assert!(config.provider.is_none());
+    }
+
+    #[test]
+    fn errors_name_the_file_the_key_and_an_example() {
+        for (extra, expected) in [
+            ("[api]\nlisten = \"0.0.0.0:80\"\n", "api.listen must be a loopback address"),
+            ("[market]\nflor = 1\n", "flor"),
+            ("[market]\noffer_lifetime = \"2h\"\n", "between 10s and 1h"),
+            ("[market]\noffer_lifetime = \"soon\"\n", "for example \"90s\""),
+            ("[p2p]\nshard = \"Main Street\"\n", "for example \"main\""),
+        ] {
+            let said = parse(&format!("{LEAST}{extra}")).unwrap_err().to_string();
+            assert!(said.contains("node.toml") && said.contains(expected), "{said}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What the chain has said, in the store: the watcher's batches become [`ChainLease`] records, and changed
+//! accounts are told to the book.
+//!
+//! Batches may come twice (the cursor moves after a batch is applied), so applying one is idempotent.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use alloy_primitives::{Address, B256};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Core, EngineError};
+use crate::{
+    chain::{ChainEvent, Cursor, LoggedEvent, MarketEvent},
+    store::{ChainLease, LeaseEnd},
+};
+
+/// The store's key of the watcher's cursor.
+pub const CURSOR_KEY: &str = "watcher_cursor";
+
+/// Applies the watcher's events until `stop`. A failing disk or chain stops nothing: the same batch is
+/// tried again, because the cursor has not moved.
+pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: CancellationToken) {
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            event = events.recv() => event,
+        };
+        let Some(event) = event else { return };
+        let mut pause = std::time::Duration::from_millis(200);
+        while let Err(error) = apply(&core, &event).await {
+            tracing::warn!(%error, "the chain's events could not be taken in; trying again");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(std::time::Duration::from_secs(10));
+        }
+        core.wake.all();
+    }
+}
+
+async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
+    match event {
+        ChainEvent::Batch { events, cursor, timestamp } => {
+            apply_batch(core, events, cursor).await?;
+            core.set_watched_until(*timestamp);
+        }
+        ChainEvent::Head(head) => {
+            core.book().expire(head.timestamp);
+        }
+        ChainEvent::Reorg { to_block } => {
+            tracing::warn!(to_block, "the chain was reorganised: leases are read again");
+            for lease in core.store.all::<ChainLease>()? {
+                core.store.update::<ChainLease>(lease.id.as_slice(), |lease| {
+                    lease.events.retain(|e| e.block <= *to_block);
+                    if !lease.events.iter().any(|e| matches!(e.event, MarketEvent::LeaseEnded { .. })) {
+                        lease.end = None;
+                    }
+                })?;
+                refresh_lease(core, lease.id).await?;
+            }
+        }
+        ChainEvent::Health { ok, error } => {
+            if !ok {
+                tracing::warn!(error = error.as_deref().unwrap_or("unknown"), "the chain does not answer");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Result<(), EngineError> {
+    let mut makers = BTreeSet::new();
+    for logged in events {
+        makers.extend(parties(core, &logged.event).await?);
+        if let MarketEvent::BidCancelled { id, .. } = &logged.event {
+            core.book().remove_bid(*id);
+        }
+        if let Some(id) = logged.event.lease() {
+            note_lease_event(core, id, logged).await?;
+        }
+    }
+    refresh_makers(core, makers).await?;
+    core.store.put_meta(CURSOR_KEY, cursor)?;
+    Ok(())
+}
+
+/// Whose account an event may have changed. Most events of a lease do not name its parties: the lease does.
+async fn parties(core: &Core, event: &MarketEvent) -> Result<Vec<Address>, EngineError> {
+    let named = event.makers();
+    match event.lease() {
+        Some(id) if named.is_empty() => {
+            let lease = core.chain.lease(id).await?;
+            Ok(vec![lease.buyer, lease.provider])
+        }
+        _ => Ok(named),
+    }
+}
+
+/// Records the event of a lease that this node is a party of.
+async fn note_lease_event(core: &Core, id: B256, logged: &LoggedEvent) -> Result<(), EngineError> {
+    let known = core.store.get::<ChainLease>(id.as_slice())?;
+    let ours = match &logged.event {
+        MarketEvent::LeaseOpened { buyer, provider, .. } => [*buyer, *provider].contains(&core.address()),
+        _ => known.is_some(),
+    };
+    if !ours {
+        return Ok(());
+    }
+    let view = core.chain.lease(id).await?;
+    if known.is_none() {
+        core.store.put(&ChainLease { id, view: view.clone(), events: Vec::new(), end: None })?;
+    }
+    core.store.update::<ChainLease>(id.as_slice(), |lease| {
+        lease.view = view;
+        let seen = (logged.block, logged.log_index);
+        if !lease.events.iter().any(|e| (e.block, e.log_index) == seen) {
+            lease.events.push(logged.clone());
+        }
+        if let MarketEvent::LeaseEnded { reason, ended_at, .. } = &logged.event {
+            lease.end = Some(LeaseEnd { reason: reason.as_str().to_owned(), at: u64::from(*ended_at) });
+        }
+    })?;
+    Ok(())
+}
+
+/// Reads a lease's state again, after a transaction of ours has changed it.
+pub async fn refresh_lease(core: &Core, id: B256) -> Result<(), EngineError> {
+    let view = core.chain.lease(id).await?;
+    core.store.update::<ChainLease>(id.as_slice(), |lease| lease.view = view)?;
+    Ok(())
+}
+
+async fn refresh_makers(core: &Core, changed: BTreeSet<Address>) -> Result<(), EngineError> {
+    for maker in changed {
+        let known = core.book().maker(&maker).is_some();
+        if known || maker == core.address() {
+            core.refresh_maker(maker).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! The engines: what a node does on its own.
+//!
+//! Peers' orders flow through [`intake`] into the book; the chain's events flow through [`mirror`] into the
+//! store; the [`provider`] and [`buyer`] reconcilers compare what the store, the chain and the adapter say
+//! and take the next step of each trade. Events only wake a pass early: a pass that runs on time alone comes
+//! to the same end.
+
+pub mod buyer;
+pub mod intake;
+pub mod jobs;
+pub mod mirror;
+pub mod provider;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use alloy::signers::local::PrivateKeySigner;
+use alloy_primitives::{Address, B256};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use sublet_adapter::AdapterError;
+use sublet_market::{Book, Maker, Order, OrderKey, Signed};
+use tokio::sync::Notify;
+
+use crate::{
+    chain::{Chain, ChainError},
+    p2p::P2p,
+    store::{Store, StoreError},
+};
+
+/// How often an engine looks at everything without being woken.
+pub const PASS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What can stop a step of an engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The chain said no or did not answer.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The disk failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The adapter failed.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// The request makes no sense as it stands; the text says what would.
+    #[error("{0}")]
+    Invalid(String),
+    /// Not enough money for what was asked; the text names what is needed and what is there.
+    #[error("{0}")]
+    Funds(String),
+    /// There is no such thing here.
+    #[error("{0}")]
+    NotFound(String),
+}
+
+/// What both engines and the API share.
+pub struct Core {
+    /// The settlement chain.
+    pub chain: Chain,
+    /// The peers.
+    pub p2p: P2p,
+    /// What must not be forgotten.
+    pub store: Store,
+    /// This node's libp2p identity, as orders name it.
+    pub node: B256,
+    /// Wakes the engines for an early pass.
+    pub wake: Wake,
+    book: Mutex<Book>,
+    key: OrderKey,
+    watched_until: AtomicU64,
+}
+
+/// One bell for each engine.
+#[derive(Default)]
+pub struct Wake {
+    /// The provider engine's.
+    pub provider: Notify,
+    /// The buyer engine's.
+    pub buyer: Notify,
+}
+
+impl Wake {
+    /// Rings both.
+    pub fn all(&self) {
+        self.provider.notify_one();
+        self.buyer.notify_one();
+    }
+}
+
+impl Core {
+    /// Puts the parts together.
+    pub fn new(
+        chain: Chain,
+        p2p: P2p,
+        store: Store,
+        node: B256,
+        book: Book,
+        wallet: &PrivateKeySigner,
+    ) -> Result<Arc<Self>, EngineError> {
+        let key = OrderKey::from_bytes(&wallet.to_bytes().0)
+            .map_err(|e| EngineError::Invalid(format!("the wallet key cannot sign orders: {e}")))?;
+        Ok(Arc::new(Self {
+            chain,
+            p2p,
+            store,
+            node,
+            wake: Wake::default(),
+            book: Mutex::new(book),
+            key,
+            watched_until: AtomicU64::new(0),
+        }))
+    }
+
+    /// The order book. Hold it briefly, never across an await.
+    pub fn book(&self) -> MutexGuard<'_, Book> {
+        // A panic while the book was held leaves it as it was between two map updates; every query
+        // re-checks what it returns, so going on is safer than taking the whole node down.
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This node's address on chain.
+    pub fn address(&self) -> Address {
+        self.chain.address()
+    }
+
+    /// Signs an order with the wallet.
+    pub fn sign<T: Order>(&self, order: T) -> Signed<T> {
+        self.key.sign(order, &self.chain.domain())
+    }
+
+    /// Chain time now, seconds.
+    pub fn now(&self) -> u64 {
+        self.chain.now()
+    }
+
+    /// The timestamp of the newest block whose events have all been taken in. What should have happened on
+    /// chain before this time and is not in the store did not happen.
+    pub fn watched_until(&self) -> u64 {
+        self.watched_until.load(Ordering::Acquire)
+    }
+
+    /// Notes that all events up to the block with this timestamp are in the store.
+    pub fn set_watched_until(&self, timestamp: u64) {
+        self.watched_until.fetch_max(timestamp, Ordering::AcqRel);
+    }
+
+    /// Reads a maker's account from the chain and tells the book.
+    pub async fn refresh_maker(&self, maker: Address) -> Result<Maker, ChainError> {
+        let seen = self.chain.maker(maker).await?;
+        self.book().set_maker(maker, seen);
+        Ok(seen)
+    }
+}
+
+/// Bytes of the system's random number generator.
+fn random<const N: usize>() -> Result<[u8; N], EngineError> {
+    let mut bytes = [0; N];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| EngineError::Invalid("the system's random number generator failed".into()))?;
+    Ok(bytes)
+}

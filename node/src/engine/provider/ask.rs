@@ -1,0 +1,262 @@
+//! A buyer asks: is the capacity there, for this bid, now? The answer is a signed accept that is on disk
+//! before it is sent, or a reason code.
+
+use alloy_primitives::B256;
+use sublet_adapter::AdapterError;
+use sublet_market::{
+    Accept, AccessState, Bid, Decline, DeclineCode, Manifest, MatchContext, Offer, Order as _, Resources,
+    Signed, Spec, check_accept, first_miss,
+};
+
+use super::{Provider, offers::LiveOffer};
+use crate::{
+    chain::LeaseState,
+    store::{ChainLease, Promise, ProviderPhase},
+};
+
+/// A request that passed every check which needs no money and no capacity.
+struct Request {
+    id: B256,
+    bid: Signed<Bid>,
+    spec: Spec,
+    manifest: Manifest,
+    offer: LiveOffer,
+    offer_digest: B256,
+}
+
+impl Provider {
+    /// Answers an ask of the peer whose key is `node`.
+    pub async fn ask(
+        &self,
+        node: B256,
+        bid: Signed<Bid>,
+        spec: Spec,
+        offer: B256,
+        manifest: &[u8],
+    ) -> Result<Signed<Accept>, Decline> {
+        let request = self.check_request(node, bid, spec, offer, manifest).await?;
+        // From here to the disk one ask at a time: capacity and bond are counted and taken in one go.
+        let _turn = self.asks.lock().await;
+        if let Some(given) = self.given_before(&request)? {
+            return Ok(given);
+        }
+        self.check_money(&request).await?;
+        self.check_capacity(&request).await?;
+        let accept = self.accept_for(&request)?;
+        self.promise(request, accept)
+    }
+
+    /// Where the machine of `lease` is, for the peer that the bid names and nobody else.
+    pub fn access(&self, node: B256, lease: B256) -> Result<AccessState, Decline> {
+        let promise = self
+            .core
+            .store
+            .get::<Promise>(lease.as_slice())
+            .map_err(|e| busy(&e))?
+            .filter(|promise| promise.bid.order.node == node)
+            .ok_or_else(|| decline(DeclineCode::NotYours, "no lease of yours has this id here"))?;
+        let gone = |reason: &str| AccessState::Gone { reason: reason.to_owned() };
+        Ok(match promise.phase {
+            ProviderPhase::Held => pending("waiting for the settlement on chain"),
+            ProviderPhase::Lapsed => gone("never settled in time"),
+            ProviderPhase::Done => gone(&self.end_of(lease)),
+            ProviderPhase::Leased => match (&promise.access, &promise.trouble) {
+                (Some(access), _) => AccessState::Ready(access.clone()),
+                (None, Some(trouble)) => pending(trouble),
+                (None, None) => pending("the machine is starting"),
+            },
+        })
+    }
+
+    fn end_of(&self, lease: B256) -> String {
+        let record = self.core.store.get::<ChainLease>(lease.as_slice()).ok().flatten();
+        record.and_then(|lease| lease.end).map_or_else(|| "ended".to_owned(), |end| end.reason)
+    }
+
+    async fn check_request(
+        &self,
+        node: B256,
+        bid: Signed<Bid>,
+        spec: Spec,
+        offer: B256,
+        manifest: &[u8],
+    ) -> Result<Request, Decline> {
+        if bid.order.node != node {
+            return Err(decline(DeclineCode::NotYours, "the bid names another node than the one that asks"));
+        }
+        let malformed = |e: &dyn std::fmt::Display| decline(DeclineCode::Malformed, &e.to_string());
+        bid.order.check().map_err(|e| malformed(&e))?;
+        spec.check().map_err(|e| malformed(&e))?;
+        if spec.hash_struct() != bid.order.spec {
+            return Err(malformed(&"the spec is not the one that the bid was signed for"));
+        }
+        let domain = self.core.chain.domain();
+        let signer = bid.signer(&domain).map_err(|e| malformed(&e))?;
+        let buyer = bid.order.buyer;
+        if signer != buyer && !self.core.chain.is_operator(buyer, signer).await.map_err(|e| busy(&e))? {
+            return Err(malformed(&"the bid is not signed by its buyer or an operator of it"));
+        }
+        let manifest = Manifest::from_canonical_bytes(manifest)
+            .map_err(|e| decline(DeclineCode::Manifest, &e.to_string()))?;
+        if manifest.hash().ok() != Some(spec.manifest) {
+            return Err(decline(DeclineCode::Manifest, "the manifest is not the one that the spec names"));
+        }
+        let live = self.offer_by_digest(&offer).ok_or_else(|| {
+            decline(DeclineCode::UnknownOffer, "this offer is not live any more: look at the newest one")
+        })?;
+        let id = bid.order.digest(&domain);
+        Ok(Request { id, bid, spec, manifest, offer: live, offer_digest: offer })
+    }
+
+    /// The same bid asked twice gets the same accept while it can still be settled.
+    fn given_before(&self, request: &Request) -> Result<Option<Signed<Accept>>, Decline> {
+        let promise = self.core.store.get::<Promise>(request.id.as_slice()).map_err(|e| busy(&e))?;
+        match promise {
+            Some(p) if p.phase == ProviderPhase::Held && p.accept.order.settle_by > self.core.now() => {
+                Ok(Some(p.accept))
+            }
+            Some(_) => {
+                Err(decline(DeclineCode::Backoff, "this bid was accepted here before and not settled"))
+            }
+            None => Ok(None),
+        }
+    }
+
+    async fn check_money(&self, request: &Request) -> Result<(), Decline> {
+        let bid = &request.bid.order;
+        let buyer = self.core.refresh_maker(bid.buyer).await.map_err(|e| busy(&e))?;
+        let ours = self.core.refresh_maker(self.core.address()).await.map_err(|e| busy(&e))?;
+        let now = self.core.now();
+        let context = MatchContext { now, provider: &ours, buyer: &buyer, floor: self.floor };
+        if let Some(rule) = first_miss(&request.offer.signed.order, bid, &request.spec, &context) {
+            return Err(decline(
+                DeclineCode::Rule(rule),
+                &format!("the offer and the bid do not fit: {rule}"),
+            ));
+        }
+        if self.core.chain.lease(request.id).await.map_err(|e| busy(&e))?.state != LeaseState::None {
+            return Err(decline(DeclineCode::Malformed, "this bid was settled or cancelled on chain"));
+        }
+        let promises = self.core.store.all::<Promise>().map_err(|e| busy(&e))?;
+        let waits = |p: &&Promise| {
+            p.phase == ProviderPhase::Lapsed
+                && p.bid.order.buyer == bid.buyer
+                && p.accept.order.settle_by.saturating_add(self.config.backoff.as_secs()) > now
+        };
+        if promises.iter().any(|p| waits(&p)) {
+            return Err(decline(DeclineCode::Backoff, "an accept for this buyer was not settled lately"));
+        }
+        let held: u128 = promises.iter().filter(|p| p.phase == ProviderPhase::Held).map(bond_of).sum();
+        let bond = bond(&request.offer.signed.order, &request.spec);
+        if held.saturating_add(bond) > ours.free {
+            return Err(decline(
+                DeclineCode::ProviderFunds,
+                "the provider's free balance does not cover the bond",
+            ));
+        }
+        Ok(())
+    }
+
+    async fn check_capacity(&self, request: &Request) -> Result<(), Decline> {
+        let need = request
+            .spec
+            .unit
+            .checked_mul(request.spec.units)
+            .ok_or_else(|| decline(DeclineCode::Malformed, "units × resources is too large"))?;
+        let free = self.free_capacity().await.map_err(|e| busy(&e))?;
+        let series = request.offer.signed.order.series;
+        let left = self.units_left(series).map_err(|e| busy(&e))?;
+        if !free.covers(&need) || left < request.spec.units {
+            return Err(decline(
+                DeclineCode::Capacity,
+                &describe_shortage(&free, &need, left, request.spec.units),
+            ));
+        }
+        self.adapter.validate(&request.spec, &request.manifest).await.map_err(|e| adapter_decline(&e))
+    }
+
+    fn accept_for(&self, request: &Request) -> Result<Signed<Accept>, Decline> {
+        let offer = &request.offer.signed.order;
+        let now = self.core.now();
+        let settle_by = (now + self.config.settle_within.as_secs()).min(request.bid.order.valid_until);
+        let accept = Accept {
+            bid: request.id,
+            offer: request.offer_digest,
+            provider: offer.provider,
+            node: offer.node,
+            rate: rate(offer, &request.spec),
+            bond_seconds: offer.bond_seconds,
+            activate_within: offer.activate_within,
+            max_duration: offer.max_duration,
+            burn: offer.burn,
+            settle_by,
+        };
+        let bid = &request.bid.order;
+        check_accept(bid, &request.spec, offer, request.id, request.offer_digest, &accept, now)
+            .map_err(|e| decline(DeclineCode::Malformed, &e.to_string()))?;
+        Ok(self.core.sign(accept))
+    }
+
+    /// On disk first, then the answer.
+    fn promise(&self, request: Request, accept: Signed<Accept>) -> Result<Signed<Accept>, Decline> {
+        let promise = Promise {
+            id: request.id,
+            series: request.offer.signed.order.series,
+            offer: request.offer.signed,
+            bid: request.bid,
+            spec: request.spec,
+            manifest: request.manifest,
+            accept: accept.clone(),
+            phase: ProviderPhase::Held,
+            accepted_at: self.core.now(),
+            instance: None,
+            access: None,
+            trouble: None,
+            give_up: false,
+            console: Vec::new(),
+        };
+        self.core.store.put(&promise).map_err(|e| busy(&e))?;
+        tracing::info!(lease = %promise.id, rate = accept.order.rate, "accepted a bid; the capacity is held");
+        self.core.wake.provider.notify_one();
+        Ok(accept)
+    }
+}
+
+/// Base units a second for all units of the spec.
+fn rate(offer: &Offer, spec: &Spec) -> u64 {
+    offer.price_per_second.saturating_mul(u64::from(spec.units))
+}
+
+fn bond(offer: &Offer, spec: &Spec) -> u128 {
+    u128::from(rate(offer, spec)) * u128::from(offer.bond_seconds)
+}
+
+fn bond_of(promise: &Promise) -> u128 {
+    let accept = &promise.accept.order;
+    u128::from(accept.rate) * u128::from(accept.bond_seconds)
+}
+
+fn describe_shortage(free: &Resources, need: &Resources, left: u32, units: u32) -> String {
+    format!(
+        "needs {units} unit(s), {} vCPU, {} MiB, {} GiB disk; left are {left} unit(s), {} vCPU, {} MiB, {} GiB disk",
+        need.vcpus, need.memory_mib, need.disk_gib, free.vcpus, free.memory_mib, free.disk_gib
+    )
+}
+
+fn adapter_decline(error: &AdapterError) -> Decline {
+    let code = if error.is_retryable() { DeclineCode::Busy } else { DeclineCode::Manifest };
+    decline(code, &error.to_string())
+}
+
+fn pending(state: &str) -> AccessState {
+    AccessState::Pending { state: state.to_owned() }
+}
+
+fn busy(error: &dyn std::fmt::Display) -> Decline {
+    tracing::warn!(%error, "an ask could not be answered");
+    decline(DeclineCode::Busy, "the provider cannot answer now: try again")
+}
+
+fn decline(code: DeclineCode, detail: &str) -> Decline {
+    Decline::new(code, detail)
+}

@@ -1,0 +1,232 @@
+//! The provider engine: keeps offers in gossip, answers asks, and carries every promise through its life.
+//!
+//! Level-triggered: each pass compares promises (store), leases (chain, by way of the store) and machines
+//! (adapter), and starts the next step of each. A step that fails is tried again after a pause; a restart in
+//! the middle of any step comes to the same end.
+
+mod ask;
+mod decide;
+mod offers;
+mod steps;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use alloy_primitives::B256;
+use sublet_adapter::{Adapter, Instance};
+use sublet_market::{Resources, Traits};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    decide::{Sight, Step, decide},
+    offers::Announced,
+};
+use super::{Core, EngineError, PASS_INTERVAL, jobs::Jobs, random};
+use crate::{
+    config::{MarketConfig, ProviderConfig},
+    store::{ChainLease, OfferTemplate, Promise, ProviderPhase},
+};
+
+pub use offers::LiveOffer;
+
+/// How often machines that no promise explains are looked for.
+const ORPHAN_INTERVAL: Duration = Duration::from_secs(10);
+/// Steps get this long to end at shutdown.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// The provider engine.
+pub struct Provider {
+    core: Arc<Core>,
+    adapter: Arc<dyn Adapter>,
+    config: ProviderConfig,
+    floor: u128,
+    offer_lifetime: Duration,
+    jobs: Arc<Jobs>,
+    asks: tokio::sync::Mutex<()>,
+    announced: Mutex<Announced>,
+    refused: Mutex<HashMap<u64, &'static str>>,
+}
+
+/// What an operator asks to sell; the engine adds the adapter's traits.
+#[derive(Debug, Clone)]
+pub struct NewOffer {
+    /// What one unit is.
+    pub unit: Resources,
+    /// How many units.
+    pub units: u32,
+    /// Base units of the token for one unit and second.
+    pub price_per_second: u64,
+    /// The bond, in seconds of the rate.
+    pub bond_seconds: u32,
+    /// Shortest lease, seconds.
+    pub min_duration: u32,
+    /// Longest lease, seconds.
+    pub max_duration: u32,
+    /// Seconds from settlement until the machine must run.
+    pub activate_within: u32,
+    /// Earnings are burned instead of paid out.
+    pub burn: bool,
+    /// The operator's own traits, `key=value`.
+    pub traits: Vec<String>,
+}
+
+impl Provider {
+    /// An engine over `adapter`; nothing happens before [`Provider::run`].
+    pub fn new(
+        core: Arc<Core>,
+        adapter: Arc<dyn Adapter>,
+        config: ProviderConfig,
+        market: &MarketConfig,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            core,
+            adapter,
+            config,
+            floor: market.floor,
+            offer_lifetime: market.offer_lifetime,
+            jobs: Jobs::new(stop),
+            asks: tokio::sync::Mutex::new(()),
+            announced: Mutex::default(),
+            refused: Mutex::default(),
+        })
+    }
+
+    /// Passes until `stop`.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut last_sweep: Option<Instant> = None;
+        loop {
+            let sweep = last_sweep.is_none_or(|at| at.elapsed() >= ORPHAN_INTERVAL);
+            match self.pass(sweep).await {
+                Ok(()) if sweep => last_sweep = Some(Instant::now()),
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a pass of the provider engine failed; the next one tries again")
+                }
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = self.core.wake.provider.notified() => {}
+                () = self.jobs.finished() => {}
+                () = tokio::time::sleep(PASS_INTERVAL) => {}
+            }
+        }
+        self.jobs.drain(DRAIN_LIMIT).await;
+    }
+
+    async fn pass(self: &Arc<Self>, sweep: bool) -> Result<(), EngineError> {
+        let promises = self.core.store.all::<Promise>()?;
+        let open: Vec<_> = promises.into_iter().filter(Promise::holds_capacity).collect();
+        let machines: HashMap<B256, Instance> = if sweep || !open.is_empty() {
+            self.adapter.list().await?.into_iter().map(|machine| (machine.lease, machine)).collect()
+        } else {
+            HashMap::new()
+        };
+        for promise in &open {
+            let lease = self.core.store.get::<ChainLease>(promise.id.as_slice())?;
+            let step = decide(&Sight {
+                promise,
+                lease: lease.as_ref().map(|lease| &lease.view),
+                instance: machines.get(&promise.id).map(|machine| &machine.state),
+                now: self.core.now(),
+                watched_until: self.core.watched_until(),
+                params: self.core.chain.params(),
+                claim_every: self.config.claim_every.as_secs(),
+            });
+            if step != Step::Wait {
+                self.start(step, promise.id);
+            }
+        }
+        if sweep {
+            self.sweep(&open, &machines);
+        }
+        self.announce().await
+    }
+
+    /// Removes machines that no promise explains: left over from a store that was lost or a step cut short.
+    fn sweep(self: &Arc<Self>, open: &[Promise], machines: &HashMap<B256, Instance>) {
+        for lease in machines.keys().filter(|lease| !open.iter().any(|p| p.id == **lease)) {
+            tracing::warn!(%lease, "a machine that no promise explains is removed");
+            let (adapter, id) = (Arc::clone(&self.adapter), *lease);
+            self.jobs.start(id, async move { adapter.deprovision(id).await.is_ok() });
+        }
+    }
+
+    /// Takes a new template in; it is announced in the next pass.
+    pub async fn post_offer(&self, new: NewOffer) -> Result<OfferTemplate, EngineError> {
+        let traits = self.adapter.traits().into_iter().chain(new.traits);
+        let traits = Traits::new(traits).map_err(|e| EngineError::Invalid(e.to_string()))?;
+        let template = OfferTemplate {
+            series: u64::from_be_bytes(random()?),
+            unit: new.unit,
+            units: new.units,
+            price_per_second: new.price_per_second,
+            bond_seconds: new.bond_seconds,
+            min_duration: new.min_duration,
+            max_duration: new.max_duration,
+            activate_within: new.activate_within,
+            burn: new.burn,
+            traits,
+            seq: 0,
+            cancelled: false,
+        };
+        self.check_template(&template).await?;
+        self.core.store.put(&template)?;
+        self.core.wake.provider.notify_one();
+        Ok(template)
+    }
+
+    async fn check_template(&self, template: &OfferTemplate) -> Result<(), EngineError> {
+        if template.units == 0 {
+            return Err(EngineError::Invalid("an offer needs at least one unit: --units 1".into()));
+        }
+        let capacity = self.adapter.capacity().await?;
+        if !capacity.covers(&template.unit) {
+            return Err(EngineError::Invalid(format!(
+                "one unit is larger than the whole capacity ({} vCPU, {} MiB, {} GiB disk): offer less, or raise \
+                 provider.hypervisor.capacity in node.toml",
+                capacity.vcpus, capacity.memory_mib, capacity.disk_gib
+            )));
+        }
+        let bond = u128::from(template.price_per_second) * u128::from(template.bond_seconds);
+        let needed = bond.max(self.floor);
+        let free = self.core.refresh_maker(self.core.address()).await?.free;
+        if free < needed {
+            return Err(EngineError::Funds(format!(
+                "an offer counts only while the bond of one unit is covered: needed {}, free in the Market {}; \
+                 run `sublet wallet deposit` first",
+                sublet_market::amount::format_amount(needed),
+                sublet_market::amount::format_amount(free)
+            )));
+        }
+        Ok(())
+    }
+
+    /// Withdraws an offer. Leases that came of it go on.
+    pub fn cancel_offer(&self, series: u64) -> Result<(), EngineError> {
+        let mut template =
+            self.core.store.get::<OfferTemplate>(&series.to_be_bytes())?.ok_or_else(|| {
+                EngineError::NotFound(format!("no offer of ours has the series {series:016x}"))
+            })?;
+        template.cancelled = true;
+        self.core.store.put(&template)?;
+        self.core.wake.provider.notify_one();
+        Ok(())
+    }
+
+    /// Gives a lease up that this node provides: the rest and the bond go to the buyer.
+    pub async fn close(&self, id: B256) -> Result<crate::chain::TxReport, EngineError> {
+        let promise = self.core.store.get::<Promise>(id.as_slice())?;
+        if !promise.is_some_and(|p| p.phase == ProviderPhase::Leased) {
+            return Err(EngineError::NotFound(format!("this node does not provide a running lease {id}")));
+        }
+        let report = self.core.chain.execute(crate::chain::Call::ProviderClose { id }).await?;
+        super::mirror::refresh_lease(&self.core, id).await?;
+        self.core.wake.provider.notify_one();
+        Ok(report)
+    }
+}

@@ -1,0 +1,122 @@
+//! The steps of a promise, each safe to repeat.
+
+use std::sync::Arc;
+
+use alloy_primitives::B256;
+use sublet_adapter::{Instance, LeaseOrder};
+
+use super::{Provider, Step};
+use crate::{
+    chain::{Call, ChainError},
+    engine::{EngineError, mirror},
+    store::{Promise, ProviderPhase},
+};
+
+/// Console lines kept of a machine that is removed.
+const CONSOLE_LINES: usize = 40;
+
+impl Provider {
+    /// Starts a step in the background, unless one is under way for this lease.
+    pub(super) fn start(self: &Arc<Self>, step: Step, id: B256) {
+        let engine = Arc::clone(self);
+        self.jobs.start(id, async move {
+            match engine.perform(step, id).await {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::warn!(lease = %id, ?step, %error, "a step failed");
+                    engine.note_trouble(id, step, &error);
+                    false
+                }
+            }
+        });
+    }
+
+    async fn perform(&self, step: Step, id: B256) -> Result<(), EngineError> {
+        match step {
+            Step::Wait => Ok(()),
+            Step::Lapse => self.update(id, |p| p.phase = ProviderPhase::Lapsed),
+            Step::NoteLeased => self.update(id, |p| p.phase = ProviderPhase::Leased),
+            Step::Provision => self.provision(id).await,
+            Step::Activate => self.transact(Call::Activate { id }, id).await,
+            Step::Abort => self.transact(Call::Abort { id }, id).await,
+            Step::Claim => self.transact(Call::Claim { ids: vec![id] }, id).await,
+            Step::Finish => self.transact(Call::Finish { id }, id).await,
+            Step::Remove => self.remove(id).await,
+            Step::Conclude => {
+                tracing::info!(lease = %id, "the lease is over and its machine is gone");
+                self.update(id, |p| p.phase = ProviderPhase::Done)
+            }
+        }
+    }
+
+    async fn provision(&self, id: B256) -> Result<(), EngineError> {
+        let promise = self.promise_of(id)?;
+        let order = LeaseOrder {
+            lease: id,
+            unit: promise.spec.unit,
+            units: promise.spec.units,
+            manifest: promise.manifest,
+        };
+        let Instance { id: name, access, .. } = self.adapter.provision(&order).await?;
+        tracing::info!(lease = %id, instance = %name, "the machine runs");
+        self.update(id, |p| {
+            p.instance = Some(name);
+            p.access = access;
+            p.trouble = None;
+        })
+    }
+
+    async fn remove(&self, id: B256) -> Result<(), EngineError> {
+        // The console is a courtesy to the buyer: a machine without one is removed all the same.
+        let console = self.adapter.logs(id, CONSOLE_LINES).await.unwrap_or_default();
+        self.update(id, |p| {
+            if !console.is_empty() {
+                p.console = console;
+            }
+            p.access = None;
+        })?;
+        self.adapter.deprovision(id).await?;
+        tracing::info!(lease = %id, "the machine is removed");
+        Ok(())
+    }
+
+    /// Sends a transaction about a lease. A revert means that the chain is ahead of what we knew: read again.
+    async fn transact(&self, call: Call, id: B256) -> Result<(), EngineError> {
+        let sent = self.core.chain.execute(call).await;
+        mirror::refresh_lease(&self.core, id).await?;
+        match sent {
+            Ok(report) => {
+                tracing::info!(lease = %id, tx = %report.hash, gas = report.gas_used, "transaction confirmed");
+                Ok(())
+            }
+            Err(error @ ChainError::Reverted { .. }) => {
+                tracing::info!(lease = %id, %error, "the chain refused");
+                Err(error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn note_trouble(&self, id: B256, step: Step, error: &EngineError) {
+        let permanent = matches!(error, EngineError::Adapter(e) if !e.is_retryable());
+        let noted = self.update(id, |p| {
+            p.trouble = Some(error.to_string());
+            p.give_up |= permanent && step == Step::Provision;
+        });
+        if let Err(error) = noted {
+            tracing::error!(lease = %id, %error, "the store failed");
+        }
+    }
+
+    fn promise_of(&self, id: B256) -> Result<Promise, EngineError> {
+        let promise = self.core.store.get::<Promise>(id.as_slice())?;
+        promise.ok_or_else(|| EngineError::NotFound(format!("no promise for lease {id}")))
+    }
+
+    fn update(&self, id: B256, change: impl FnOnce(&mut Promise)) -> Result<(), EngineError> {
+        let changed = self.core.store.update(id.as_slice(), change)?;
+        changed
+            .map(|_: Promise| ())
+            .ok_or_else(|| EngineError::NotFound(format!("no promise for lease {id}")))
+    }
+}

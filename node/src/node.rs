@@ -1,0 +1,150 @@
+//! A running node: opens the home, connects to the chain and the peers, starts the engines and the API, and
+//! takes all of it down in order.
+
+use std::{sync::Arc, time::Duration};
+
+use sublet_adapter::{Adapter, AdapterError};
+use sublet_adapter_hypervisor::Hypervisor;
+use sublet_market::{Book, BookLimits};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{self, ServeError},
+    chain::{self, Chain, ChainError, Cursor, Deployment, WatchConfig},
+    config::{Config, ConfigError},
+    engine::{Core, EngineError, buyer::Buyer, intake, mirror, provider::Provider},
+    home::{Home, HomeError},
+    p2p::{self, P2pConfig, P2pError},
+    store::{Store, StoreError},
+};
+
+/// How long the tasks of a stopping node may take to end.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// What can keep a node from running.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // Each variant is the error of the part it names.
+pub enum NodeError {
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    #[error(transparent)]
+    P2p(#[from] P2pError),
+    #[error(transparent)]
+    P2pTask(#[from] p2p::HandleError),
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Api(#[from] ServeError),
+    /// A task ended that should not have: the reason is in the log.
+    #[error("the node stopped because a part of it failed: the reason is in the log above")]
+    Failed,
+}
+
+/// What a started node says of itself.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Started {
+    /// The wallet's address.
+    pub address: alloy_primitives::Address,
+    /// Where peers reach this node, with the peer id.
+    pub listen: Vec<String>,
+    /// Where the local API answers.
+    pub api: std::net::SocketAddr,
+}
+
+/// Runs the node of `home` until `stop`. `started` is called once, when everything is up.
+pub async fn run(
+    home: &Home,
+    config: Config,
+    stop: CancellationToken,
+    started: impl FnOnce(&Started),
+) -> Result<(), NodeError> {
+    let store = Store::open(&home.store())?;
+    let wallet = home.wallet()?;
+    let deployment = Deployment::read(&config.chain.deployment)?;
+    let chain = Chain::connect(&config.chain.rpc_url, deployment, wallet.clone()).await?;
+    let adapter = make_adapter(&config).await?;
+
+    // A failing part cancels `inner`; the outside's `stop` cancels it too. Telling them apart gives the exit code.
+    let inner = stop.child_token();
+    let (p2p, inbound) = p2p::spawn(p2p_config(home, &config, &chain)?, inner.clone()).await?;
+    let network = p2p.status().await?;
+    let book = Book::new(chain.domain(), BookLimits { floor: config.market.floor, ..BookLimits::default() });
+    let core = Core::new(chain.clone(), p2p, store.clone(), network.node, book, &wallet)?;
+    core.refresh_maker(core.address()).await?;
+
+    let buyer = Buyer::new(Arc::clone(&core), config.market.floor, inner.clone());
+    let provider = match (&config.provider, adapter) {
+        (Some(section), Some(adapter)) => {
+            Some(Provider::new(Arc::clone(&core), adapter, section.clone(), &config.market, inner.clone()))
+        }
+        _ => None,
+    };
+    let cursor: Option<Cursor> = store.meta(mirror::CURSOR_KEY)?;
+    let events = chain::watch(chain, cursor, watch_config(&config), inner.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(mirror::run(Arc::clone(&core), events, inner.clone()));
+    tasks.spawn(intake::run(Arc::clone(&core), provider.clone(), inbound, inner.clone()));
+    tasks.spawn(Arc::clone(&buyer).run(inner.clone()));
+    if let Some(provider) = &provider {
+        tasks.spawn(Arc::clone(provider).run(inner.clone()));
+    }
+    let address = core.address();
+    let (api, server) = api::serve(home, config.api.listen, core, buyer, provider, inner.clone()).await?;
+    started(&Started {
+        address,
+        listen: network.listen.iter().map(|a| format!("{a}/p2p/{}", network.peer_id)).collect(),
+        api,
+    });
+
+    tokio::select! {
+        () = inner.cancelled() => {}
+        ended = tasks.join_next() => match ended {
+            Some(Err(panic)) => tracing::error!(%panic, "a task of the node panicked"),
+            _ => tracing::error!("a task of the node ended by itself"),
+        }
+    }
+    inner.cancel();
+    let all_down = async {
+        while tasks.join_next().await.is_some() {}
+        let _ = server.await;
+    };
+    if tokio::time::timeout(STOP_LIMIT, all_down).await.is_err() {
+        tracing::warn!("some tasks did not end in time");
+    }
+    // The next command must see at once that no node is running.
+    let _ = std::fs::remove_file(home.api_address());
+    if stop.is_cancelled() { Ok(()) } else { Err(NodeError::Failed) }
+}
+
+async fn make_adapter(config: &Config) -> Result<Option<Arc<dyn Adapter>>, NodeError> {
+    let Some(provider) = &config.provider else { return Ok(None) };
+    let adapter: Arc<dyn Adapter> = Arc::new(Hypervisor::new(provider.hypervisor.clone())?);
+    adapter.check().await?;
+    Ok(Some(adapter))
+}
+
+fn p2p_config(home: &Home, config: &Config, chain: &Chain) -> Result<P2pConfig, NodeError> {
+    Ok(P2pConfig {
+        listen: config.p2p.listen.clone(),
+        bootstrap: config.p2p.bootstrap.clone(),
+        shard: config.p2p.shard.clone(),
+        ..P2pConfig::new(home.node_identity()?, chain.domain())
+    })
+}
+
+fn watch_config(config: &Config) -> WatchConfig {
+    WatchConfig {
+        poll: config.chain.poll,
+        confirmations: config.chain.confirmations,
+        ..WatchConfig::default()
+    }
+}

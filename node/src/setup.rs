@@ -1,0 +1,191 @@
+//! Making a node's home: keys and a commented `node.toml`.
+
+use std::path::{Path, PathBuf};
+
+use alloy::signers::local::PrivateKeySigner;
+use alloy_primitives::Address;
+use sublet_market::Resources;
+
+use crate::{
+    chain::{ChainError, Deployment},
+    home::{Home, HomeError, write_atomic},
+};
+
+/// What can keep `init` from making a home.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// Directory, keys, files.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The deployment file does not read.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+}
+
+/// How the node shall be.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The chain's JSON-RPC endpoint.
+    pub rpc_url: String,
+    /// A deployment file; a copy goes into the home.
+    pub deployment: Option<PathBuf>,
+    /// Addresses to listen on.
+    pub listen: Vec<String>,
+    /// Peers to meet first.
+    pub bootstrap: Vec<String>,
+    /// How often the head is asked for, as `1s`.
+    pub poll: String,
+    /// Blocks on top of an event before the node acts on it.
+    pub confirmations: u64,
+    /// An existing wallet; a new one is made without.
+    pub wallet: Option<PrivateKeySigner>,
+    /// For nodes that sell.
+    pub provider: Option<ProviderSetup>,
+}
+
+/// How a provider's machines shall be.
+#[derive(Debug, Clone)]
+pub struct ProviderSetup {
+    /// Where the guest images are.
+    pub images_dir: PathBuf,
+    /// All that leases may use together.
+    pub capacity: Resources,
+    /// `auto`, `kvm` or `tcg`.
+    pub accel: String,
+    /// How often pay is claimed, as `1h`.
+    pub claim_every: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            rpc_url: "http://127.0.0.1:8545".into(),
+            deployment: None,
+            listen: vec!["/ip4/0.0.0.0/tcp/4001".into(), "/ip4/0.0.0.0/udp/4001/quic-v1".into()],
+            bootstrap: Vec::new(),
+            poll: "1s".into(),
+            confirmations: 2,
+            wallet: None,
+            provider: None,
+        }
+    }
+}
+
+/// Makes `home` and returns the wallet's address.
+pub fn init(home: &Home, setup: &Setup) -> Result<Address, SetupError> {
+    // Read before anything is written: a wrong file leaves no half-made home.
+    let deployment = setup.deployment.as_deref().map(Deployment::read).transpose()?;
+    home.create(setup.wallet.as_ref())?;
+    if let Some(deployment) = deployment {
+        deployment.write(&home.path().join("deployment.json"))?;
+    }
+    let config = node_toml(setup);
+    // Last: a home with a node.toml is complete.
+    write_atomic(&home.config(), &config, 0o600)?;
+    Ok(home.wallet()?.address())
+}
+
+fn node_toml(setup: &Setup) -> String {
+    let list = |items: &[String]| items.iter().map(|item| quote(item)).collect::<Vec<_>>().join(", ");
+    let mut text = format!(
+        "# A Sublet node. Unknown keys are errors; every key and its default is explained in docs/configuration.md.\n\
+         \n\
+         [chain]\n\
+         # JSON-RPC of the EVM chain that has the contracts.\n\
+         rpc_url = {}\n\
+         # Written by `sublet chain deploy`; ask whoever runs the market for it.\n\
+         deployment = \"deployment.json\"\n\
+         # How often the newest block is asked for.\n\
+         poll = {}\n\
+         # Blocks that must lie on top of an event before this node acts on it.\n\
+         confirmations = {}\n\
+         \n\
+         [p2p]\n\
+         # Where peers reach this node.\n\
+         listen = [{}]\n\
+         # Peers to meet first, as /ip4/ADDRESS/tcp/PORT/p2p/PEERID.\n\
+         bootstrap = [{}]\n",
+        quote(&setup.rpc_url),
+        quote(&setup.poll),
+        setup.confirmations,
+        list(&setup.listen),
+        list(&setup.bootstrap),
+    );
+    if let Some(provider) = &setup.provider {
+        text.push_str(&provider_toml(provider));
+    }
+    text
+}
+
+fn provider_toml(provider: &ProviderSetup) -> String {
+    let capacity = &provider.capacity;
+    format!(
+        "\n\
+         [provider]\n\
+         # How often pay is claimed from a running lease.\n\
+         claim_every = {}\n\
+         \n\
+         [provider.hypervisor]\n\
+         # Guest images, one folder each, made by configs/guest/build.sh.\n\
+         images_dir = {}\n\
+         # Disks, keys and consoles of the machines.\n\
+         state_dir = \"machines\"\n\
+         # auto takes KVM only where a guest really boots under it.\n\
+         accel = {}\n\
+         # All that leases may use together.\n\
+         capacity = {{ vcpus = {}, memory_mib = {}, disk_gib = {}, gpus = {}, disk_iops = {}, net_mbps = {} }}\n",
+        quote(&provider.claim_every),
+        quote(&absolute(&provider.images_dir).display().to_string()),
+        quote(&provider.accel),
+        capacity.vcpus,
+        capacity.memory_mib,
+        capacity.disk_gib,
+        capacity.gpus,
+        capacity.disk_iops,
+        capacity.net_mbps,
+    )
+}
+
+/// A relative path is meant from where the command runs, not from the home.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+fn quote(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn what_init_writes_is_what_the_node_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path().join("provider"));
+        let capacity = Resources { vcpus: 2, memory_mib: 1024, disk_gib: 10, ..Resources::default() };
+        let provider = ProviderSetup {
+            images_dir: "images \"of\" mine".into(),
+            capacity,
+            accel: "tcg".into(),
+            claim_every: "1m".into(),
+        };
+        init(&home, &Setup { provider: Some(provider), ..Setup::default() }).unwrap();
+        let config = Config::load(&home).unwrap();
+        let hypervisor = config.provider.unwrap().hypervisor;
+        assert_eq!(hypervisor.capacity, capacity);
+        assert!(hypervisor.state_dir.starts_with(home.path()));
+        assert!(hypervisor.images_dir.ends_with("images \"of\" mine"));
+    }
+
+    #[test]
+    fn a_second_init_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path());
+        let address = init(&home, &Setup::default()).unwrap();
+        let said = init(&home, &Setup::default()).unwrap_err().to_string();
+        assert!(said.contains("already holds a node"), "{said}");
+        assert_eq!(home.wallet().unwrap().address(), address);
+    }
+}

@@ -1,0 +1,241 @@
+//! What the node must not forget: a `redb` file with one table for each kind of record.
+//!
+//! Every write is one durable transaction: when `put` has returned, the record survives a power cut. Values are
+//! JSON, so that a field can be added without a migration; the schema version guards against a file that a
+//! newer binary has written.
+
+mod records;
+
+use std::{path::Path, sync::Arc};
+
+use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use records::{
+    BuyerPhase, ChainLease, Decline, LeaseEnd, OfferTemplate, Promise, ProviderPhase, Purchase,
+};
+
+/// The version of the tables and records below.
+const SCHEMA_VERSION: u64 = 1;
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const VERSION_KEY: &str = "schema_version";
+
+/// What can go wrong with the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it.
+    #[error("another sublet node is running on this home ({0}): stop it, or choose another home with --home")]
+    Locked(String),
+    /// Written by a newer binary.
+    #[error("the store has schema version {found}, this binary knows {known}: use the newer sublet binary")]
+    Newer {
+        /// The file's version.
+        found: u64,
+        /// This binary's version.
+        known: u64,
+    },
+    /// The database failed: disk full, file damaged, no permission.
+    #[error("the store failed: {0}; check the free space and the rights of the home directory")]
+    Database(Box<redb::Error>),
+    /// A record does not read back.
+    #[error("a record in table {table} does not read back: {source}")]
+    Record {
+        /// The table.
+        table: &'static str,
+        /// What the decoder said.
+        source: serde_json::Error,
+    },
+}
+
+impl<E: Into<redb::Error>> From<E> for StoreError {
+    fn from(e: E) -> Self {
+        Self::Database(Box::new(e.into()))
+    }
+}
+
+/// A kind of record and the table that holds it.
+pub trait Record: Serialize + DeserializeOwned {
+    /// The table's name.
+    const TABLE: &'static str;
+    /// The record's key, unique within the table.
+    fn key(&self) -> Vec<u8>;
+}
+
+/// The node's durable memory; clones share it.
+#[derive(Clone)]
+pub struct Store(Arc<Database>);
+
+impl Store {
+    /// Opens or creates the file. Fails when another process holds it.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let database = Database::create(path).map_err(|e| match e {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::Locked(path.display().to_string()),
+            other => other.into(),
+        })?;
+        let store = Self(Arc::new(database));
+        match store.meta::<u64>(VERSION_KEY)? {
+            None => store.put_meta(VERSION_KEY, &SCHEMA_VERSION)?,
+            Some(found) if found > SCHEMA_VERSION => {
+                return Err(StoreError::Newer { found, known: SCHEMA_VERSION });
+            }
+            Some(_) => {}
+        }
+        Ok(store)
+    }
+
+    /// Writes a record, durably, in place of the one with the same key.
+    pub fn put<R: Record>(&self, record: &R) -> Result<(), StoreError> {
+        self.insert(R::TABLE, &record.key(), record)
+    }
+
+    /// Changes a record in one transaction: nobody else's change to it is lost. `None` when it is not there.
+    pub fn update<R: Record>(
+        &self,
+        key: &[u8],
+        change: impl FnOnce(&mut R),
+    ) -> Result<Option<R>, StoreError> {
+        let tx = self.0.begin_write()?;
+        let changed = {
+            let mut table = tx.open_table(definition(R::TABLE))?;
+            let found = table.get(key)?.map(|value| decode::<R>(R::TABLE, value.value())).transpose()?;
+            let Some(mut record) = found else { return Ok(None) };
+            change(&mut record);
+            table.insert(key, encode(R::TABLE, &record)?.as_slice())?;
+            record
+        };
+        tx.commit()?;
+        Ok(Some(changed))
+    }
+
+    /// The record with this key.
+    pub fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
+        let tx = self.0.begin_read()?;
+        let table = match tx.open_table(definition(R::TABLE)) {
+            Ok(table) => table,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        table.get(key)?.map(|value| decode::<R>(R::TABLE, value.value())).transpose()
+    }
+
+    /// All records of a kind, in the order of their keys.
+    pub fn all<R: Record>(&self) -> Result<Vec<R>, StoreError> {
+        let tx = self.0.begin_read()?;
+        let table = match tx.open_table(definition(R::TABLE)) {
+            Ok(table) => table,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            Err(e) => return Err(e.into()),
+        };
+        let mut records = Vec::new();
+        for row in table.iter()? {
+            records.push(decode(R::TABLE, row?.1.value())?);
+        }
+        Ok(records)
+    }
+
+    /// Removes a record; no error when it is not there.
+    pub fn remove<R: Record>(&self, key: &[u8]) -> Result<(), StoreError> {
+        let tx = self.0.begin_write()?;
+        tx.open_table(definition(R::TABLE))?.remove(key)?;
+        Ok(tx.commit()?)
+    }
+
+    /// A single value, such as the watcher's cursor.
+    pub fn meta<V: DeserializeOwned>(&self, key: &str) -> Result<Option<V>, StoreError> {
+        let tx = self.0.begin_read()?;
+        let table = match tx.open_table(META) {
+            Ok(table) => table,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        table.get(key)?.map(|value| decode("meta", value.value())).transpose()
+    }
+
+    /// Writes a single value, durably.
+    pub fn put_meta<V: Serialize>(&self, key: &str, value: &V) -> Result<(), StoreError> {
+        let bytes = encode("meta", value)?;
+        let tx = self.0.begin_write()?;
+        tx.open_table(META)?.insert(key, bytes.as_slice())?;
+        Ok(tx.commit()?)
+    }
+
+    fn insert<V: Serialize>(&self, table: &'static str, key: &[u8], value: &V) -> Result<(), StoreError> {
+        let bytes = encode(table, value)?;
+        let tx = self.0.begin_write()?;
+        tx.open_table(definition(table))?.insert(key, bytes.as_slice())?;
+        Ok(tx.commit()?)
+    }
+}
+
+fn definition(name: &str) -> TableDefinition<'_, &'static [u8], &'static [u8]> {
+    TableDefinition::new(name)
+}
+
+fn encode<V: Serialize>(table: &'static str, value: &V) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(|source| StoreError::Record { table, source })
+}
+
+fn decode<V: DeserializeOwned>(table: &'static str, bytes: &[u8]) -> Result<V, StoreError> {
+    serde_json::from_slice(bytes).map_err(|source| StoreError::Record { table, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Note {
+        id: u8,
+        text: String,
+    }
+
+    impl Record for Note {
+        const TABLE: &'static str = "notes";
+        fn key(&self) -> Vec<u8> {
+            vec![self.id]
+        }
+    }
+
+    fn note(id: u8, text: &str) -> Note {
+        Note { id, text: text.into() }
+    }
+
+    #[test]
+    fn records_survive_a_reopening_and_replace_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let store = Store::open(&path).unwrap();
+        assert!(store.all::<Note>().unwrap().is_empty());
+        store.put(&note(2, "b")).unwrap();
+        store.put(&note(1, "a")).unwrap();
+        store.put(&note(2, "c")).unwrap();
+        drop(store);
+        let store = Store::open(&path).unwrap();
+        assert_eq!(store.all::<Note>().unwrap(), [note(1, "a"), note(2, "c")]);
+        assert_eq!(store.get::<Note>(&[2]).unwrap(), Some(note(2, "c")));
+        assert!(store.update::<Note>(&[9], |_| unreachable!()).unwrap().is_none());
+        store.update::<Note>(&[2], |n| n.text.push('!')).unwrap();
+        assert_eq!(store.get::<Note>(&[2]).unwrap(), Some(note(2, "c!")));
+        store.remove::<Note>(&[2]).unwrap();
+        assert_eq!(store.get::<Note>(&[2]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_second_opener_is_told_who_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let _held = Store::open(&path).unwrap();
+        let said = Store::open(&path).err().unwrap().to_string();
+        assert!(said.contains("another sublet node"), "{said}");
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let store = Store::open(&path).unwrap();
+        store.put_meta(VERSION_KEY, &(SCHEMA_VERSION + 1)).unwrap();
+        drop(store);
+        assert!(matches!(Store::open(&path), Err(StoreError::Newer { .. })));
+    }
+}

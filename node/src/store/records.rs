@@ -1,0 +1,212 @@
+//! The records of the store: what the operator wants to sell, what was promised, what was bought, and what
+//! the chain said of our leases.
+
+use alloy_primitives::B256;
+use serde::{Deserialize, Serialize};
+use sublet_market::{Accept, Access, Bid, Manifest, Offer, Resources, Signed, Spec, Traits};
+
+use super::Record;
+use crate::chain::{LeaseView, LoggedEvent};
+
+/// What the operator wants to sell. The engine keeps a live, signed offer of it in gossip.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OfferTemplate {
+    /// Names the line of offers that replace each other.
+    pub series: u64,
+    /// What one unit is.
+    pub unit: Resources,
+    /// How many units there are when nothing is leased.
+    pub units: u32,
+    /// Base units of the token for one unit and second.
+    pub price_per_second: u64,
+    /// The bond, in seconds of the rate.
+    pub bond_seconds: u32,
+    /// Shortest lease, seconds.
+    pub min_duration: u32,
+    /// Longest lease, seconds.
+    pub max_duration: u32,
+    /// Seconds from settlement until the machine must run.
+    pub activate_within: u32,
+    /// Earnings are burned instead of paid out.
+    pub burn: bool,
+    /// The operator's traits and the adapter's.
+    pub traits: Traits,
+    /// The highest sequence number ever signed for this series.
+    pub seq: u64,
+    /// Withdrawn by the operator; kept until every older offer of the series has expired.
+    pub cancelled: bool,
+}
+
+impl Record for OfferTemplate {
+    const TABLE: &'static str = "offers";
+    fn key(&self) -> Vec<u8> {
+        self.series.to_be_bytes().to_vec()
+    }
+}
+
+/// Where a promise stands on the provider's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderPhase {
+    /// Accepted and held; the buyer has not settled yet.
+    Held,
+    /// The buyer never settled: the capacity is free again.
+    Lapsed,
+    /// On chain: a machine is owed, or runs.
+    Leased,
+    /// Over on chain and gone from the adapter.
+    Done,
+}
+
+/// A provider's commitment to one bid, from the signature of the accept to the end of the lease.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Promise {
+    /// The bid's digest, which is the lease's id.
+    pub id: B256,
+    /// The series of the offer that was asked.
+    pub series: u64,
+    /// The offer as it was signed then.
+    pub offer: Signed<Offer>,
+    /// The buyer's bid.
+    pub bid: Signed<Bid>,
+    /// What the bid asks for.
+    pub spec: Spec,
+    /// The private part: image and ssh keys.
+    pub manifest: Manifest,
+    /// What we signed.
+    pub accept: Signed<Accept>,
+    /// Where it stands.
+    pub phase: ProviderPhase,
+    /// Chain time of the accept.
+    pub accepted_at: u64,
+    /// The adapter's name for the machine.
+    pub instance: Option<String>,
+    /// How the machine is reached, once it runs.
+    pub access: Option<Access>,
+    /// Why the last step failed, in words.
+    pub trouble: Option<String>,
+    /// Provisioning failed for good: the lease is to be given up.
+    pub give_up: bool,
+    /// The last console lines, kept when the machine is removed.
+    pub console: Vec<String>,
+}
+
+impl Promise {
+    /// What this promise takes of the adapter's capacity while it lasts.
+    pub fn resources(&self) -> Resources {
+        // Checked when the ask was answered: the product fits.
+        self.spec.unit.checked_mul(self.spec.units).unwrap_or(self.spec.unit)
+    }
+
+    /// True while the capacity may not be offered again.
+    pub fn holds_capacity(&self) -> bool {
+        matches!(self.phase, ProviderPhase::Held | ProviderPhase::Leased)
+    }
+}
+
+impl Record for Promise {
+    const TABLE: &'static str = "promises";
+    fn key(&self) -> Vec<u8> {
+        self.id.to_vec()
+    }
+}
+
+/// Where a bid stands on the buyer's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuyerPhase {
+    /// Looking for a provider that accepts.
+    Seeking,
+    /// An accept is chosen and on disk; to be settled, or being settled.
+    Accepted,
+    /// The settlement is mined and not yet deep enough.
+    Settled,
+    /// On chain.
+    Leased,
+    /// Over on chain.
+    Done,
+    /// Nobody accepted in time.
+    Expired,
+    /// Withdrawn by its owner before a lease came of it.
+    Cancelled,
+}
+
+/// A provider's no to one of our bids.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Decline {
+    /// The node that was asked.
+    pub node: B256,
+    /// The provider's address.
+    pub provider: alloy_primitives::Address,
+    /// The offer's digest.
+    pub offer: B256,
+    /// The offer's rate for this bid, base units a second.
+    pub rate: u64,
+    /// Stable reason code.
+    pub code: String,
+    /// The provider's words.
+    pub detail: String,
+}
+
+/// A bid of ours, from its signature to the end of the lease.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Purchase {
+    /// The bid's digest, which is the lease's id.
+    pub id: B256,
+    /// What we signed.
+    pub bid: Signed<Bid>,
+    /// What the bid asks for.
+    pub spec: Spec,
+    /// The private part.
+    pub manifest: Manifest,
+    /// The offer that was taken.
+    pub offer: Option<Signed<Offer>>,
+    /// The provider's commitment.
+    pub accept: Option<Signed<Accept>>,
+    /// The transaction that locked the escrow.
+    pub settle_tx: Option<B256>,
+    /// Where it stands.
+    pub phase: BuyerPhase,
+    /// Everybody who said no, in order.
+    pub declines: Vec<Decline>,
+    /// How the machine is reached, once the provider has said so.
+    pub access: Option<Access>,
+    /// Why the last step failed, in words.
+    pub trouble: Option<String>,
+}
+
+impl Record for Purchase {
+    const TABLE: &'static str = "purchases";
+    fn key(&self) -> Vec<u8> {
+        self.id.to_vec()
+    }
+}
+
+/// How a lease ended, from its `LeaseEnded` event. Amounts in base units.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LeaseEnd {
+    /// Stable reason: `closed`, `rejected`, `provider_closed`, `aborted`, `finished`.
+    pub reason: String,
+    /// Chain time of the end.
+    pub at: u64,
+}
+
+/// What the chain has said of a lease of ours.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChainLease {
+    /// The lease's id.
+    pub id: B256,
+    /// The contract's state when it was last read.
+    pub view: LeaseView,
+    /// Every confirmed event, oldest first.
+    pub events: Vec<LoggedEvent>,
+    /// How it ended.
+    pub end: Option<LeaseEnd>,
+}
+
+impl Record for ChainLease {
+    const TABLE: &'static str = "leases";
+    fn key(&self) -> Vec<u8> {
+        self.id.to_vec()
+    }
+}
