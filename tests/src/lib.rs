@@ -1,1 +1,46 @@
-//! Placeholder.
+//! End to end: the demo, the reference experiments, and what both stand on.
+//!
+//! Everything here drives real parts from outside: the `sublet` binary as a user types it, node processes,
+//! anvil, QEMU guests, the system's ssh.
+
+pub mod command;
+pub mod demo;
+pub mod experiments;
+pub mod leftovers;
+pub mod story;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use sublet::devnet::market::{IMAGE, default_images};
+
+/// The `sublet` binary beside this one (cargo puts tests one folder deeper), or the one that `SUBLET_BIN` names.
+pub fn sublet_binary() -> anyhow::Result<PathBuf> {
+    if let Some(named) = std::env::var_os("SUBLET_BIN") {
+        return Ok(named.into());
+    }
+    let me = std::env::current_exe()?;
+    let found = me.ancestors().skip(1).take(2).map(|dir| dir.join("sublet")).find(|path| path.is_file());
+    found.context("the sublet binary is not built: run `cargo build -p sublet`, or name it with SUBLET_BIN")
+}
+
+/// The folder with the demo's guest image.
+pub fn images() -> anyhow::Result<PathBuf> {
+    let images = default_images();
+    let image = images.join(IMAGE);
+    anyhow::ensure!(
+        image.is_dir(),
+        "there is no guest image at {0}: build it with `make guest` or `configs/guest/build.sh {0}`",
+        image.display()
+    );
+    Ok(images)
+}
+
+/// `reports/NAME.json` of the workspace.
+pub fn write_report<T: serde::Serialize>(name: &str, report: &T) -> anyhow::Result<PathBuf> {
+    let dir = std::env::current_dir()?.join("reports");
+    std::fs::create_dir_all(&dir)?;
+    let path = dir.join(format!("{name}.json"));
+    std::fs::write(&path, serde_json::to_string_pretty(report)? + "\n")?;
+    Ok(path)
+}

@@ -1,0 +1,53 @@
+# Everything a newcomer and CI need. `make demo` and `make test` install what is missing, and say what and why.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# One target directory outside the clone: a fresh clone reuses the compiled dependencies.
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sublet
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export SUBLET_IMAGES ?= $(CACHE)/images
+BIN := $(CARGO_TARGET_DIR)/debug
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: tools
+tools: ## Install what is missing: qemu, anvil and the Solidity toolchain, tools for the guest image
+	@tests/install-tools
+
+.PHONY: guest
+guest: tools ## Build the guest image from Debian packages
+	@configs/guest/build.sh $(SUBLET_IMAGES)/debian-guest
+
+.PHONY: build
+build: ## Build the binary and the harness
+	cargo build --locked --package sublet --package sublet-tests
+
+.PHONY: demo
+demo: tools guest build ## The story of one trade, told while it happens (KEEP=1 leaves the network up)
+	@$(BIN)/demo $(if $(KEEP),--keep)
+
+.PHONY: experiments
+experiments: tools guest build ## The three reference experiments
+	@$(BIN)/experiments
+
+.PHONY: test
+test: ## Everything that CI runs
+	@tests/run-all
+
+.PHONY: lint
+lint: ## Format, lints, dependency policy
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@tests/check-dependencies
+
+.PHONY: contracts-test
+contracts-test: ## Format, build, ABI and tests of the contracts
+	@contracts/bin/test
+
+.PHONY: docs
+docs: ## The API documentation of all crates, without warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
