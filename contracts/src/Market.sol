@@ -10,13 +10,14 @@ import { Leases } from "./base/Leases.sol";
 import { Orders } from "./base/Orders.sol";
 import { Parameters } from "./base/Parameters.sol";
 import { IMarket } from "./interfaces/IMarket.sol";
-import { LeaseFlags } from "./libraries/LeaseFlags.sol";
 import { OrderHash } from "./libraries/OrderHash.sol";
+import { Account } from "./types/Account.sol";
+import { LeaseRun, LeaseRunLibrary } from "./types/LeaseRun.sol";
+import { LeaseTermsLibrary } from "./types/LeaseTerms.sol";
 
 /// @title The Sublet market
 /// @notice Immutable: no owner, no proxy, no pause. See IMarket for the calls.
 contract Market is Orders, Leases {
-    using LeaseFlags for uint8;
     using OrderHash for Bid;
     using SafeCast for uint256;
 
@@ -33,14 +34,14 @@ contract Market is Orders, Leases {
         bytes calldata acceptSignature
     ) external returns (bytes32 id) {
         if (!_speaksFor(msg.sender, bid.settler)) revert NotSettler(msg.sender, bid.settler);
-        Account memory buyer = _accounts[bid.buyer];
-        Account memory provider = _accounts[accept.provider];
+        Account buyer = _accounts[bid.buyer];
+        Account provider = _accounts[accept.provider];
         id = _check(bid, accept, buyer, provider);
         _checkSignatures(id, bid, bidSignature, accept, acceptSignature);
         (uint256 escrow, uint256 bond) = _amounts(bid, accept);
         // The rules have made sure that both are covered.
-        _accounts[bid.buyer].free = (buyer.free - escrow).toUint96();
-        _accounts[accept.provider].free = (provider.free - bond).toUint96();
+        _accounts[bid.buyer] = buyer.withFree((buyer.free() - escrow).toUint96());
+        _accounts[accept.provider] = provider.withFree((provider.free() - bond).toUint96());
         _open(id, bid, accept);
     }
 
@@ -50,7 +51,7 @@ contract Market is Orders, Leases {
         bytes32 id = _digest(bid.hash());
         LeaseState state = _state(id);
         if (state != LeaseState.None) revert LeaseExists(id, state);
-        _leases[id].run.flags = LeaseFlags.ended(0, EndReason.Cancelled);
+        _leases[id].run = LeaseRun.wrap(0).ended(_now(), EndReason.Cancelled);
         emit BidCancelled(id, bid.buyer);
     }
 
@@ -65,7 +66,7 @@ contract Market is Orders, Leases {
     }
 
     /// @dev All that can be checked without caller and signatures.
-    function _check(Bid calldata bid, Accept calldata accept, Account memory buyer, Account memory provider)
+    function _check(Bid calldata bid, Accept calldata accept, Account buyer, Account provider)
         private
         view
         returns (bytes32 id)
@@ -79,14 +80,10 @@ contract Market is Orders, Leases {
 
     function _open(bytes32 id, Bid calldata bid, Accept calldata accept) private {
         uint32 activateBy = _now() + accept.activateWithin;
-        _leases[id].terms = Terms({ buyer: bid.buyer, rate: accept.rate, maxEnd: accept.maxDuration });
-        _leases[id].run = Run({
-            provider: accept.provider,
-            paidUntil: activateBy,
-            fundedUntil: bid.duration,
-            bondSeconds: uint256(accept.bondSeconds).toUint24(),
-            flags: LeaseFlags.opened(accept.burn)
-        });
+        _leases[id].terms = LeaseTermsLibrary.opened(bid.buyer, accept.rate, accept.maxDuration);
+        _leases[id].run = LeaseRunLibrary.opened(
+            accept.provider, activateBy, bid.duration, uint256(accept.bondSeconds).toUint24(), accept.burn
+        );
         emit LeaseOpened(
             id,
             bid.buyer,

@@ -5,8 +5,8 @@ use alloy::primitives::utils::format_ether;
 use alloy::sol_types::{Panic, Revert, SolError, SolInterface};
 
 use crate::CloudToken::CloudTokenErrors;
-use crate::Market::MarketErrors;
 use crate::LeaseState;
+use crate::Market::MarketErrors;
 
 /// Why a contract refused a call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,6 +7,7 @@ import { ReentrancyGuardTransient } from "@openzeppelin/contracts/utils/Reentran
 import { SafeCast } from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import { IMarket } from "../interfaces/IMarket.sol";
+import { Account } from "../types/Account.sol";
 import { Parameters } from "./Parameters.sol";
 
 /// @title Makers: free balances, epochs and operators
@@ -14,18 +15,6 @@ import { Parameters } from "./Parameters.sol";
 abstract contract Accounts is Parameters, ReentrancyGuardTransient {
     using SafeCast for uint256;
     using SafeERC20 for IERC20;
-
-    /// @dev One slot.
-    struct Account {
-        /// Base units that are not locked.
-        uint96 free;
-        /// Bids of lower epochs are void.
-        uint32 epoch;
-        /// Points as of `day`.
-        uint64 points;
-        /// Days since 1970 at the last write of `points`.
-        uint32 day;
-    }
 
     mapping(address maker => Account) internal _accounts;
     mapping(address maker => mapping(address key => bool)) private _operators;
@@ -65,7 +54,10 @@ abstract contract Accounts is Parameters, ReentrancyGuardTransient {
 
     /// @inheritdoc IMarket
     function bumpEpoch() external {
-        emit EpochBumped(msg.sender, ++_accounts[msg.sender].epoch);
+        Account a = _accounts[msg.sender];
+        uint32 epoch = a.epoch() + 1;
+        _accounts[msg.sender] = a.withEpoch(epoch);
+        emit EpochBumped(msg.sender, epoch);
     }
 
     /// @inheritdoc IMarket
@@ -80,9 +72,16 @@ abstract contract Accounts is Parameters, ReentrancyGuardTransient {
 
     /// @dev Locks `amount` of the maker's free balance.
     function _debit(address maker, uint256 amount) internal {
-        uint256 free = _accounts[maker].free;
+        Account a = _accounts[maker];
+        uint256 free = a.free();
         if (free < amount) revert InsufficientFree(maker, free, amount);
-        _accounts[maker].free = (free - amount).toUint96();
+        _accounts[maker] = a.withFree((free - amount).toUint96());
+    }
+
+    /// @dev Frees `amount` for the maker.
+    function _credit(address maker, uint256 amount) internal {
+        Account a = _accounts[maker];
+        _accounts[maker] = a.withFree((a.free() + amount).toUint96());
     }
 
     function _deposit(address maker, uint256 amount) private {
@@ -90,7 +89,7 @@ abstract contract Accounts is Parameters, ReentrancyGuardTransient {
         token.safeTransferFrom(msg.sender, address(this), amount);
         uint256 arrived = token.balanceOf(address(this)) - before;
         if (arrived == 0) revert ZeroAmount();
-        _accounts[maker].free = (_accounts[maker].free + arrived).toUint96();
+        _credit(maker, arrived);
         emit Deposited(maker, msg.sender, arrived);
     }
 }

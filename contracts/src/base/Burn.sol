@@ -42,8 +42,7 @@ abstract contract Burn is Parameters, ReentrancyGuardTransient {
 
     /// @dev Adds to the bucket.
     function _collect(uint256 payouts, uint256 fees) internal {
-        if (payouts == 0 && fees == 0) return;
-        Bucket memory bucket = _bucket;
-        _bucket = Bucket({ payouts: (bucket.payouts + payouts).toUint128(), fees: (bucket.fees + fees).toUint128() });
+        if (payouts != 0) _bucket.payouts = (_bucket.payouts + payouts).toUint128();
+        if (fees != 0) _bucket.fees = (_bucket.fees + fees).toUint128();
     }
 }

@@ -5,7 +5,9 @@ import { Math } from "@openzeppelin/contracts/utils/math/Math.sol";
 import { SafeCast } from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import { IMarket } from "../interfaces/IMarket.sol";
-import { LeaseFlags } from "../libraries/LeaseFlags.sol";
+import { Account } from "../types/Account.sol";
+import { LeaseRun } from "../types/LeaseRun.sol";
+import { LeaseTerms } from "../types/LeaseTerms.sol";
 import { Burn } from "./Burn.sol";
 import { Points } from "./Points.sol";
 
@@ -13,34 +15,12 @@ import { Points } from "./Points.sol";
 /// @dev An active lease holds exactly `rate * (fundedUntil - paidUntil)` and its bond. Every end splits those seconds
 /// in three: paid, then burned, then refunded.
 abstract contract Leases is Points, Burn {
-    using LeaseFlags for uint8;
     using SafeCast for uint256;
 
-    /// @dev The part of a lease that only activation changes. One slot.
-    struct Terms {
-        address buyer;
-        /// Base units per second.
-        uint64 rate;
-        /// Opened: maxDuration in seconds. Then: the second beyond which no top-up goes.
-        uint32 maxEnd;
-    }
-
-    /// @dev The part that moves. One slot, never zero again once it is written, so that an id is used once.
-    struct Run {
-        address provider;
-        /// Opened: activateBy. Then: the second up to which the provider was paid.
-        uint32 paidUntil;
-        /// Opened: duration in seconds. Then: the second up to which the escrow pays.
-        uint32 fundedUntil;
-        /// The bond, in seconds of the rate.
-        uint24 bondSeconds;
-        /// See LeaseFlags.
-        uint8 flags;
-    }
-
+    /// @dev Two slots.
     struct Lease {
-        Terms terms;
-        Run run;
+        LeaseTerms terms;
+        LeaseRun run;
     }
 
     /// @dev Base units of one payment or end; see LeaseEnded.
@@ -57,43 +37,41 @@ abstract contract Leases is Points, Burn {
 
     /// @inheritdoc IMarket
     function activate(bytes32 id) external {
-        (Terms memory terms, Run memory run) = _load(id, LeaseState.Opened);
+        (LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Opened);
         _onlyProvider(run);
         uint32 start = _now();
-        if (start > run.paidUntil) revert ActivationLate(run.paidUntil, start);
-        terms.maxEnd += start;
-        run.paidUntil = start;
-        run.fundedUntil += start;
-        run.flags = run.flags.activated();
+        if (start > run.paidUntil()) revert ActivationLate(run.paidUntil(), start);
+        (terms, run) = (terms.activated(start), run.activated(start));
         _leases[id].terms = terms;
         _leases[id].run = run;
-        emit LeaseActivated(id, start, run.fundedUntil, terms.maxEnd);
+        emit LeaseActivated(id, start, run.fundedUntil(), terms.maxEnd());
     }
 
     /// @inheritdoc IMarket
     function abort(bytes32 id) external {
-        (Terms memory terms, Run memory run) = _load(id, LeaseState.Opened);
+        (LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Opened);
         uint32 moment = _now();
-        if (moment <= run.paidUntil && !_speaksFor(msg.sender, run.provider)) revert AbortEarly(run.paidUntil, moment);
+        if (moment <= run.paidUntil() && !_speaksFor(msg.sender, run.provider())) {
+            revert AbortEarly(run.paidUntil(), moment);
+        }
         // As if it had started now: all of its seconds are refunded.
-        run.paidUntil = moment;
-        run.fundedUntil += moment;
+        run = run.activated(moment);
         _end(id, terms, run, EndReason.Aborted, moment, moment);
     }
 
     /// @inheritdoc IMarket
     function topUp(bytes32 id, uint32 secs) external {
-        (Terms memory terms, Run memory run) = _load(id, LeaseState.Active);
+        (LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Active);
         _onlyBuyer(terms);
-        if (block.timestamp >= run.fundedUntil) revert LeaseOver(run.fundedUntil, block.timestamp);
+        if (block.timestamp >= run.fundedUntil()) revert LeaseOver(run.fundedUntil(), block.timestamp);
         if (secs == 0) revert ZeroSeconds();
-        uint256 fundedUntil = uint256(run.fundedUntil) + secs;
-        if (fundedUntil > terms.maxEnd) revert TopUpTooLong(fundedUntil, terms.maxEnd);
-        uint256 amount = uint256(terms.rate) * secs;
-        _debit(terms.buyer, amount);
-        run.fundedUntil += secs;
-        _leases[id].run = run;
-        emit LeaseToppedUp(id, run.fundedUntil, amount);
+        uint256 end = uint256(run.fundedUntil()) + secs;
+        if (end > terms.maxEnd()) revert TopUpTooLong(end, terms.maxEnd());
+        uint32 until = end.toUint32();
+        uint256 amount = uint256(terms.rate()) * secs;
+        _debit(terms.buyer(), amount);
+        _leases[id].run = run.funded(until);
+        emit LeaseToppedUp(id, until, amount);
     }
 
     /// @inheritdoc IMarket
@@ -107,7 +85,7 @@ abstract contract Leases is Points, Burn {
 
     /// @inheritdoc IMarket
     function close(bytes32 id) external {
-        (Terms memory terms, Run memory run) = _load(id, LeaseState.Active);
+        (LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Active);
         _onlyBuyer(terms);
         uint32 end = _noticedEnd(run);
         _end(id, terms, run, EndReason.Closed, end, end);
@@ -115,65 +93,64 @@ abstract contract Leases is Points, Burn {
 
     /// @inheritdoc IMarket
     function reject(bytes32 id) external {
-        (Terms memory terms, Run memory run) = _load(id, LeaseState.Active);
+        (LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Active);
         _onlyBuyer(terms);
-        uint256 deadline = uint256(run.fundedUntil) + HOLD;
+        uint256 deadline = uint256(run.fundedUntil()) + HOLD;
         if (block.timestamp >= deadline) revert RejectLate(deadline, block.timestamp);
         _end(id, terms, run, EndReason.Rejected, _settledUntil(run), _noticedEnd(run));
     }
 
     /// @inheritdoc IMarket
     function providerClose(bytes32 id) external {
-        (Terms memory terms, Run memory run) = _load(id, LeaseState.Active);
+        (LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Active);
         _onlyProvider(run);
-        if (block.timestamp >= run.fundedUntil) revert LeaseOver(run.fundedUntil, block.timestamp);
+        if (block.timestamp >= run.fundedUntil()) revert LeaseOver(run.fundedUntil(), block.timestamp);
         uint32 end = _settledUntil(run);
         _end(id, terms, run, EndReason.ProviderClosed, end, end);
     }
 
     /// @inheritdoc IMarket
     function finish(bytes32 id) external {
-        (Terms memory terms, Run memory run) = _load(id, LeaseState.Active);
-        uint256 earliest = uint256(run.fundedUntil) + HOLD;
+        (LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Active);
+        uint256 earliest = uint256(run.fundedUntil()) + HOLD;
         if (block.timestamp < earliest) revert FinishEarly(earliest, block.timestamp);
-        _end(id, terms, run, EndReason.Finished, run.fundedUntil, run.fundedUntil);
+        _end(id, terms, run, EndReason.Finished, run.fundedUntil(), run.fundedUntil());
     }
 
     /// @inheritdoc IMarket
     function lease(bytes32 id) external view returns (LeaseView memory v) {
-        Terms memory terms = _leases[id].terms;
-        Run memory run = _leases[id].run;
-        v.state = run.flags.state();
-        v.reason = run.flags.reason();
-        v.buyer = terms.buyer;
-        v.provider = run.provider;
-        v.rate = terms.rate;
-        v.bondSeconds = run.bondSeconds;
-        v.burn = run.flags.burn();
+        LeaseTerms terms = _leases[id].terms;
+        LeaseRun run = _leases[id].run;
+        v.state = run.state();
+        v.reason = run.reason();
+        v.buyer = terms.buyer();
+        v.provider = run.provider();
+        v.rate = terms.rate();
+        v.bondSeconds = run.bondSeconds();
+        v.burn = run.burn();
         if (v.state == LeaseState.Opened) {
-            (v.activateBy, v.duration, v.maxDuration) = (run.paidUntil, run.fundedUntil, terms.maxEnd);
+            (v.activateBy, v.duration, v.maxDuration) = (run.paidUntil(), run.fundedUntil(), terms.maxEnd());
         } else {
-            (v.paidUntil, v.fundedUntil) = (run.paidUntil, run.fundedUntil);
-            if (v.reason == EndReason.Aborted) v.maxDuration = terms.maxEnd;
-            else v.maxEnd = terms.maxEnd;
+            (v.paidUntil, v.fundedUntil) = (run.paidUntil(), run.fundedUntil());
+            if (v.reason == EndReason.Aborted) v.maxDuration = terms.maxEnd();
+            else v.maxEnd = terms.maxEnd();
         }
     }
 
     /// @dev The state of an id.
     function _state(bytes32 id) internal view returns (LeaseState) {
-        return _leases[id].run.flags.state();
+        return _leases[id].run.state();
     }
 
     /// @dev Pays what is due; false if nothing is.
     function _claim(bytes32 id) private returns (bool) {
-        Run memory run = _leases[id].run;
-        if (run.flags.state() != LeaseState.Active) return false;
+        LeaseRun run = _leases[id].run;
+        if (run.state() != LeaseState.Active) return false;
         uint32 until = _settledUntil(run);
-        if (until == run.paidUntil) return false;
+        if (until == run.paidUntil()) return false;
         Flows memory flows;
-        (flows.net, flows.fee) = _pay(_leases[id].terms.rate, until - run.paidUntil);
-        run.paidUntil = until;
-        _leases[id].run = run;
+        (flows.net, flows.fee) = _pay(_leases[id].terms.rate(), until - run.paidUntil());
+        _leases[id].run = run.paid(until);
         emit LeaseClaimed(id, until, flows.net, flows.fee);
         _creditProvider(run, flows, 0);
         return true;
@@ -181,14 +158,14 @@ abstract contract Leases is Points, Burn {
 
     /// @dev Ends a lease: pays paidUntil..payUntil, burns payUntil..endedAt and as much of the bond, refunds
     /// endedAt..fundedUntil. The bond's rest is the buyer's if the provider broke its word, else the provider's.
-    function _end(bytes32 id, Terms memory terms, Run memory run, EndReason reason, uint32 payUntil, uint32 endedAt)
+    function _end(bytes32 id, LeaseTerms terms, LeaseRun run, EndReason reason, uint32 payUntil, uint32 endedAt)
         private
     {
-        uint256 rate = terms.rate;
-        uint256 bond = rate * run.bondSeconds;
+        uint256 rate = terms.rate();
+        uint256 bond = rate * run.bondSeconds();
         Flows memory flows;
-        (flows.net, flows.fee) = _pay(rate, payUntil - run.paidUntil);
-        flows.refunded = rate * (run.fundedUntil - endedAt);
+        (flows.net, flows.fee) = _pay(rate, payUntil - run.paidUntil());
+        flows.refunded = rate * (run.fundedUntil() - endedAt);
         uint256 burnedEscrow = rate * (endedAt - payUntil);
         if (reason == EndReason.Aborted || reason == EndReason.ProviderClosed) {
             flows.bondToBuyer = bond;
@@ -198,10 +175,7 @@ abstract contract Leases is Points, Burn {
             flows.bondToProvider = bond - burnedBond;
         }
 
-        run.paidUntil = endedAt;
-        run.fundedUntil = endedAt;
-        run.flags = run.flags.ended(reason);
-        _leases[id].run = run;
+        _leases[id].run = run.ended(endedAt, reason);
         emit LeaseEnded(
             id,
             reason,
@@ -213,38 +187,35 @@ abstract contract Leases is Points, Burn {
             flows.bondToProvider,
             flows.bondToBuyer
         );
-        _creditBuyer(terms.buyer, flows.refunded + flows.bondToBuyer);
+        uint256 toBuyer = flows.refunded + flows.bondToBuyer;
+        if (toBuyer != 0) _credit(terms.buyer(), toBuyer);
         _creditProvider(run, flows, bond - flows.bondToProvider);
     }
 
     /// @dev Books pay, fee, burn and bond of one payment, and the provider's points.
-    function _creditProvider(Run memory run, Flows memory flows, uint256 bondLost) private {
-        bool burn = run.flags.burn();
-        Account memory a = _accounts[run.provider];
-        a.free = (a.free + (burn ? 0 : flows.net) + flows.bondToProvider).toUint96();
-        _score(run.provider, a, flows.fee, bondLost);
-        _accounts[run.provider] = a;
+    function _creditProvider(LeaseRun run, Flows memory flows, uint256 bondLost) private {
+        bool burn = run.burn();
+        address provider = run.provider();
+        Account a = _scored(provider, _accounts[provider], flows.fee, bondLost);
+        uint256 free = a.free() + (burn ? 0 : flows.net) + flows.bondToProvider;
+        _accounts[provider] = a.withFree(free.toUint96());
         _collect(burn ? flows.net : 0, flows.fee + flows.burned);
     }
 
-    function _creditBuyer(address buyer, uint256 amount) private {
-        if (amount != 0) _accounts[buyer].free = (_accounts[buyer].free + amount).toUint96();
-    }
-
     /// @dev Both slots of a lease that must be in the state `needed`.
-    function _load(bytes32 id, LeaseState needed) private view returns (Terms memory terms, Run memory run) {
+    function _load(bytes32 id, LeaseState needed) private view returns (LeaseTerms terms, LeaseRun run) {
         run = _leases[id].run;
-        LeaseState state = run.flags.state();
+        LeaseState state = run.state();
         if (state != needed) revert WrongState(id, state, needed);
         terms = _leases[id].terms;
     }
 
-    function _onlyBuyer(Terms memory terms) private view {
-        if (!_speaksFor(msg.sender, terms.buyer)) revert NotBuyer(msg.sender, terms.buyer);
+    function _onlyBuyer(LeaseTerms terms) private view {
+        if (!_speaksFor(msg.sender, terms.buyer())) revert NotBuyer(msg.sender, terms.buyer());
     }
 
-    function _onlyProvider(Run memory run) private view {
-        if (!_speaksFor(msg.sender, run.provider)) revert NotProvider(msg.sender, run.provider);
+    function _onlyProvider(LeaseRun run) private view {
+        if (!_speaksFor(msg.sender, run.provider())) revert NotProvider(msg.sender, run.provider());
     }
 
     /// @dev Pay and fee of `secs` seconds.
@@ -254,17 +225,17 @@ abstract contract Leases is Points, Burn {
     }
 
     /// @dev The second up to which pay is beyond dispute: `hold` old, within paidUntil..fundedUntil.
-    function _settledUntil(Run memory run) private view returns (uint32) {
+    function _settledUntil(LeaseRun run) private view returns (uint32) {
         uint32 moment = _now();
         uint32 old = moment > HOLD ? moment - HOLD : 0;
-        if (old > run.fundedUntil) return run.fundedUntil;
-        return old > run.paidUntil ? old : run.paidUntil;
+        if (old > run.fundedUntil()) return run.fundedUntil();
+        return old > run.paidUntil() ? old : run.paidUntil();
     }
 
     /// @dev The second up to which a close bills: `notice` from now, within paidUntil..fundedUntil. (paidUntil is
     /// never after now or fundedUntil.)
-    function _noticedEnd(Run memory run) private view returns (uint32) {
+    function _noticedEnd(LeaseRun run) private view returns (uint32) {
         uint32 end = _now() + NOTICE;
-        return end < run.fundedUntil ? end : run.fundedUntil;
+        return end < run.fundedUntil() ? end : run.fundedUntil();
     }
 }

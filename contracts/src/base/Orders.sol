@@ -5,6 +5,7 @@ import { ECDSA } from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 
 import { IMarket } from "../interfaces/IMarket.sol";
 import { OrderHash } from "../libraries/OrderHash.sol";
+import { Account } from "../types/Account.sol";
 import { Domain } from "./Domain.sol";
 import { Points } from "./Points.sol";
 
@@ -36,19 +37,16 @@ abstract contract Orders is Points, Domain {
 
     /// @dev Every rule but those of the caller, the slot and the signatures. The order is part of the interface:
     /// the Rust side names the same first failure.
-    function _checkRules(Bid calldata bid, Accept calldata accept, Account memory buyer, Account memory provider)
-        internal
-        view
-    {
+    function _checkRules(Bid calldata bid, Accept calldata accept, Account buyer, Account provider) internal view {
         _checkTimes(bid, accept);
         if (bid.buyer == accept.provider) revert SameParty(bid.buyer);
-        if (bid.epoch != buyer.epoch) revert EpochMismatch(bid.epoch, buyer.epoch);
+        if (bid.epoch != buyer.epoch()) revert EpochMismatch(bid.epoch, buyer.epoch());
         _checkTerms(bid, accept);
         uint64 points = _decayed(provider);
         if (points < bid.minPoints) revert PointsTooLow(points, bid.minPoints);
         (uint256 escrow, uint256 bond) = _amounts(bid, accept);
-        if (buyer.free < escrow) revert BuyerFunds(bid.buyer, buyer.free, escrow);
-        if (provider.free < bond) revert ProviderFunds(accept.provider, provider.free, bond);
+        if (buyer.free() < escrow) revert BuyerFunds(bid.buyer, buyer.free(), escrow);
+        if (provider.free() < bond) revert ProviderFunds(accept.provider, provider.free(), bond);
     }
 
     /// @dev Base units that the two sides lock.

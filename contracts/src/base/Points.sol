@@ -5,6 +5,7 @@ import { SafeCast } from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import { Decay } from "../libraries/Decay.sol";
 import { IMarket } from "../interfaces/IMarket.sol";
+import { Account } from "../types/Account.sol";
 import { Accounts } from "./Accounts.sol";
 
 /// @title Reputation: earned by burned fees, lost with the bond, halved by time
@@ -24,24 +25,25 @@ abstract contract Points is Accounts {
 
     /// @inheritdoc IMarket
     function account(address maker) external view returns (uint96 free, uint32 epoch, uint64 points) {
-        Account memory a = _accounts[maker];
-        return (a.free, a.epoch, _decayed(a));
+        Account a = _accounts[maker];
+        return (a.free(), a.epoch(), _decayed(a));
     }
 
     /// @dev The account's points today.
-    function _decayed(Account memory a) internal view returns (uint64) {
-        uint256 elapsedDays = block.timestamp / 1 days - a.day;
-        if (a.points == 0 || elapsedDays == 0) return a.points;
-        return (a.points * Decay.pow(DAILY_FACTOR, elapsedDays) / Decay.ONE).toUint64();
+    function _decayed(Account a) internal view returns (uint64) {
+        uint64 points = a.points();
+        uint256 elapsedDays = block.timestamp / 1 days - a.day();
+        if (points == 0 || elapsedDays == 0) return points;
+        return (points * Decay.pow(DAILY_FACTOR, elapsedDays) / Decay.ONE).toUint64();
     }
 
-    /// @dev Decays, adds `fee` and takes `bondLost` (both in base units, whole points of each), in memory.
-    function _score(address provider, Account memory a, uint256 fee, uint256 bondLost) internal {
+    /// @dev The account after decay, plus `fee`, minus `bondLost` (base units, whole points of each), as of today.
+    function _scored(address provider, Account a, uint256 fee, uint256 bondLost) internal returns (Account) {
         uint256 points = _decayed(a) + fee / BASE_UNITS_PER_POINT;
         if (points > type(uint64).max) points = type(uint64).max;
         uint256 cut = bondLost / BASE_UNITS_PER_POINT;
-        a.points = points > cut ? (points - cut).toUint64() : 0;
-        a.day = (block.timestamp / 1 days).toUint32();
-        emit PointsChanged(provider, a.points);
+        uint64 left = points > cut ? (points - cut).toUint64() : 0;
+        emit PointsChanged(provider, left);
+        return a.withPoints(left, (block.timestamp / 1 days).toUint32());
     }
 }
