@@ -1,4 +1,5 @@
-//! What every backend has to do, as tests: a backend's own tests implement [`Bench`] and call [`run`].
+//! What every backend has to do, as tests: a backend's own tests implement [`Bench`] and call [`run`], or each check
+//! as a test of its own where machines are slow.
 //!
 //! Each check is a function of its own, takes a bench without machines and leaves it so. A check panics when the backend
 //! misbehaves, as a test does.

@@ -68,7 +68,7 @@ async fn data_is_the_leases_own_and_survives_stop_and_crash() {
 }
 
 #[tokio::test]
-async fn the_guest_reaches_neither_the_hosts_loopback_nor_a_network() {
+async fn the_guest_does_not_reach_the_hosts_loopback() {
     let bench = HypervisorBench::new();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -91,9 +91,6 @@ async fn the_guest_reaches_neither_the_hosts_loopback_nor_a_network() {
         let visit = format!("nc -w 5 {address} {port} </dev/null && echo reached || echo refused");
         assert_eq!(bench.ssh(&access, &visit).await.unwrap(), "refused", "{address}");
     }
-    let ping = "ping -c 1 -W 3 10.0.2.2 >/dev/null && echo reached || echo refused";
-    // QEMU itself answers pings to its gateway; nothing behind it does.
-    bench.ssh(&access, ping).await.unwrap();
     assert_eq!(visits.load(Ordering::SeqCst), 1, "only the test's own visit");
     server.abort();
     adapter.deprovision(order.lease).await.unwrap();
