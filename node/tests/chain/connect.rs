@@ -90,8 +90,13 @@ async fn an_rpc_that_hangs_is_given_up() {
     let world = World::new(instant()).await;
     let chain = world.connect(&world.deployer).await;
     world.anvil.pause();
-    let said = chain.head().await.unwrap_err().to_string();
-    assert!(said.contains("no answer within 2 s"), "{said}");
+    // The signal takes its time to arrive: a first answer may still come.
+    let error = loop {
+        if let Err(error) = chain.head().await {
+            break error;
+        }
+    };
+    assert!(error.to_string().contains("no answer within 2 s"), "{error}");
     world.anvil.resume();
     chain.head().await.unwrap();
 }
