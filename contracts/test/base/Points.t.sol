@@ -1,8 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity 0.8.37;
 
+import { CloudToken } from "../../src/CloudToken.sol";
+import { Market } from "../../src/Market.sol";
 import { IMarket } from "../../src/interfaces/IMarket.sol";
 import { MarketFixture } from "../MarketFixture.sol";
+
+/// @dev A Market that gives points away, as nobody could burn enough fees to come near the limit.
+contract GenerousMarket is Market {
+    constructor(CloudToken token_, Params memory p, bytes32 salt) Market(token_, p, salt) { }
+
+    function grant(address maker, uint64 points) external {
+        _accounts[maker] = _accounts[maker].withPoints(points, uint32(block.timestamp / 1 days));
+    }
+}
 
 contract PointsTest is MarketFixture {
     uint256 private constant FEE_POINTS = FEE_RATE / BASE_UNITS_PER_POINT;
@@ -105,6 +116,18 @@ contract PointsTest is MarketFixture {
         VM.prank(buyer);
         market.reject(id);
         assertEq(pointsOf(provider), earned - 3, "a bond of three points");
+    }
+
+    function test_points_stop_at_64_bits() public {
+        GenerousMarket generous = new GenerousMarket(token, defaultParams(), SALT);
+        market = generous;
+        fund(buyer, DEPOSIT);
+        fund(provider, DEPOSIT);
+        bytes32 id = activeLease();
+        generous.grant(provider, type(uint64).max - 1);
+        VM.warp(START + HOLD + 100);
+        claim(id);
+        assertEq(pointsOf(provider), type(uint64).max, "points");
     }
 
     function test_enough_points_let_a_bid_pass() public {
