@@ -85,6 +85,9 @@ pub struct ChainConfig {
     /// How many blocks must lie on top of an event before the node acts on it.
     #[serde(default = "default_confirmations")]
     pub confirmations: u64,
+    /// The most to pay per gas, in gwei (10^9 wei).
+    #[serde(default = "default_max_fee_gwei")]
+    pub max_fee_gwei: u64,
 }
 
 /// `[p2p]`
@@ -132,8 +135,9 @@ pub struct ProviderConfig {
     /// How long a buyer that let an accept lapse waits for the next one.
     #[serde(default = "default_backoff", with = "human")]
     pub backoff: Duration,
-    /// The backend that runs the machines.
-    pub hypervisor: HypervisorConfig,
+    /// Machines on this host.
+    #[serde(default)]
+    pub hypervisor: Option<HypervisorConfig>,
 }
 
 impl Default for P2pSection {
@@ -164,7 +168,7 @@ impl Config {
         let mut config = Self::parse(&path, &text)?;
         config.chain.deployment = home.path().join(&config.chain.deployment);
         if let Some(provider) = &mut config.provider {
-            let hypervisor = &mut provider.hypervisor;
+            let Some(hypervisor) = &mut provider.hypervisor else { return Ok(config) };
             hypervisor.state_dir = home.path().join(&hypervisor.state_dir);
             hypervisor.images_dir = home.path().join(&hypervisor.images_dir);
         }
@@ -208,6 +212,9 @@ impl Config {
             if !(5..=300).contains(&provider.settle_within.as_secs()) {
                 return wrong("provider.settle_within", "must lie between 5s and 5m, for example \"2m\"");
             }
+            if provider.hypervisor.is_none() {
+                return wrong("provider", "needs a backend: add a [provider.hypervisor] section");
+            }
             if provider.claim_every < Duration::from_secs(1) {
                 return wrong("provider.claim_every", "must be at least 1s, for example \"1h\"");
             }
@@ -228,6 +235,11 @@ fn default_poll() -> Duration {
 /// Two blocks: deep enough for proof-of-stake chains without a reorg, raise it where money is at stake.
 fn default_confirmations() -> u64 {
     2
+}
+
+/// Several times what the dearest public chains ask in a rush.
+fn default_max_fee_gwei() -> u64 {
+    500
 }
 
 fn default_settle_within() -> Duration {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{self, ServeError},
-    chain::{self, Chain, ChainError, Cursor, Deployment, WatchConfig},
+    chain::{self, Chain, ChainError, ChainOptions, Cursor, Deployment, SendOptions, WatchConfig},
     config::{Config, ConfigError},
     engine::{Core, EngineError, buyer::Buyer, intake, mirror, provider::Provider},
     home::{Home, HomeError},
@@ -21,6 +21,7 @@ use crate::{
 
 /// How long the tasks of a stopping node may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+const WEI_PER_GWEI: u128 = 1_000_000_000;
 
 /// What can keep a node from running.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +71,14 @@ pub async fn run(
     let store = Store::open(&home.store())?;
     let wallet = home.wallet()?;
     let deployment = Deployment::read(&config.chain.deployment)?;
-    let chain = Chain::connect(&config.chain.rpc_url, deployment, wallet.clone()).await?;
+    let options = ChainOptions {
+        send: SendOptions {
+            max_fee_per_gas: u128::from(config.chain.max_fee_gwei) * WEI_PER_GWEI,
+            ..SendOptions::default()
+        },
+        ..ChainOptions::default()
+    };
+    let chain = Chain::connect_with(&config.chain.rpc_url, deployment, wallet.clone(), options).await?;
     let adapter = make_adapter(&config).await?;
 
     // A failing part cancels `inner`; the outside's `stop` cancels it too. Telling them apart gives the exit code.
@@ -126,8 +134,10 @@ pub async fn run(
 }
 
 async fn make_adapter(config: &Config) -> Result<Option<Arc<dyn Adapter>>, NodeError> {
-    let Some(provider) = &config.provider else { return Ok(None) };
-    let adapter: Arc<dyn Adapter> = Arc::new(Hypervisor::new(provider.hypervisor.clone())?);
+    let Some(hypervisor) = config.provider.as_ref().and_then(|provider| provider.hypervisor.clone()) else {
+        return Ok(None);
+    };
+    let adapter: Arc<dyn Adapter> = Arc::new(Hypervisor::new(hypervisor)?);
     adapter.check().await?;
     Ok(Some(adapter))
 }

@@ -173,7 +173,7 @@ mod tests {
         };
         init(&home, &Setup { provider: Some(provider), ..Setup::default() }).unwrap();
         let config = Config::load(&home).unwrap();
-        let hypervisor = config.provider.unwrap().hypervisor;
+        let hypervisor = config.provider.unwrap().hypervisor.unwrap();
         assert_eq!(hypervisor.capacity, capacity);
         assert!(hypervisor.state_dir.starts_with(home.path()));
         assert!(hypervisor.images_dir.ends_with("images \"of\" mine"));

@@ -130,7 +130,7 @@ pub enum ChainError {
     /// The chain asks for more per gas than the node may pay.
     #[error(
         "gas costs {base_fee} wei now, more than the cap of {cap} wei: \
-         wait for a quieter time, or raise `chain.max_fee_per_gas`"
+         wait for a quieter time, or raise `chain.max_fee_gwei`"
     )]
     FeeTooHigh {
         /// The base fee of the newest block in wei per gas.

@@ -182,7 +182,7 @@ impl NodeProcess {
     /// Removes every machine that this node's adapter started. For nodes that are stopped.
     pub async fn remove_machines(&self) {
         let Ok(Config { provider: Some(provider), .. }) = Config::load(&self.home) else { return };
-        let Ok(hypervisor) = Hypervisor::new(provider.hypervisor) else { return };
+        let Some(Ok(hypervisor)) = provider.hypervisor.map(Hypervisor::new) else { return };
         for machine in hypervisor.list().await.unwrap_or_default() {
             if let Err(error) = hypervisor.deprovision(machine.lease).await {
                 eprintln!("machine {} of node '{}' is left behind: {error}", machine.id, self.name);

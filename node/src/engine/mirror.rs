@@ -52,6 +52,8 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
         }
         ChainEvent::Reorg { to_block } => {
             tracing::warn!(to_block, "the chain was reorganised: leases are read again");
+            // Until the new blocks are read nothing can be said to be missing on chain.
+            core.set_watched_until(0);
             for lease in core.store.all::<ChainLease>()? {
                 core.store.update::<ChainLease>(lease.id.as_slice(), |lease| {
                     lease.events.retain(|e| e.block <= *to_block);

@@ -10,6 +10,8 @@ pub mod intake;
 pub mod jobs;
 pub mod mirror;
 pub mod provider;
+#[cfg(test)]
+mod samples;
 
 use std::{
     sync::{
@@ -144,9 +146,9 @@ impl Core {
         self.watched_until.load(Ordering::Acquire)
     }
 
-    /// Notes that all events up to the block with this timestamp are in the store.
+    /// Notes that all events up to the block with this timestamp are in the store. A reorganisation moves it back.
     pub fn set_watched_until(&self, timestamp: u64) {
-        self.watched_until.fetch_max(timestamp, Ordering::AcqRel);
+        self.watched_until.store(timestamp, Ordering::Release);
     }
 
     /// Reads a maker's account from the chain and tells the book.

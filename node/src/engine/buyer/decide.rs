@@ -88,3 +88,48 @@ fn on_the_chain(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         _ => Step::Wait,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::samples::{ACTIVATE_BY, SETTLE_BY, VALID_UNTIL, purchase, view};
+
+    fn step(phase: BuyerPhase, state: Option<LeaseState>, now: u64) -> Step {
+        let lease = state.map(view);
+        decide(&Sight { purchase: &purchase(phase), lease: lease.as_ref(), now, watched_until: now })
+    }
+
+    #[test]
+    fn it_seeks_until_the_bid_is_over() {
+        assert_eq!(step(BuyerPhase::Seeking, None, VALID_UNTIL - 1), Step::Seek);
+        assert_eq!(step(BuyerPhase::Seeking, None, VALID_UNTIL), Step::Expire);
+    }
+
+    #[test]
+    fn an_accept_is_settled_in_time_or_another_is_sought() {
+        assert_eq!(step(BuyerPhase::Accepted, None, SETTLE_BY - 1), Step::Settle);
+        assert_eq!(step(BuyerPhase::Accepted, None, SETTLE_BY), Step::Wait, "it may sit in a block not yet read");
+        assert_eq!(step(BuyerPhase::Accepted, None, SETTLE_BY + 1), Step::SeekAgain);
+    }
+
+    #[test]
+    fn a_settlement_that_was_sent_is_not_sent_again() {
+        assert_eq!(step(BuyerPhase::Settled, None, SETTLE_BY - 1), Step::Wait);
+        assert_eq!(step(BuyerPhase::Settled, Some(LeaseState::None), SETTLE_BY + 1), Step::SeekAgain);
+    }
+
+    #[test]
+    fn a_machine_that_does_not_start_in_time_costs_nothing() {
+        let opened = |now| step(BuyerPhase::Leased, Some(LeaseState::Opened), now);
+        assert_eq!(opened(u64::from(ACTIVATE_BY)), Step::Wait);
+        assert_eq!(opened(u64::from(ACTIVATE_BY) + 1), Step::Abort);
+    }
+
+    #[test]
+    fn it_follows_the_lease_to_its_end() {
+        assert_eq!(step(BuyerPhase::Settled, Some(LeaseState::Opened), SETTLE_BY), Step::NoteLeased);
+        assert_eq!(step(BuyerPhase::Leased, Some(LeaseState::Active), SETTLE_BY), Step::FetchAccess);
+        assert_eq!(step(BuyerPhase::Leased, Some(LeaseState::Ended), SETTLE_BY), Step::Conclude);
+        assert_eq!(step(BuyerPhase::Accepted, Some(LeaseState::Ended), SETTLE_BY), Step::Conclude);
+    }
+}

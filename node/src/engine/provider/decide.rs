@@ -107,3 +107,131 @@ fn while_active(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         Step::Wait
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::samples::{ACTIVATE_BY, FUNDED_UNTIL, SETTLE_BY, promise, view};
+
+    const PARAMS: Params = Params { fee_bps: 100, hold: 60, notice: 5, half_life_days: 90 };
+    const RUNNING: Option<InstanceState> = Some(InstanceState::Running);
+
+    struct Case {
+        phase: ProviderPhase,
+        state: Option<LeaseState>,
+        instance: Option<InstanceState>,
+        now: u64,
+        give_up: bool,
+    }
+
+    impl Default for Case {
+        fn default() -> Self {
+            Self { phase: ProviderPhase::Leased, state: None, instance: None, now: SETTLE_BY, give_up: false }
+        }
+    }
+
+    fn step(case: Case) -> Step {
+        let mut promise = promise(case.phase);
+        promise.give_up = case.give_up;
+        let lease = case.state.map(view);
+        decide(&Sight {
+            promise: &promise,
+            lease: lease.as_ref(),
+            instance: case.instance.as_ref(),
+            now: case.now,
+            watched_until: case.now,
+            params: &PARAMS,
+            claim_every: 100,
+        })
+    }
+
+    #[test]
+    fn capacity_is_held_until_the_watcher_has_read_past_the_deadline() {
+        let held = |now| step(Case { phase: ProviderPhase::Held, now, ..Case::default() });
+        assert_eq!(held(SETTLE_BY), Step::Wait);
+        assert_eq!(held(SETTLE_BY + 1), Step::Lapse);
+        let promise = promise(ProviderPhase::Held);
+        let behind = Sight {
+            promise: &promise,
+            lease: None,
+            instance: None,
+            now: SETTLE_BY + 1_000,
+            watched_until: SETTLE_BY,
+            params: &PARAMS,
+            claim_every: 100,
+        };
+        assert_eq!(decide(&behind), Step::Wait, "the settlement may be in a block not yet read");
+    }
+
+    #[test]
+    fn a_settled_lease_gets_a_machine_and_then_billing() {
+        let opened = |phase, instance| {
+            step(Case { phase, state: Some(LeaseState::Opened), instance, ..Case::default() })
+        };
+        assert_eq!(opened(ProviderPhase::Held, None), Step::NoteLeased);
+        assert_eq!(opened(ProviderPhase::Leased, None), Step::Provision);
+        assert_eq!(opened(ProviderPhase::Leased, Some(InstanceState::Starting)), Step::Provision);
+        assert_eq!(opened(ProviderPhase::Leased, RUNNING), Step::Activate);
+    }
+
+    #[test]
+    fn a_lease_that_cannot_start_is_given_up_without_its_machine() {
+        let late = |instance, give_up, now| {
+            step(Case { state: Some(LeaseState::Opened), instance, give_up, now, ..Case::default() })
+        };
+        let deadline = u64::from(ACTIVATE_BY);
+        assert_eq!(late(None, true, SETTLE_BY), Step::Abort);
+        assert_eq!(late(RUNNING, false, deadline), Step::Activate, "the deadline includes its last second");
+        assert_eq!(late(RUNNING, false, deadline + 1), Step::Remove);
+        assert_eq!(late(None, false, deadline + 1), Step::Abort);
+    }
+
+    #[test]
+    fn no_second_is_worked_unpaid_and_no_machine_outlives_its_funds() {
+        let active = |instance, now| {
+            step(Case { state: Some(LeaseState::Active), instance, now, ..Case::default() })
+        };
+        let end = u64::from(FUNDED_UNTIL);
+        assert_eq!(active(RUNNING, end), Step::Remove);
+        assert_eq!(active(None, end), Step::Wait);
+        assert_eq!(active(None, end + 59), Step::Wait);
+        assert_eq!(active(None, end + 60), Step::Finish);
+    }
+
+    #[test]
+    fn a_paid_machine_that_stopped_is_started_again() {
+        for instance in [None, Some(InstanceState::Stopped), Some(InstanceState::Failed { reason: "x".into() })] {
+            let seen = step(Case {
+                state: Some(LeaseState::Active),
+                instance,
+                now: u64::from(FUNDED_UNTIL) - 1,
+                ..Case::default()
+            });
+            assert_eq!(seen, Step::Provision);
+        }
+    }
+
+    #[test]
+    fn pay_is_claimed_when_enough_of_it_is_older_than_the_hold() {
+        let paid_until = 1_000_400;
+        let at = |now| step(Case { state: Some(LeaseState::Active), instance: RUNNING, now, ..Case::default() });
+        assert_eq!(at(paid_until + 60 + 99), Step::Wait);
+        assert_eq!(at(paid_until + 60 + 100), Step::Claim);
+    }
+
+    #[test]
+    fn an_ended_lease_loses_its_machine_before_the_file_is_closed() {
+        let ended = |instance| step(Case { state: Some(LeaseState::Ended), instance, ..Case::default() });
+        assert_eq!(ended(RUNNING), Step::Remove);
+        assert_eq!(ended(None), Step::Conclude);
+    }
+
+    #[test]
+    fn a_settlement_that_a_reorganisation_took_back_loses_its_machine() {
+        let none = |instance, now| {
+            step(Case { state: Some(LeaseState::None), instance, now, ..Case::default() })
+        };
+        assert_eq!(none(RUNNING, SETTLE_BY), Step::Remove);
+        assert_eq!(none(None, SETTLE_BY + 1), Step::Lapse);
+    }
+}
