@@ -31,12 +31,16 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not what it should be.
-    #[error("{path}: {source}")]
+    #[error("{path} line {line}{}: {reason}", key_in_brackets(.key))]
     Parse {
         /// The file.
         path: PathBuf,
-        /// Line, column, key and what was expected.
-        source: Box<toml::de::Error>,
+        /// Counted from 1.
+        line: usize,
+        /// The key with its section, as far as the line has them.
+        key: String,
+        /// What is wrong and what was expected.
+        reason: String,
     },
     /// A value is of the right type and still senseless.
     #[error("{path}: {key} {problem}")]
@@ -177,8 +181,7 @@ impl Config {
 
     /// Parses and checks `text`, which came from `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text)
-            .map_err(|source| ConfigError::Parse { path: path.into(), source: Box::new(source) })?;
+        let config: Self = toml::from_str(text).map_err(|error| parse_error(path, text, &error))?;
         config.check(path)?;
         Ok(config)
     }
@@ -221,6 +224,28 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The parser's error, which draws the place over several lines, in one.
+fn parse_error(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let at = error.span().map_or(0, |span| span.start);
+    let before: Vec<_> = text.get(..at).unwrap_or(text).split('\n').collect();
+    let line = before.len();
+    let name = |line: &str| line.trim().trim_matches(['[', ']']).trim().to_owned();
+    let here = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let section = before.iter().rev().skip(1).find(|line| line.trim_start().starts_with('['));
+    let key = match (here.split_once('='), section) {
+        (Some((key, _)), Some(section)) => format!("{}.{}", name(section), key.trim()),
+        (Some((key, _)), None) => key.trim().to_owned(),
+        (None, _) if here.trim_start().starts_with('[') => name(here),
+        (None, _) => String::new(),
+    };
+    let reason = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    ConfigError::Parse { path: path.into(), line, key, reason }
+}
+
+fn key_in_brackets(key: &str) -> String {
+    if key.is_empty() { String::new() } else { format!(" ({key})") }
 }
 
 fn default_deployment() -> PathBuf {
@@ -306,6 +331,24 @@ mod tests {
         ] {
             let said = parse(&format!("{LEAST}{extra}")).unwrap_err().to_string();
             assert!(said.contains("node.toml") && said.contains(expected), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_parse_error_is_one_line_with_place_key_and_expectation() {
+        for (text, expected) in [
+            (format!("{LEAST}poll = 5\n"), "node.toml line 3 (chain.poll): invalid type: integer `5`"),
+            (
+                format!("{LEAST}depth = 5\n"),
+                "node.toml line 3 (chain.depth): unknown field `depth`, expected one of",
+            ),
+            ("[chain]\npoll = \"1s\"\n".into(), "node.toml line 1 (chain): missing field `rpc_url`"),
+            (format!("{LEAST}\n[api\n"), "node.toml line 4"),
+            (format!("{LEAST}[p2p]\nlisten = [\"here\"]\n"), "node.toml line 4 (p2p.listen): "),
+        ] {
+            let said = parse(&text).unwrap_err().to_string();
+            assert!(said.starts_with(expected), "{said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
         }
     }
 }

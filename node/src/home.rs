@@ -1,13 +1,15 @@
 //! A node's home directory: where its configuration, keys, store and local API token live.
 //!
-//! One directory is one node. Secrets are 0600 files in a 0700 directory; a secret that others can read is
-//! refused, because by then it may be known to them.
+//! One directory is one node. Secrets are 0600 files, and a directory that `init` makes is 0700; a secret that
+//! others can read is refused, because by then it may be known to them.
 
 use std::{
+    ffi::OsString,
     fs,
     io::Write as _,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use alloy::signers::local::PrivateKeySigner;
@@ -21,6 +23,28 @@ pub enum HomeError {
     /// The directory has no node in it.
     #[error("{0} is not a sublet home (no node.toml): run `sublet init --home {0}`")]
     NotInitialised(PathBuf),
+    /// The configuration is gone and a key is not: a new key over it would lose what the old one owns.
+    #[error(
+        "{key} is there and {config} is not: put node.toml back (another home's will do, after its addresses are \
+         looked over), or move the key to a safe place and run `sublet init` again"
+    )]
+    ConfigLost {
+        /// The first key file that was found.
+        key: PathBuf,
+        /// The configuration that is missing.
+        config: PathBuf,
+    },
+    /// `init` on a directory that holds something else.
+    #[error("{dir} holds other things ({entry}): give `sublet init` a new directory with --home")]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+        /// One of the things in it.
+        entry: String,
+    },
+    /// `init` on an existing directory in which other users could replace the keys.
+    #[error("{0} can be written by other users: run `chmod 700 {0}`, or choose a new directory with --home")]
+    ExposedDir(PathBuf),
     /// `init` on a directory that has a node already.
     #[error("{0} already holds a node: choose another directory with --home, or remove it first")]
     AlreadyInitialised(PathBuf),
@@ -113,24 +137,64 @@ impl Home {
 
     /// Fails unless `sublet init` was run here.
     pub fn require(&self) -> Result<(), HomeError> {
-        if self.config().is_file() { Ok(()) } else { Err(HomeError::NotInitialised(self.0.clone())) }
+        if self.config().is_file() {
+            return Ok(());
+        }
+        self.refuse_lost_config()?;
+        Err(HomeError::NotInitialised(self.0.clone()))
     }
 
-    /// Makes the directory and its secrets. `wallet` is an existing wallet key, else a new one is made.
-    pub fn create(&self, wallet: Option<&PrivateKeySigner>) -> Result<(), HomeError> {
+    /// Fails when there are keys and no configuration.
+    fn refuse_lost_config(&self) -> Result<(), HomeError> {
+        let secrets = [self.wallet_key(), self.node_key(), self.ssh_key(), self.api_token()];
+        match secrets.into_iter().find(|path| path.symlink_metadata().is_ok()) {
+            Some(key) => Err(HomeError::ConfigLost { key, config: self.config() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails unless the directory is absent, or empty and not writable by others.
+    fn require_vacant(&self) -> Result<(), HomeError> {
         if self.config().exists() {
             return Err(HomeError::AlreadyInitialised(self.0.clone()));
         }
-        fs::create_dir_all(&self.0).map_err(io("create", &self.0))?;
-        fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700)).map_err(io("create", &self.0))?;
+        self.refuse_lost_config()?;
+        let entries = match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(io("read", &self.0))?,
+        };
+        if let Some(entry) = entries.flatten().next() {
+            let entry = entry.file_name().to_string_lossy().into_owned();
+            return Err(HomeError::NotEmpty { dir: self.0.clone(), entry });
+        }
+        let mode = fs::metadata(&self.0).map_err(io("read", &self.0))?.permissions().mode();
+        if mode & 0o022 == 0 { Ok(()) } else { Err(HomeError::ExposedDir(self.0.clone())) }
+    }
+
+    /// Makes the directory and its secrets. `wallet` is an existing wallet key, else a new one is made.
+    /// Nothing that exists is overwritten or changed.
+    pub fn create(&self, wallet: Option<&PrivateKeySigner>) -> Result<(), HomeError> {
+        self.require_vacant()?;
+        self.create_dir()?;
         let wallet = match wallet {
             Some(key) => Zeroizing::new(key.to_bytes().0),
             None => random()?,
         };
-        write_secret(&self.wallet_key(), &hex::encode(wallet.as_slice()))?;
-        write_secret(&self.node_key(), &hex::encode(random()?.as_slice()))?;
-        write_secret(&self.api_token(), &hex::encode(random()?.as_slice()))?;
+        new_secret(&self.wallet_key(), &hex::encode(wallet.as_slice()))?;
+        new_secret(&self.node_key(), &hex::encode(random()?.as_slice()))?;
+        new_secret(&self.api_token(), &hex::encode(random()?.as_slice()))?;
         self.create_ssh_key(&*random()?)
+    }
+
+    /// The folders above get the usual mode, the home itself is closed to others from its first moment.
+    fn create_dir(&self) -> Result<(), HomeError> {
+        if self.0.is_dir() {
+            return Ok(());
+        }
+        if let Some(above) = self.0.parent().filter(|above| !above.as_os_str().is_empty()) {
+            fs::create_dir_all(above).map_err(io("create", above))?;
+        }
+        fs::DirBuilder::new().mode(0o700).create(&self.0).map_err(io("create", &self.0))
     }
 
     fn create_ssh_key(&self, seed: &[u8; 32]) -> Result<(), HomeError> {
@@ -140,7 +204,7 @@ impl Home {
         key.set_comment("sublet");
         let private = key.to_openssh(ssh_key::LineEnding::LF).map_err(failed)?;
         let public = key.public_key().to_openssh().map_err(failed)?;
-        write_secret(&self.ssh_key(), private.trim_end())?;
+        new_secret(&self.ssh_key(), private.trim_end())?;
         write_atomic(&self.ssh_public_key(), &format!("{public}\n"), 0o644)
     }
 
@@ -178,19 +242,32 @@ pub fn read_wallet_key(path: &Path) -> Result<PrivateKeySigner, HomeError> {
 
 /// Writes `text` so that after a crash the file is either the old or the new one, never half.
 pub fn write_atomic(path: &Path, text: &str, mode: u32) -> Result<(), HomeError> {
-    let partial = path.with_extension("partial");
-    let write = || -> std::io::Result<()> {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&partial)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&partial, path)
-    };
-    write().map_err(io("write", path))
+    let partial = partial_name(path);
+    let done = write_new(&partial, text, mode).and_then(|()| fs::rename(&partial, path));
+    if done.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&partial);
+    }
+    done.map_err(io("write", path))
 }
 
-fn write_secret(path: &Path, text: &str) -> Result<(), HomeError> {
-    write_atomic(path, &format!("{text}\n"), 0o600)
+/// A name beside `path` that no other write has, in this process or another.
+fn partial_name(path: &Path) -> PathBuf {
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
+    name.push(format!(".{}-{}.partial", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed)));
+    path.with_file_name(name)
+}
+
+/// Writes a file that must not exist yet: what is there may be the only copy of a key.
+fn write_new(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn new_secret(path: &Path, text: &str) -> Result<(), HomeError> {
+    write_new(path, &format!("{text}\n"), 0o600).map_err(io("create", path))
 }
 
 fn read_secret(path: &Path) -> Result<Zeroizing<String>, HomeError> {
@@ -255,9 +332,52 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(dir.path());
         home.create(None).unwrap();
-        write_secret(&home.wallet_key(), "not a key").unwrap();
+        write_atomic(&home.wallet_key(), "not a key", 0o600).unwrap();
         let said = home.wallet().unwrap_err().to_string();
         assert!(said.contains("wallet.key") && said.contains("64 hexadecimal"), "{said}");
         assert!(!said.contains("not a key"), "{said}");
+    }
+
+    #[test]
+    fn a_key_survives_an_init_after_the_configuration_was_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path().join("node"));
+        home.create(None).unwrap();
+        let key = fs::read(home.wallet_key()).unwrap();
+        for said in [home.create(None).unwrap_err().to_string(), home.require().unwrap_err().to_string()] {
+            assert!(said.contains("wallet.key") && said.contains("put node.toml back"), "{said}");
+        }
+        assert_eq!(fs::read(home.wallet_key()).unwrap(), key);
+        fs::rename(home.wallet_key(), dir.path().join("safe")).unwrap();
+        let said = home.create(None).unwrap_err().to_string();
+        assert!(said.contains("node.key"), "{said}");
+        assert!(new_secret(&home.node_key(), "another").is_err(), "an existing secret is never opened");
+    }
+
+    #[test]
+    fn somebody_elses_directory_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o775)).unwrap();
+        let said = Home::new(dir.path()).create(None).unwrap_err().to_string();
+        assert!(said.contains("chmod 700"), "{said}");
+        fs::write(dir.path().join("thesis.tex"), "").unwrap();
+        let said = Home::new(dir.path()).create(None).unwrap_err().to_string();
+        assert!(said.contains("thesis.tex") && said.contains("--home"), "{said}");
+        assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o775);
+        let home = Home::new(dir.path().join("above/home"));
+        home.create(None).unwrap();
+        assert_eq!(fs::metadata(home.path()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn writes_to_files_with_one_stem_do_not_meet() {
+        let names = ["api.address", "api.token"].map(|name| partial_name(Path::new(name)));
+        assert_ne!(names[0], names[1]);
+        assert_ne!(partial_name(Path::new("api.token")), names[1]);
+        let dir = tempfile::tempdir().unwrap();
+        write_atomic(&dir.path().join("api.address"), "a", 0o600).unwrap();
+        write_atomic(&dir.path().join("api.address"), "b", 0o600).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("api.address")).unwrap(), "b");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

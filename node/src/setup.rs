@@ -8,6 +8,7 @@ use sublet_market::Resources;
 
 use crate::{
     chain::{ChainError, Deployment},
+    config::{Config, ConfigError},
     home::{Home, HomeError, write_atomic},
 };
 
@@ -20,6 +21,9 @@ pub enum SetupError {
     /// The deployment file does not read.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// What was asked for would make a configuration that no node reads.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
 /// How the node shall be.
@@ -73,13 +77,14 @@ impl Default for Setup {
 
 /// Makes `home` and returns the wallet's address.
 pub fn init(home: &Home, setup: &Setup) -> Result<Address, SetupError> {
-    // Read before anything is written: a wrong file leaves no half-made home.
+    // Read and checked before anything is written: a mistake leaves no half-made home.
     let deployment = setup.deployment.as_deref().map(Deployment::read).transpose()?;
+    let config = node_toml(setup);
+    Config::parse(&home.config(), &config)?;
     home.create(setup.wallet.as_ref())?;
     if let Some(deployment) = deployment {
         deployment.write(&home.path().join("deployment.json"))?;
     }
-    let config = node_toml(setup);
     // Last: a home with a node.toml is complete.
     write_atomic(&home.config(), &config, 0o600)?;
     Ok(home.wallet()?.address())
@@ -158,7 +163,6 @@ fn quote(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
 
     #[test]
     fn what_init_writes_is_what_the_node_reads() {
@@ -187,5 +191,22 @@ mod tests {
         let said = init(&home, &Setup::default()).unwrap_err().to_string();
         assert!(said.contains("already holds a node"), "{said}");
         assert_eq!(home.wallet().unwrap().address(), address);
+    }
+
+    #[test]
+    fn what_no_node_could_read_is_refused_before_anything_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path().join("node"));
+        let garbage = || vec!["somewhere".to_owned()];
+        for setup in [
+            Setup { listen: garbage(), ..Setup::default() },
+            Setup { bootstrap: garbage(), ..Setup::default() },
+            Setup { rpc_url: "chain".into(), ..Setup::default() },
+            Setup { poll: "1ms".into(), ..Setup::default() },
+        ] {
+            let said = init(&home, &setup).unwrap_err().to_string();
+            assert!(said.contains("node.toml"), "{said}");
+            assert!(!home.path().exists(), "{said}");
+        }
     }
 }
