@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{B256, keccak256};
+use alloy_primitives::{Address, B256, keccak256};
 use async_trait::async_trait;
 use sublet_market::{Manifest, Resources, Spec, Traits};
 
@@ -17,6 +17,12 @@ use crate::{Adapter, ErrorKind, Instance, InstanceState, LeaseOrder};
 /// A well-formed public key whose private half nobody has.
 const SOME_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl nobody@example.org";
+
+/// What the suite's leases cost, in base units: 0.9 CTK.
+const COST: u128 = 900_000_000_000_000_000;
+
+/// Who leases the suite's machines out.
+pub const PROVIDER: Address = Address::repeat_byte(0x5b);
 
 /// A host with a backend, as the suite sees it.
 #[async_trait]
@@ -213,7 +219,7 @@ pub fn order(bench: &dyn Bench, name: &str) -> LeaseOrder {
         image: bench.image(),
         ssh_authorized_keys: vec![SOME_KEY.to_owned()],
     };
-    LeaseOrder { lease: lease(name), unit: bench.unit(), units: 1, manifest }
+    LeaseOrder { lease: lease(name), unit: bench.unit(), units: 1, manifest, cost: COST, provider: PROVIDER }
 }
 
 /// The lease id that goes by a name in this suite.

@@ -7,6 +7,7 @@
 //! - [`Adapter`], [`LeaseOrder`], [`Instance`]: what flows in and out;
 //! - [`AdapterError`]: whose fault it is, and the remedy;
 //! - [`conformance`]: the behaviour that every backend has to show, run by the tests of each;
+//! - [`support`]: what several backends need in the same way;
 //! - [`fake`]: a backend in memory, for tests of everything above the trait.
 
 mod adapter;
@@ -15,6 +16,7 @@ mod types;
 
 pub mod conformance;
 pub mod fake;
+pub mod support;
 
 pub use adapter::Adapter;
 pub use error::{AdapterError, ErrorKind};

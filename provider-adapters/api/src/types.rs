@@ -1,6 +1,6 @@
 //! What goes into an adapter and what comes out.
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 use sublet_market::{Access, Manifest, Resources};
 
@@ -17,6 +17,11 @@ pub struct LeaseOrder {
     pub units: u32,
     /// The buyer's private wishes: image and ssh keys.
     pub manifest: Manifest,
+    /// What the lease was settled for, in base units (10^-18 CTK) over its whole duration. Backends that label what
+    /// they start write it there; nothing is decided by it.
+    pub cost: u128,
+    /// Who leases the machine out: the account on chain that the lease names.
+    pub provider: Address,
 }
 
 impl LeaseOrder {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use alloy_primitives::B256;
 use async_trait::async_trait;
 use qapi::qmp::RunState;
+use sublet_adapter::support::LeaseLocks;
 use sublet_adapter::{Adapter, AdapterError, Instance, InstanceState, LeaseOrder};
 use sublet_market::{Access, Manifest, Resources, Spec};
 use tokio::sync::{Mutex, OnceCell, Semaphore};
@@ -20,7 +21,6 @@ use crate::config::HypervisorConfig;
 use crate::console::{self, CONSOLE};
 use crate::hostkey::{HostKey, random_bytes};
 use crate::image::{self, Image};
-use crate::locks::LeaseLocks;
 use crate::state::{RECORD_VERSION, Record, StateDir, Wanted, link_or_copy, write_private};
 use crate::{host, qemu, qmp, room};
 

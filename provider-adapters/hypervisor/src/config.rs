@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sublet_adapter::AdapterError;
+use sublet_adapter::support::duration_text;
 use sublet_market::Resources;
 
 /// Settings of the hypervisor adapter: a table of the node's configuration file.
@@ -151,24 +152,6 @@ fn default_concurrent_boots() -> usize {
 
 fn default_sandbox() -> bool {
     true
-}
-
-/// Durations as people write them: `90s`, `2h`.
-mod duration_text {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_duration(*duration))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text).map_err(|error| {
-            D::Error::custom(format!("{text:?} is not a duration ({error}); write it as \"90s\""))
-        })
-    }
 }
 
 #[cfg(test)]

@@ -7,14 +7,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use sublet_adapter::support::console_tail;
+
 pub(crate) const CONSOLE: &str = "console.log";
 
 /// Above this size, the file is cut.
 const MAX_BYTES: u64 = 1024 * 1024;
 /// What stays when it is cut, and the most that is read at a time.
 const KEEP_BYTES: u64 = 256 * 1024;
-/// Longer lines are cut, so that a few lines stay a few kilobytes.
-const MAX_LINE_CHARS: usize = 1000;
 
 /// The last lines of a text file, cleaned, oldest first. None when there is no file.
 pub(crate) fn tail(path: &Path, lines: usize) -> io::Result<Vec<String>> {
@@ -22,9 +22,7 @@ pub(crate) fn tail(path: &Path, lines: usize) -> io::Result<Vec<String>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         file => last_bytes(&mut file?)?,
     };
-    let text = String::from_utf8_lossy(&bytes);
-    let all: Vec<String> = text.lines().map(clean).filter(|line| !line.is_empty()).collect();
-    Ok(all[all.len().saturating_sub(lines)..].to_vec())
+    Ok(console_tail(&bytes, lines))
 }
 
 /// Cuts the console to its end when it has grown too long. QEMU opened it for appending, so it goes on at the new end.
@@ -50,11 +48,6 @@ fn last_bytes(file: &mut File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn clean(line: &str) -> String {
-    let printable = line.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control());
-    printable.take(MAX_LINE_CHARS).collect::<String>().trim_end().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,8 +58,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(CONSOLE);
         assert_eq!(tail(&path, 3).unwrap(), Vec::<String>::new());
-        fs::write(&path, format!("one\r\n\x1b[31mtwo\x07\n\n\u{9b}th\tree\n{}", "x".repeat(5000))).unwrap();
-        assert_eq!(tail(&path, 3).unwrap(), ["[31mtwo", "th ree", &"x".repeat(MAX_LINE_CHARS)]);
+        fs::write(&path, "one\r\n\x1b[31mtwo\x07\n\n\u{9b}th\tree\n").unwrap();
+        assert_eq!(tail(&path, 2).unwrap(), ["[31mtwo", "th ree"]);
         assert_eq!(tail(&path, 0).unwrap(), Vec::<String>::new());
     }
 

@@ -19,12 +19,10 @@ mod console;
 mod host;
 mod hostkey;
 mod image;
-mod locks;
 mod machine;
 mod process;
 mod qemu;
 mod qmp;
-mod ready;
 mod room;
 mod state;
 

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 use sublet_adapter::AdapterError;
+use sublet_adapter::support::ssh_greeting;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::adapter::Shared;
 use crate::console::{self, CONSOLE};
 use crate::process::Process;
 use crate::state::{Record, Wanted};
-use crate::{image, qemu, qmp, ready};
+use crate::{image, qemu, qmp};
 
 /// A free port may be taken by somebody else before QEMU has it; so often in a row means that something else is wrong.
 const PORT_ATTEMPTS: u32 = 5;
@@ -115,7 +116,7 @@ impl Shared {
         tokio::select! {
             biased;
             _ = process.ended() => return Err(NotReady::Ended),
-            () = ready::ssh_greeting(address.into()) => {}
+            () = ssh_greeting(address.into()) => {}
             () = sleep_until(deadline) => return Err(NotReady::TimedOut),
         }
         // Whoever took the port before QEMU could have greeted; QEMU answers here only when it has its port.

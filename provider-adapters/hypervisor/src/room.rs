@@ -1,5 +1,6 @@
 //! Does an order fit this host: at all, and now?
 
+use sublet_adapter::support::resources_text as text;
 use sublet_adapter::{AdapterError, LeaseOrder};
 use sublet_market::{Manifest, Resources, Spec};
 
@@ -86,22 +87,11 @@ pub(crate) fn check_room(
     Err(AdapterError::quota(problem, "wait until another lease ends, or raise the adapter's capacity"))
 }
 
-fn text(resources: &Resources) -> String {
-    let Resources { vcpus, memory_mib, disk_gib, gpus, disk_iops, net_mbps } = resources;
-    let mut text = format!("{vcpus} vcpus, {memory_mib} MiB, {disk_gib} GiB of disk");
-    for (amount, name) in [(gpus, "gpus"), (disk_iops, "disk iops"), (net_mbps, "Mbit/s")] {
-        if *amount > 0 {
-            text.push_str(&format!(", {amount} {name}"));
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::image::tests::write_image;
-    use alloy_primitives::B256;
+    use alloy_primitives::{Address, B256};
     use sublet_adapter::ErrorKind;
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl a@b";
@@ -160,8 +150,14 @@ mod tests {
     #[test]
     fn room_ends_exactly_at_the_capacity() {
         let (_dir, config) = host();
-        let order =
-            LeaseOrder { lease: B256::ZERO, unit: resources(1, 512, 1), units: 1, manifest: manifest() };
+        let order = LeaseOrder {
+            lease: B256::ZERO,
+            unit: resources(1, 512, 1),
+            units: 1,
+            manifest: manifest(),
+            cost: 0,
+            provider: Address::ZERO,
+        };
         let check =
             |held: &[Resources]| check_room(&config.capacity, held.iter().copied(), &order, &order.unit);
         check(&[]).unwrap();

@@ -51,11 +51,14 @@ impl Provider {
 
     async fn provision(&self, id: B256) -> Result<(), EngineError> {
         let promise = self.promise_of(id)?;
+        let accept = &promise.accept.order;
         let order = LeaseOrder {
             lease: id,
             unit: promise.spec.unit,
             units: promise.spec.units,
             manifest: promise.manifest,
+            cost: u128::from(accept.rate) * u128::from(promise.bid.order.duration),
+            provider: accept.provider,
         };
         let Instance { id: name, access, .. } = self.adapter.provision(&order).await?;
         tracing::info!(lease = %id, instance = %name, "the machine runs");

@@ -15,7 +15,7 @@ const MOST_PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Returns once an ssh server greets at the address. Waits for ever: the caller has the clock.
-pub(crate) async fn ssh_greeting(address: SocketAddr) {
+pub async fn ssh_greeting(address: SocketAddr) {
     let mut patience = FIRST_PATIENCE;
     loop {
         if let Ok(true) = timeout(patience, greets(address)).await {

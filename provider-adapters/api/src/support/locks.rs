@@ -8,21 +8,21 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 /// The locks that somebody holds or waits for; the others cost nothing.
 #[derive(Debug, Default)]
-pub(crate) struct LeaseLocks {
+pub struct LeaseLocks {
     locks: Mutex<HashMap<B256, Weak<AsyncMutex<()>>>>,
 }
 
 /// Holding it is the right to change a lease's machine.
-pub(crate) type LeaseGuard = OwnedMutexGuard<()>;
+pub type LeaseGuard = OwnedMutexGuard<()>;
 
 impl LeaseLocks {
     /// Waits for the lease's turn.
-    pub(crate) async fn lock(&self, lease: B256) -> LeaseGuard {
+    pub async fn lock(&self, lease: B256) -> LeaseGuard {
         self.of(lease).lock_owned().await
     }
 
     /// The lock, if nobody has it.
-    pub(crate) fn try_lock(&self, lease: B256) -> Option<LeaseGuard> {
+    pub fn try_lock(&self, lease: B256) -> Option<LeaseGuard> {
         self.of(lease).try_lock_owned().ok()
     }
 
