@@ -5,11 +5,12 @@ use std::{path::PathBuf, time::Duration};
 use alloy_primitives::B256;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
 use sublet_market::amount::{format_duration, format_rate};
 
 use super::{
     Context, Refused,
-    output::{facts, short, table},
+    output::{facts, note, short, table},
     values::{self, UnitArgs, describe, public_keys, time},
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
         client::ApiClient,
         types::{Amount, BidInfo, PostBid},
     },
-    store::BuyerPhase,
+    store::{BuyerPhase, Decline},
 };
 
 /// How often `--wait` looks.
@@ -56,25 +57,25 @@ pub(super) struct Post {
     #[command(flatten)]
     unit: UnitArgs,
     /// How many units, in one machine.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     units: u32,
     /// The most to pay for all units, for example "0.0025 CTK/s" or "9 CTK/h".
     #[arg(long, value_parser = values::rate)]
     max_rate: u64,
-    /// How long; paid in advance into escrow, what is not used comes back.
-    #[arg(long = "for", default_value = "1h", value_parser = values::duration, value_name = "DURATION")]
+    /// How long, from 5m to 366d; paid in advance into escrow, what is not used comes back.
+    #[arg(long = "for", default_value = "1h", value_parser = values::lease_duration, value_name = "DURATION")]
     duration: u32,
     /// A fact that the offer must have, key=value.
     #[arg(long = "trait", value_name = "KEY=VALUE")]
     traits: Vec<String>,
-    /// The bond that the provider must lock, in time of the rate.
-    #[arg(long, default_value = "0s", value_parser = values::duration)]
+    /// The bond that the provider must lock, in time of the rate, at most 1d.
+    #[arg(long, default_value = "0s", value_parser = values::bond)]
     min_bond: u32,
     /// Reputation points that the provider must have.
     #[arg(long, default_value_t = 0)]
     min_points: u64,
-    /// How long the bid stands, at most 10 minutes.
-    #[arg(long, default_value = "5m", value_parser = values::duration)]
+    /// How long the bid stands, at most 10m.
+    #[arg(long, default_value = "5m", value_parser = values::bid_life)]
     valid_for: u32,
     /// Image to boot.
     #[arg(long, default_value = "debian-guest")]
@@ -101,7 +102,8 @@ impl Bid {
             }
             Self::Explain { id } => {
                 let bid: BidInfo = context.client()?.get(&format!("/v1/bids/{id}")).await?;
-                context.output.print(&bid.explanation, |_| explain(&bid))
+                let data = json!({ "explanation": bid.explanation, "declines": bid.declines });
+                context.output.print(&data, |_| explain(&bid, "\n"))
             }
             Self::Cancel { id } => {
                 let done: serde_json::Value = context.client()?.delete(&format!("/v1/bids/{id}")).await?;
@@ -134,19 +136,22 @@ async fn post(context: &Context, args: Post) -> anyhow::Result<()> {
         return context.output.print(&bid, posted);
     }
     let bid = wait(&client, bid).await?;
-    context.output.print(&bid, |bid| {
-        format!(
-            "the machine of lease {} runs at {}\nlog in:  sublet lease ssh {}\nend it:  sublet lease close {}",
-            bid.id,
-            bid.rate.map(format_rate).unwrap_or_default(),
-            bid.id,
-            bid.id
-        )
-    })
+    context.output.print(&bid, running)
+}
+
+/// What to do with a machine that runs.
+pub(super) fn running(bid: &BidInfo) -> String {
+    format!(
+        "the machine of lease {} runs at {}\nlog in:  sublet lease ssh {}\nend it:  sublet lease close {}",
+        bid.id,
+        bid.rate.map(format_rate).unwrap_or_default(),
+        bid.id,
+        bid.id
+    )
 }
 
 /// Follows a bid until its machine answers, with a spinner and every decline on stderr.
-async fn wait(client: &ApiClient, mut bid: BidInfo) -> anyhow::Result<BidInfo> {
+pub(super) async fn wait(client: &ApiClient, mut bid: BidInfo) -> anyhow::Result<BidInfo> {
     let spinner = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed:>4} {msg}") {
         spinner.set_style(style);
@@ -155,7 +160,7 @@ async fn wait(client: &ApiClient, mut bid: BidInfo) -> anyhow::Result<BidInfo> {
     let (mut declines, mut stage) = (0, String::new());
     loop {
         for no in bid.declines.iter().skip(declines) {
-            spinner.suspend(|| eprintln!("{} declined: {} ({})", short(&no.provider), no.detail, no.code));
+            spinner.suspend(|| note(decline(no)));
         }
         declines = bid.declines.len();
         let now = waiting_for(&bid);
@@ -163,7 +168,7 @@ async fn wait(client: &ApiClient, mut bid: BidInfo) -> anyhow::Result<BidInfo> {
             spinner.set_message(now.clone());
             // Without a terminal the spinner is silent: say each stage once.
             if spinner.is_hidden() {
-                eprintln!("{now}");
+                note(&now);
             }
             stage = now;
         }
@@ -171,7 +176,7 @@ async fn wait(client: &ApiClient, mut bid: BidInfo) -> anyhow::Result<BidInfo> {
             BuyerPhase::Leased if bid.access.is_some() => break,
             BuyerPhase::Expired | BuyerPhase::Cancelled => {
                 spinner.finish_and_clear();
-                return Err(Refused(format!("no machine: the bid is over. {}", explain(&bid))).into());
+                return Err(Refused(format!("no machine: the bid is over. {}", explain(&bid, "; "))).into());
             }
             BuyerPhase::Done => {
                 spinner.finish_and_clear();
@@ -208,21 +213,22 @@ fn posted(bid: &BidInfo) -> String {
     let mut text =
         format!("bid {} stands until {} and locks up to {}", bid.id, time(bid.valid_until), bid.budget);
     if bid.explanation.as_ref().is_some_and(|e| e.fit == 0) {
-        text = format!("{text}\n{}", explain(bid));
+        text = format!("{text}\n{}", explain(bid, "\n"));
     }
     format!("{text}\nfollow it:  sublet bid show {}", bid.id)
 }
 
-fn explain(bid: &BidInfo) -> String {
+/// What the book says and who said no.
+fn explain(bid: &BidInfo, separator: &str) -> String {
     let book = bid.explanation.as_ref().map_or_else(
         || "the bid is not looking for a provider any more".to_owned(),
         |explanation| explanation.text.clone(),
     );
-    let declines = bid
-        .declines
-        .iter()
-        .map(|no| format!("{} declined: {} ({})", short(&no.provider), no.detail, no.code));
-    std::iter::once(book).chain(declines).collect::<Vec<_>>().join("\n")
+    std::iter::once(book).chain(bid.declines.iter().map(decline)).collect::<Vec<_>>().join(separator)
+}
+
+fn decline(no: &Decline) -> String {
+    format!("{} declined: {} ({})", short(&no.provider), no.detail, no.code)
 }
 
 fn list(bids: &[BidInfo]) -> String {
@@ -258,7 +264,7 @@ fn show(bid: &BidInfo) -> String {
     rows.extend(bid.trouble.clone().map(|trouble| ("last trouble", trouble)));
     let mut text = facts(&rows);
     if bid.explanation.is_some() || !bid.declines.is_empty() {
-        text = format!("{text}\n\n{}", explain(bid));
+        text = format!("{text}\n\n{}", explain(bid, "\n"));
     }
     text
 }

@@ -7,7 +7,11 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use sublet_market::lease::Params;
 
-use super::{Context, output::facts, values};
+use super::{
+    Context,
+    output::{facts, note},
+    values,
+};
 use crate::{
     chain::{DeployOptions, Deployment, deploy},
     home::read_wallet_key,
@@ -70,7 +74,8 @@ impl Chain {
             notice: args.notice,
             half_life_days: args.half_life_days,
         };
-        eprintln!("deploying to {}…", args.rpc_url);
+        params.check()?;
+        note(format_args!("deploying to {}…", args.rpc_url));
         let options = DeployOptions { params, salt: args.salt, ..DeployOptions::default() };
         let (deployment, reports) = deploy(&args.rpc_url, signer, options).await?;
         deployment.write(&args.out)?;

@@ -1,15 +1,22 @@
 //! `sublet devnet`
 
-use std::path::PathBuf;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
-use super::{Context, output::facts};
+use super::{
+    Context,
+    output::{facts, note},
+};
 use crate::devnet::{
     DEVNET_PARAMS, Devnet as Network, DevnetOptions, NodeProcess,
     market::{BUYER_FUNDS, IMAGE, SELLERS, add_seller, default_images, deposit},
+    stop_signal,
 };
 
 /// A whole network on this machine: chain, contracts, three providers, a buyer with funds. Ctrl-C ends it.
@@ -37,37 +44,56 @@ impl Devnet {
         };
         anyhow::ensure!(!dir.exists(), "{} is there already: choose another --dir", dir.display());
         let binary = std::env::current_exe().context("cannot find the path of this binary")?;
-        eprintln!("starting a chain and deploying the contracts…");
-        let mut net = Network::start(DevnetOptions { dir, binary, params: DEVNET_PARAMS }).await?;
-        let up = tokio::select! {
-            up = nodes(&mut net, &self.images) => up,
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped by Ctrl-C")),
+        let mut stopped = stop_signal().context("cannot listen for signals")?;
+        note("starting a chain and deploying the contracts…");
+        let options = DevnetOptions { dir, binary, params: DEVNET_PARAMS };
+        let mut net = tokio::select! {
+            started = Network::start(options) => started?,
+            () = &mut stopped => return Err(Stopped.into()),
         };
-        let result = match up {
-            Ok(buyer) => {
-                describe(context, &net, &buyer)?;
-                tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")
+        let ended = tokio::select! {
+            ended = show(context, &mut net, &self.images) => ended,
+            () = &mut stopped => Err(Stopped.into()),
+        };
+        let ended = match ended {
+            Ok(()) => {
+                stopped.await;
+                Ok(())
             }
+            // The reader has seen enough.
+            Err(error) if is_broken_pipe(&error) => Ok(()),
             Err(error) => Err(error),
         };
-        eprintln!("taking the network down…");
-        net.down().await?;
-        result
+        note("taking the network down…");
+        // Down first, then the errors: the first is the reason, the second what it led to.
+        let down = net.down().await;
+        ended?;
+        Ok(down?)
     }
 }
 
-async fn nodes(net: &mut Network, images: &std::path::Path) -> anyhow::Result<NodeProcess> {
+/// A signal came before the network was up.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped before the network was up; everything is taken down")]
+struct Stopped;
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Starts the nodes and says how to play with them.
+async fn show(context: &Context, net: &mut Network, images: &Path) -> anyhow::Result<()> {
     for seller in &SELLERS {
-        eprintln!("starting provider {}…", seller.name);
+        note(format_args!("starting provider {}…", seller.name));
         add_seller(net, seller, images).await?;
     }
-    eprintln!("starting the buyer…");
+    note("starting the buyer…");
     let buyer = net.add_node("buyer", BUYER_FUNDS, None).await?;
     deposit(&buyer, BUYER_FUNDS).await?;
-    Ok(buyer)
+    Ok(describe(context, net, &buyer)?)
 }
 
-fn describe(context: &Context, net: &Network, buyer: &NodeProcess) -> anyhow::Result<()> {
+fn describe(context: &Context, net: &Network, buyer: &NodeProcess) -> io::Result<()> {
     let homes: Vec<_> = net.nodes().iter().map(|node| node.home().path().display().to_string()).collect();
     let data = json!({
         "rpc_url": net.anvil.url(),
@@ -75,7 +101,7 @@ fn describe(context: &Context, net: &Network, buyer: &NodeProcess) -> anyhow::Re
         "homes": homes,
         "params": { "hold": DEVNET_PARAMS.hold, "notice": DEVNET_PARAMS.notice },
     });
-    context.output.print(&data, |_| how_to_play(net, buyer))
+    context.output.write(&data, |_| how_to_play(net, buyer))
 }
 
 /// What to type next.

@@ -22,10 +22,10 @@ pub(super) struct Init {
     #[arg(long, value_name = "FILE")]
     deployment: Option<PathBuf>,
     /// Where peers reach this node, as /ip4/0.0.0.0/tcp/4001; may be given several times.
-    #[arg(long, value_name = "MULTIADDR")]
+    #[arg(long, value_name = "MULTIADDR", value_parser = values::listen_address)]
     listen: Vec<String>,
     /// A peer to meet first, as /ip4/ADDRESS/tcp/PORT/p2p/PEERID; may be given several times.
-    #[arg(long, value_name = "MULTIADDR")]
+    #[arg(long, value_name = "MULTIADDR", value_parser = values::peer_address)]
     bootstrap: Vec<String>,
     /// Take this wallet key (0600 file, 64 hexadecimal digits) instead of a new one.
     #[arg(long, value_name = "FILE")]

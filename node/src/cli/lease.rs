@@ -12,7 +12,7 @@ use sublet_market::{
 
 use super::{
     Context, Refused,
-    output::{facts, short, table},
+    output::{facts, note, short, table},
     values::{self, time},
 };
 use crate::{
@@ -79,7 +79,7 @@ impl Lease {
 
 async fn end(context: &Context, id: B256, how: &str) -> anyhow::Result<()> {
     let client = context.client()?;
-    eprintln!("waiting for the chain…");
+    note("waiting for the chain…");
     let done: Transaction = client.post(&format!("/v1/leases/{id}/{how}"), &()).await?;
     context.output.print(&done, |tx| {
         format!(
@@ -123,8 +123,12 @@ fn ssh(context: &Context, lease: &LeaseInfo, command: &[String]) -> anyhow::Resu
     Err(failed).context("cannot run ssh: install it with `apt-get install openssh-client`")
 }
 
+/// ssh looks for `host` on its standard port, and for `[host]:port` on any other.
 fn known_host(access: &Access) -> String {
-    format!("[{}]:{} {}\n", access.host, access.port, access.host_key)
+    match access.port {
+        22 => format!("{} {}\n", access.host, access.host_key),
+        port => format!("[{}]:{port} {}\n", access.host, access.host_key),
+    }
 }
 
 fn list(leases: &[LeaseInfo]) -> String {
@@ -196,5 +200,22 @@ fn state(state: LeaseState) -> &'static str {
         LeaseState::Opened => "opened",
         LeaseState::Active => "active",
         LeaseState::Ended => "ended",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_hosts_are_written_as_ssh_looks_them_up() {
+        let access = |port| Access {
+            user: "root".into(),
+            host: "192.0.2.7".into(),
+            port,
+            host_key: "ssh-ed25519 AAAA".into(),
+        };
+        assert_eq!(known_host(&access(22)), "192.0.2.7 ssh-ed25519 AAAA\n");
+        assert_eq!(known_host(&access(2022)), "[192.0.2.7]:2022 ssh-ed25519 AAAA\n");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Commands talk to the running node over its local API; only `init`, `node run`, `wallet address`, `chain
 //! deploy` and `devnet` work without one. Data goes to stdout, logs and progress to stderr. Exit codes: 0 done,
-//! 1 failed, 2 wrong usage, 3 no node is running, 4 refused (funds, no fitting offer, the contract said no).
+//! 1 failed, 2 wrong usage, 3 no node is running, 4 refused (funds, gas money, no fitting offer, the contract
+//! said no).
 
 mod bid;
 mod chain;
@@ -19,7 +20,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-pub use self::{devnet::how_to_play, output::Output};
+pub use self::{
+    devnet::how_to_play,
+    output::{Output, one_line},
+};
 use crate::{
     api::client::{ApiClient, ClientError},
     home::Home,
@@ -108,14 +112,9 @@ struct Refused(String);
 
 /// The documented exit code of an error.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.downcast_ref::<Refused>().is_some() {
-        return ExitCode::from(4);
-    }
-    match error.downcast_ref::<ClientError>() {
-        Some(ClientError::NotRunning { .. }) => ExitCode::from(3),
-        Some(ClientError::Refused(body)) if matches!(body.code.as_str(), "funds" | "refused") => {
-            ExitCode::from(4)
-        }
+    match output::code(error) {
+        "not_running" => ExitCode::from(3),
+        "funds" | "gas" | "refused" => ExitCode::from(4),
         _ => ExitCode::FAILURE,
     }
 }

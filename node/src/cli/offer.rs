@@ -34,22 +34,22 @@ pub(super) struct Post {
     #[command(flatten)]
     unit: UnitArgs,
     /// How many units there are.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     units: u32,
     /// Price of one unit, for example "0.0025 CTK/s" or "9 CTK/h".
     #[arg(long, value_parser = values::rate)]
     price: u64,
-    /// The bond you lock for a lease, in time of its rate.
-    #[arg(long, default_value = "10m", value_parser = values::duration)]
+    /// The bond you lock for a lease, in time of its rate, at most 1d.
+    #[arg(long, default_value = "10m", value_parser = values::bond)]
     bond: u32,
-    /// Shortest lease.
-    #[arg(long, default_value = "5m", value_parser = values::duration)]
+    /// Shortest lease, at least 5m.
+    #[arg(long, default_value = "5m", value_parser = values::lease_duration)]
     min_duration: u32,
-    /// Longest lease, with all extensions.
-    #[arg(long, default_value = "30d", value_parser = values::duration)]
+    /// Longest lease, with all extensions, at most 366d.
+    #[arg(long, default_value = "30d", value_parser = values::lease_duration)]
     max_duration: u32,
-    /// How soon after the settlement the machine runs.
-    #[arg(long, default_value = "5m", value_parser = values::duration)]
+    /// How soon after the settlement the machine runs, at most 30m.
+    #[arg(long, default_value = "5m", value_parser = values::activate_within)]
     activate_within: u32,
     /// Burn the earnings instead of having them paid out.
     #[arg(long)]

@@ -1,10 +1,20 @@
 //! Text for people, JSON for programs.
+//!
+//! Nothing here panics when the reader has gone away (`sublet offer list | head`): a closed pipe is the reader's
+//! way to say that it has seen enough.
 
+use std::{
+    fmt::Display,
+    io::{self, ErrorKind, Write as _},
+};
+
+use anyhow::Context as _;
 use clap::ValueEnum;
 use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
 
-use crate::api::client::ClientError;
+use super::Refused;
+use crate::{api::client::ClientError, chain::ChainError, node::NodeError};
 
 /// The form of what goes to stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -16,26 +26,74 @@ pub enum Output {
 }
 
 impl Output {
-    /// Prints `data` as JSON, or what `text` makes of it.
+    /// Prints `data` as JSON, or what `text` makes of it. A reader that has gone away is no error.
     pub(super) fn print<T: Serialize>(self, data: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
-        match self {
-            Self::Text => println!("{}", text(data).trim_end()),
-            Self::Json => println!("{}", serde_json::to_string_pretty(data)?),
+        match self.write(data, text) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            done => done.context("cannot write to stdout"),
         }
-        Ok(())
+    }
+
+    /// Prints like [`Output::print`], for commands that end when their reader does.
+    pub(super) fn write<T: Serialize>(self, data: &T, text: impl FnOnce(&T) -> String) -> io::Result<()> {
+        let text = match self {
+            Self::Text => text(data),
+            Self::Json => serde_json::to_string_pretty(data)?,
+        };
+        let mut out = io::stdout().lock();
+        writeln!(out, "{}", text.trim_end())?;
+        out.flush()
     }
 
     /// One line on stderr, and in JSON an object on stdout as well.
     pub fn print_error(self, error: &anyhow::Error) {
-        eprintln!("error: {error:#}");
+        let text = one_line(error);
+        note(format_args!("error: {text}"));
         if self == Self::Json {
-            let code = match error.downcast_ref::<ClientError>() {
-                Some(ClientError::Refused(body)) => body.code.clone(),
-                Some(ClientError::NotRunning { .. }) => "not_running".into(),
-                _ => "failed".into(),
-            };
-            println!("{}", serde_json::json!({ "error": format!("{error:#}"), "code": code }));
+            // Whether anybody reads it or not, the exit code says the same.
+            let _ = self.write(&serde_json::json!({ "error": text, "code": code(error) }), |_| String::new());
         }
+    }
+}
+
+/// A line on stderr for whoever watches; nobody has to.
+pub(super) fn note(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// The error and those of its causes that it does not say itself already.
+pub fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// The stable code of an error, as docs/api.md lists them.
+pub(super) fn code(error: &anyhow::Error) -> &str {
+    if error.downcast_ref::<Refused>().is_some() {
+        return "refused";
+    }
+    match error.downcast_ref::<ClientError>() {
+        Some(ClientError::Refused(body)) => return &body.code,
+        Some(ClientError::NotRunning { .. } | ClientError::Stranger { .. }) => return "not_running",
+        Some(ClientError::Waiting { .. }) => return "waiting",
+        _ => {}
+    }
+    let chain = match error.downcast_ref::<NodeError>() {
+        Some(NodeError::Chain(error)) => Some(error),
+        _ => error.downcast_ref::<ChainError>(),
+    };
+    match chain {
+        Some(ChainError::GasMoney { .. }) => "gas",
+        Some(error) if error.revert_name().is_some() => "refused",
+        _ => "failed",
     }
 }
 
@@ -63,5 +121,36 @@ pub(super) fn short(value: &impl ToString) -> String {
     match (text.get(..10), text.len().checked_sub(4).and_then(|at| text.get(at..))) {
         (Some(head), Some(tail)) if text.len() > 18 => format!("{head}…{tail}"),
         _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{api::types::ErrorBody, home::HomeError};
+
+    #[test]
+    fn an_error_is_said_once() {
+        let source = io::Error::new(ErrorKind::NotFound, "no such file");
+        let io = HomeError::Io { action: "read", path: "wallet.key".into(), source };
+        assert_eq!(one_line(&anyhow::Error::new(io)), "cannot read wallet.key: no such file");
+        let wrapped = anyhow::anyhow!("no such file").context("cannot start");
+        assert_eq!(one_line(&wrapped), "cannot start: no such file");
+    }
+
+    #[test]
+    fn codes_tell_whose_turn_it_is() {
+        let gas = || ChainError::GasMoney { call: "deposit", address: [1; 20].into(), have: 0, need: 1 };
+        let body = ErrorBody { error: "no".into(), code: "funds".into() };
+        for (error, expected) in [
+            (Refused("no".into()).into(), "refused"),
+            (gas().into(), "gas"),
+            (NodeError::Chain(gas()).into(), "gas"),
+            (ClientError::Refused(body).into(), "funds"),
+            (ClientError::NotRunning { home: "x".into() }.into(), "not_running"),
+            (anyhow::anyhow!("anything else"), "failed"),
+        ] {
+            assert_eq!(code(&error), expected);
+        }
     }
 }

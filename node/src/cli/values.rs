@@ -1,12 +1,20 @@
 //! Values on the command line: amounts, prices, sizes, durations, ids.
 
-use std::path::Path;
+use std::{ops::RangeInclusive, path::Path};
 
 use alloy_primitives::B256;
 use anyhow::Context as _;
+use libp2p::{Multiaddr, multiaddr::Protocol};
 use sublet_market::{
     Resources,
-    amount::{format_gib, format_mib, parse_amount, parse_duration, parse_gib, parse_mib, parse_rate},
+    amount::{
+        format_duration, format_gib, format_mib, parse_amount, parse_duration, parse_gib, parse_mib,
+        parse_rate,
+    },
+    limits::{
+        MAX_ACTIVATE_WITHIN_SECONDS, MAX_BID_LIFE_SECONDS, MAX_BOND_SECONDS, MAX_DURATION_SECONDS,
+        MIN_DURATION_SECONDS,
+    },
 };
 
 /// An amount: `2.5 CTK`, or `2.5` for short.
@@ -21,9 +29,69 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
     parse_rate(text).map_err(|e| e.to_string())
 }
 
+/// How long a lease may be: the contract's bounds.
+pub(super) fn lease_duration(text: &str) -> Result<u32, String> {
+    duration_within(text, "a lease", MIN_DURATION_SECONDS..=MAX_DURATION_SECONDS, "1h")
+}
+
+/// A bond in time of the rate: the contract's bound.
+pub(super) fn bond(text: &str) -> Result<u32, String> {
+    duration_within(text, "a bond", 0..=MAX_BOND_SECONDS, "10m")
+}
+
+/// From settlement to the running machine: the contract's bound.
+pub(super) fn activate_within(text: &str) -> Result<u32, String> {
+    duration_within(text, "the time to activate", 1..=MAX_ACTIVATE_WITHIN_SECONDS, "5m")
+}
+
+/// How long a bid may stand: peers ignore longer ones.
+pub(super) fn bid_life(text: &str) -> Result<u32, String> {
+    let longest = u32::try_from(MAX_BID_LIFE_SECONDS).unwrap_or(u32::MAX);
+    duration_within(text, "the life of a bid", 1..=longest, "5m")
+}
+
 /// A duration in seconds: `90s`, `2h`.
 pub(super) fn duration(text: &str) -> Result<u32, String> {
     parse_duration(text).map_err(|e| e.to_string())
+}
+
+/// A duration in seconds (`90s`, `2h`) that lies within bounds; the error names them.
+fn duration_within(
+    text: &str,
+    what: &str,
+    bounds: RangeInclusive<u32>,
+    example: &str,
+) -> Result<u32, String> {
+    let seconds = duration(text)?;
+    if bounds.contains(&seconds) {
+        return Ok(seconds);
+    }
+    let (least, most) = bounds.into_inner();
+    let bound = match least {
+        0 => format!("at most {}", format_duration(most.into())),
+        _ => format!("from {} to {}", format_duration(least.into()), format_duration(most.into())),
+    };
+    Err(format!("{what} is {bound}; for example {example}"))
+}
+
+/// Where to listen: `/ip4/0.0.0.0/tcp/4001`.
+pub(super) fn listen_address(text: &str) -> Result<String, String> {
+    let good = |a: &Multiaddr| a.iter().any(|part| matches!(part, Protocol::Tcp(_) | Protocol::Udp(_)));
+    match text.parse::<Multiaddr>() {
+        Ok(address) if good(&address) => Ok(text.to_owned()),
+        Ok(_) => Err("it names no port; for example /ip4/0.0.0.0/tcp/4001".into()),
+        Err(e) => Err(format!("it is not a multiaddr ({e}); for example /ip4/0.0.0.0/tcp/4001")),
+    }
+}
+
+/// A peer to meet: `/ip4/192.0.2.1/tcp/4001/p2p/12D3…`.
+pub(super) fn peer_address(text: &str) -> Result<String, String> {
+    match text.parse::<Multiaddr>() {
+        Ok(address) if !address.is_empty() => Ok(text.to_owned()),
+        _ => Err("it is not a multiaddr; expected /ip4/ADDRESS/tcp/PORT/p2p/PEERID, as `sublet node status` of the \
+                  peer shows it"
+            .into()),
+    }
 }
 
 /// Memory in MiB: `512MiB`.
@@ -94,4 +162,38 @@ pub(super) fn public_keys(path: &Path) -> anyhow::Result<Vec<String>> {
     }
     anyhow::ensure!(!keys.is_empty(), "{} holds no key", path.display());
     Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_named_when_they_are_broken() {
+        for (said, bound) in [
+            (bid_life("11m"), "from 1s to 10m"),
+            (bid_life("0s"), "from 1s to 10m"),
+            (lease_duration("4m"), "from 5m to 366d"),
+            (lease_duration("367d"), "from 5m to 366d"),
+            (bond("25h"), "at most 1d"),
+            (activate_within("31m"), "from 1s to 30m"),
+        ] {
+            let said = said.unwrap_err();
+            assert!(said.contains(bound) && said.contains("for example"), "{said}");
+        }
+        assert_eq!(bid_life("10m"), Ok(600));
+        assert_eq!(bond("0s"), Ok(0));
+        assert_eq!(lease_duration("366d"), Ok(MAX_DURATION_SECONDS));
+    }
+
+    #[test]
+    fn addresses_are_checked_before_they_are_written() {
+        for wrong in ["somewhere", "127.0.0.1:4001", "/ip4/127.0.0.1"] {
+            assert!(listen_address(wrong).unwrap_err().contains("/ip4/0.0.0.0/tcp/4001"));
+        }
+        listen_address("/ip4/0.0.0.0/udp/4001/quic-v1").unwrap();
+        for wrong in ["", "peer.example.org:4001"] {
+            assert!(peer_address(wrong).unwrap_err().contains("/p2p/PEERID"));
+        }
+    }
 }

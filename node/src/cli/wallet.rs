@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     Context,
-    output::{facts, short},
+    output::{facts, note, short},
     values,
 };
 use crate::api::types::{self, Amount, MoveTokens, Transaction};
@@ -89,7 +89,7 @@ impl Points {
 
 async fn move_tokens(context: &Context, what: &str, amount: u128) -> anyhow::Result<()> {
     let client = context.client()?;
-    eprintln!("waiting for the chain…");
+    note("waiting for the chain…");
     let body = MoveTokens { amount: Amount(amount) };
     let done: Vec<Transaction> = client.post(&format!("/v1/wallet/{what}"), &body).await?;
     context.output.print(&done, |done| {

@@ -48,12 +48,12 @@ pub const SELLER_FUNDS: u128 = 20 * BASE_UNITS_PER_CTK;
 /// What the buyer starts with.
 pub const BUYER_FUNDS: u128 = 50 * BASE_UNITS_PER_CTK;
 
-/// Starts a provider, funds it, and posts its offer.
+/// Starts a provider, funds it, and posts its offer. Also returns the transactions of its deposit.
 pub async fn add_seller(
     net: &mut Devnet,
     seller: &Seller,
     images: &Path,
-) -> Result<NodeProcess, DevnetError> {
+) -> Result<(NodeProcess, Vec<Transaction>), DevnetError> {
     let images_dir = match seller.only_image {
         Some(name) => images_with_one(net, seller.name, name, images)?,
         None => images.to_path_buf(),
@@ -61,7 +61,7 @@ pub async fn add_seller(
     let capacity = Resources { vcpus: 1, memory_mib: 512, disk_gib: 4, ..Resources::default() };
     let setup = ProviderSetup { images_dir, capacity, accel: "tcg".into(), claim_every: "30s".into() };
     let node = net.add_node(seller.name, SELLER_FUNDS, Some(setup)).await?;
-    deposit(&node, SELLER_FUNDS).await?;
+    let deposited = deposit(&node, SELLER_FUNDS).await?;
     let unit = Resources { vcpus: 1, memory_mib: seller.memory_mib, disk_gib: 1, ..Resources::default() };
     let offer = offer_of(unit, seller.price_per_second, false);
     let _: OfferInfo = node
@@ -70,7 +70,7 @@ pub async fn add_seller(
         .post("/v1/offers", &offer)
         .await
         .map_err(ProcessError::Api)?;
-    Ok(node)
+    Ok((node, deposited))
 }
 
 /// An offer of one unit with the market's usual terms.

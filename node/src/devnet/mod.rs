@@ -2,11 +2,14 @@
 //! own. `sublet devnet`, the demo and the end-to-end tests stand on it.
 //!
 //! Nothing is shared between the nodes but sockets and the chain. [`Devnet::down`] ends all of it and removes
-//! every machine, file and process; what happens when it is dropped in a panic is the same, less gently.
+//! every machine, file and process; what happens when it is dropped, by an error or a panic, is the same, less
+//! gently.
 
 pub mod anvil;
 pub mod market;
 pub mod process;
+mod remains;
+mod signals;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -14,9 +17,11 @@ use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::Address;
 use sublet_market::lease::Params;
 
+use self::remains::Remains;
 pub use self::{
     anvil::{Anvil, AnvilConfig, AnvilError},
     process::{NodeProcess, ProcessError},
+    signals::stop_signal,
 };
 use crate::{
     chain::{Call, Chain, ChainError, DeployOptions, Deployment, TxReport, deploy},
@@ -26,6 +31,9 @@ use crate::{
 
 /// Gas money of each node: 10 of the chain's native currency.
 const GAS_MONEY_WEI: u128 = 10_000_000_000_000_000_000;
+
+/// How long a node may take to end before it is killed.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// Short enough to watch; on a real deployment HOLD is minutes.
 pub const DEVNET_PARAMS: Params = Params { fee_bps: 100, hold: 60, notice: 5, half_life_days: 90 };
@@ -44,12 +52,14 @@ pub enum DevnetError {
     Process(#[from] ProcessError),
     #[error("cannot write {path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
+    #[error("something is left behind: {0}; look with `ps`, and remove it by hand")]
+    LeftBehind(String),
 }
 
 /// Where and how the network runs.
 #[derive(Debug, Clone)]
 pub struct DevnetOptions {
-    /// Homes, logs and the deployment file go here.
+    /// Homes, logs and the deployment file go here; must not exist yet.
     pub dir: PathBuf,
     /// The `sublet` binary that the nodes run.
     pub binary: PathBuf,
@@ -67,23 +77,25 @@ pub struct Devnet {
     pub deploy_reports: Vec<TxReport>,
     /// The deployer's view of the chain; it holds the token's supply.
     pub bank: Chain,
-    options: DevnetOptions,
-    nodes: Vec<NodeProcess>,
+    binary: PathBuf,
+    // After the chain: whatever the order of the drops, nodes are ended by this one.
+    remains: Remains,
 }
 
 impl Devnet {
     /// Starts the chain and deploys the contracts; no node yet.
     pub async fn start(options: DevnetOptions) -> Result<Self, DevnetError> {
-        std::fs::create_dir_all(&options.dir)
-            .map_err(|source| DevnetError::Io { path: options.dir.clone(), source })?;
+        let DevnetOptions { dir, binary, params } = options;
+        // From here on an error takes the directory with it.
+        let remains =
+            Remains::new(dir.clone()).map_err(|source| DevnetError::Io { path: dir.clone(), source })?;
         let anvil = Anvil::start(AnvilConfig::default()).await?;
         let deployer = anvil.funded_signer().await?;
-        let deploying = DeployOptions { params: options.params, ..DeployOptions::default() };
+        let deploying = DeployOptions { params, ..DeployOptions::default() };
         let (deployment, deploy_reports) = deploy(anvil.url(), deployer.clone(), deploying).await?;
-        let file = options.dir.join("deployment.json");
-        deployment.write(&file)?;
+        deployment.write(&dir.join("deployment.json"))?;
         let bank = Chain::connect(anvil.url(), deployment.clone(), deployer).await?;
-        Ok(Self { anvil, deployment, deploy_reports, bank, options, nodes: Vec::new() })
+        Ok(Self { anvil, deployment, deploy_reports, bank, binary, remains })
     }
 
     /// Makes a home under the devnet's directory, funds its wallet, and starts its node.
@@ -93,8 +105,8 @@ impl Devnet {
         ctk: u128,
         provider: Option<ProviderSetup>,
     ) -> Result<NodeProcess, DevnetError> {
-        let home = Home::new(self.options.dir.join(name));
-        let bootstrap = match self.nodes.first() {
+        let home = Home::new(self.remains.dir.join(name));
+        let bootstrap = match self.remains.nodes.first() {
             Some(first) => first.status().await?.listen,
             None => Vec::new(),
         };
@@ -102,7 +114,7 @@ impl Devnet {
             &home,
             &Setup {
                 rpc_url: self.anvil.url().to_owned(),
-                deployment: Some(self.options.dir.join("deployment.json")),
+                deployment: Some(self.remains.dir.join("deployment.json")),
                 listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
                 bootstrap,
                 poll: "250ms".into(),
@@ -112,8 +124,8 @@ impl Devnet {
             },
         )?;
         self.fund(wallet, ctk).await?;
-        let node = NodeProcess::start(name, &self.options.binary, home).await?;
-        self.nodes.push(node.clone());
+        let node = NodeProcess::start(name, &self.binary, home).await?;
+        self.remains.nodes.push(node.clone());
         Ok(node)
     }
 
@@ -128,12 +140,12 @@ impl Devnet {
 
     /// Where homes, logs and the deployment file are.
     pub fn dir(&self) -> &std::path::Path {
-        &self.options.dir
+        &self.remains.dir
     }
 
     /// The nodes, in the order of their start.
     pub fn nodes(&self) -> &[NodeProcess] {
-        &self.nodes
+        &self.remains.nodes
     }
 
     /// A wallet with gas money and no tokens.
@@ -141,16 +153,23 @@ impl Devnet {
         Ok(self.anvil.funded_signer().await?)
     }
 
-    /// Stops nodes and machines, then the chain, and removes the directory.
-    pub async fn down(self) -> Result<(), DevnetError> {
-        for node in &self.nodes {
-            node.stop(Duration::from_secs(20)).await;
+    /// Stops nodes and machines, then the chain, and removes the directory. Everything is tried, whatever fails.
+    pub async fn down(mut self) -> Result<(), DevnetError> {
+        for node in &self.remains.nodes {
+            node.stop(STOP_LIMIT).await;
         }
-        for node in &self.nodes {
-            node.remove_machines().await;
+        let mut trouble = Vec::new();
+        for node in &self.remains.nodes {
+            trouble.extend(node.remove_machines().await);
         }
         self.anvil.stop().await;
-        let dir = self.options.dir;
-        std::fs::remove_dir_all(&dir).map_err(|source| DevnetError::Io { path: dir, source })
+        // What the adapter could not remove is killed here; only what is there after that is left behind.
+        match self.remains.clear() {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                trouble.push(error);
+                Err(DevnetError::LeftBehind(trouble.join("; ")))
+            }
+        }
     }
 }

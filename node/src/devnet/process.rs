@@ -179,15 +179,24 @@ impl NodeProcess {
         let _ = child.wait();
     }
 
-    /// Removes every machine that this node's adapter started. For nodes that are stopped.
-    pub async fn remove_machines(&self) {
-        let Ok(Config { provider: Some(provider), .. }) = Config::load(&self.home) else { return };
-        let Some(Ok(hypervisor)) = provider.hypervisor.map(Hypervisor::new) else { return };
-        for machine in hypervisor.list().await.unwrap_or_default() {
+    /// Removes every machine that this node's adapter started, and says which could not be. For nodes that are
+    /// stopped.
+    pub async fn remove_machines(&self) -> Vec<String> {
+        let Ok(Config { provider: Some(provider), .. }) = Config::load(&self.home) else { return Vec::new() };
+        let Some(Ok(hypervisor)) = provider.hypervisor.map(Hypervisor::new) else { return Vec::new() };
+        let machines = match hypervisor.list().await {
+            Ok(machines) => machines,
+            Err(error) => {
+                return vec![format!("the machines of node '{}' are not known: {error}", self.name)];
+            }
+        };
+        let mut trouble = Vec::new();
+        for machine in machines {
             if let Err(error) = hypervisor.deprovision(machine.lease).await {
-                eprintln!("machine {} of node '{}' is left behind: {error}", machine.id, self.name);
+                trouble.push(format!("machine {} of node '{}': {error}", machine.id, self.name));
             }
         }
+        trouble
     }
 
     fn signal(&self, signal: Signal) {
