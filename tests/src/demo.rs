@@ -5,7 +5,8 @@
 
 use std::{path::Path, time::Duration};
 
-use alloy_primitives::B256;
+use alloy::providers::Provider as _;
+use alloy_primitives::{Address, B256};
 use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -22,7 +23,8 @@ use sublet_market::amount::{format_amount, format_rate};
 
 use crate::{
     command::{json as sublet_json, succeed, until},
-    story::Story,
+    ctk,
+    story::{Story, say},
 };
 
 /// What the demo's buyer types.
@@ -32,13 +34,15 @@ const BID: [&str; 9] =
 const METERED: Duration = Duration::from_secs(4);
 const SOON: Duration = Duration::from_secs(20);
 
-/// A node's money at one moment, base units as decimal strings.
+/// A node's money at one moment: base units as decimal strings, and beside them the same in CTK.
 #[derive(Debug, Clone, Serialize)]
 pub struct Balance {
     node: String,
-    address: alloy_primitives::Address,
+    address: Address,
     wallet: Amount,
+    wallet_ctk: String,
     free: Amount,
+    free_ctk: String,
     points: u64,
 }
 
@@ -52,19 +56,19 @@ pub struct Facts {
 }
 
 impl Facts {
-    fn note(&mut self, who: &str, call: &str, tx: B256, gas: Option<u64>, block: u64) {
+    fn note(&mut self, who: &str, call: &str, tx: B256, gas: u64, block: u64) {
         self.transactions.push(json!({ "by": who, "call": call, "tx": tx, "gas": gas, "block": block }));
     }
 
     fn note_reports(&mut self, who: &str, reports: &[TxReport]) {
         for report in reports {
-            self.note(who, &report.call, report.hash, Some(report.gas_used), report.block);
+            self.note(who, &report.call, report.hash, report.gas_used, report.block);
         }
     }
 
     fn note_transactions(&mut self, who: &str, done: &[Transaction]) {
         for tx in done {
-            self.note(who, &tx.call, tx.tx, Some(tx.gas), tx.block);
+            self.note(who, &tx.call, tx.tx, tx.gas, tx.block);
         }
     }
 
@@ -100,7 +104,10 @@ pub async fn tell(
     let mut sellers = Vec::new();
     for seller in &SELLERS {
         let node = story
-            .step(&format!("provider {} comes up and offers", seller.name), open_shop(net, seller, images))
+            .step(
+                &format!("provider {} comes up and offers", seller.name),
+                open_shop(net, seller, images, facts),
+            )
             .await?;
         sellers.push(node);
     }
@@ -111,7 +118,7 @@ pub async fn tell(
     let bid = story.step("a bid is gossiped; accept, escrow and boot follow", trade(&buyer)).await?;
     facts.lease = Some(bid.id);
     let winner = winner(&bid, facts, &sellers)?;
-    story.step("what the chain says of it", settlement(&buyer, &winner, &bid, facts)).await?;
+    story.step("what the chain says of it", settlement(net, &buyer, &winner, &bid, facts)).await?;
     story.step("a command in the guest, over ssh with a verified host key", log_in(&buyer, &bid)).await?;
     story.step("seconds are metered", watch_meter(&buyer, &bid)).await?;
     story.step("the buyer closes the lease", close(&buyer, &winner, &bid, facts)).await?;
@@ -124,8 +131,10 @@ async fn open_shop(
     net: &mut Devnet,
     seller: &Seller,
     images: &Path,
+    facts: &mut Facts,
 ) -> anyhow::Result<(NodeProcess, Vec<String>)> {
-    let node = add_seller(net, seller, images).await?;
+    let (node, deposited) = add_seller(net, seller, images).await?;
+    facts.note_transactions(seller.name, &deposited);
     let status = node.status().await?;
     let image =
         seller.only_image.map_or(String::new(), |image| format!("; its host has only the image {image}"));
@@ -159,7 +168,7 @@ async fn hear_offers(buyer: &NodeProcess) -> anyhow::Result<((), Vec<String>)> {
 
 async fn trade(buyer: &NodeProcess) -> anyhow::Result<(BidInfo, Vec<String>)> {
     let mut lines = vec![format!("$ sublet {}", shell(&BID))];
-    println!("          {}", lines[0]);
+    say(&format!("          {}", lines[0]))?;
     let bid: BidInfo = sublet_json(buyer.binary(), buyer.home().path(), &BID).await?;
     lines.clear();
     let bid_now: BidInfo =
@@ -207,6 +216,7 @@ fn winner(bid: &BidInfo, facts: &Facts, sellers: &[NodeProcess]) -> anyhow::Resu
 }
 
 async fn settlement(
+    net: &Devnet,
     buyer: &NodeProcess,
     winner: &NodeProcess,
     bid: &BidInfo,
@@ -223,10 +233,19 @@ async fn settlement(
         sublet_json(winner.binary(), winner.home().path(), &["lease", "show", &id]).await?;
     let mut lines = Vec::new();
     for logged in &lease.events {
-        let who =
-            if matches!(logged.event, MarketEvent::LeaseOpened { .. }) { "buyer" } else { winner.name() };
-        facts.note(who, logged.event.name(), logged.tx, None, logged.block);
-        lines.push(format!("block {:>3}  {:<14} {}", logged.block, logged.event.name(), logged.tx));
+        let (who, call) = match logged.event {
+            MarketEvent::LeaseOpened { .. } => ("buyer", "settle"),
+            MarketEvent::LeaseActivated { .. } => (winner.name(), "activate"),
+            _ => (winner.name(), logged.event.name()),
+        };
+        let gas = gas_used(net, logged.tx).await?;
+        facts.note(who, call, logged.tx, gas, logged.block);
+        lines.push(format!(
+            "block {:>3}  {:<14} {}  (gas {gas})",
+            logged.block,
+            logged.event.name(),
+            logged.tx
+        ));
     }
     lines.push(format!(
         "escrow {} locked, bond {} locked",
@@ -235,6 +254,12 @@ async fn settlement(
     ));
     lines.push(format!("machine {}", provided.instance.context("the provider names no machine")?));
     Ok(((), lines))
+}
+
+/// What a transaction cost, as the chain has it.
+async fn gas_used(net: &Devnet, tx: B256) -> anyhow::Result<u64> {
+    let receipt = net.anvil.provider().get_transaction_receipt(tx).await?;
+    Ok(receipt.with_context(|| format!("the chain has no receipt of {tx}"))?.gas_used)
 }
 
 async fn log_in(buyer: &NodeProcess, bid: &BidInfo) -> anyhow::Result<((), Vec<String>)> {
@@ -316,7 +341,9 @@ async fn balances(net: &Devnet) -> anyhow::Result<Vec<Balance>> {
             node: node.name().to_owned(),
             address: wallet.address,
             wallet: wallet.wallet,
+            wallet_ctk: ctk(wallet.wallet.0),
             free: wallet.free,
+            free_ctk: ctk(wallet.free.0),
             points: wallet.points,
         });
     }

@@ -23,7 +23,10 @@ use sublet::{
 use sublet_contracts::CloudToken;
 use sublet_market::{Resources, amount::BASE_UNITS_PER_CTK};
 
-use crate::command::{json as sublet_json, sublet, until};
+use crate::{
+    command::{json as sublet_json, sublet, until},
+    ctk,
+};
 
 /// Where burned payouts go.
 const DEAD: Address = address!("000000000000000000000000000000000000dEaD");
@@ -272,9 +275,4 @@ fn adapter_calls(provider: &NodeProcess) -> anyhow::Result<usize> {
         .lines()
         .filter(|line| line.contains("the machine runs") || line.contains("accepted a bid"))
         .count())
-}
-
-fn ctk(base_units: u128) -> String {
-    let text = sublet_market::amount::format_amount(base_units);
-    text.trim_end_matches(" CTK").to_owned()
 }

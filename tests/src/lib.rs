@@ -7,6 +7,7 @@ pub mod command;
 pub mod demo;
 pub mod experiments;
 pub mod leftovers;
+pub mod network;
 pub mod story;
 
 use std::path::PathBuf;
@@ -36,11 +37,17 @@ pub fn images() -> anyhow::Result<PathBuf> {
     Ok(images)
 }
 
-/// `reports/NAME.json` of the workspace.
+/// Writes `reports/NAME.json` of the workspace.
 pub fn write_report<T: serde::Serialize>(name: &str, report: &T) -> anyhow::Result<PathBuf> {
     let dir = std::env::current_dir()?.join("reports");
     std::fs::create_dir_all(&dir)?;
     let path = dir.join(format!("{name}.json"));
     std::fs::write(&path, serde_json::to_string_pretty(report)? + "\n")?;
     Ok(path)
+}
+
+/// Base units as people write them, without the unit: for fields that are named `_ctk`.
+pub fn ctk(base_units: u128) -> String {
+    let text = sublet_market::amount::format_amount(base_units);
+    text.trim_end_matches(" CTK").to_owned()
 }

@@ -1,8 +1,28 @@
 //! A story told while it happens: steps with their times, for the reader and for the report.
 
-use std::time::Instant;
+use std::{
+    io::{self, ErrorKind, Write as _},
+    time::Instant,
+};
 
 use serde::Serialize;
+
+/// A line on stdout. An error ends the story, in order: `println!` would panic in the middle of it.
+pub fn say(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// A line on stderr; whether somebody reads it or not changes nothing.
+pub fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Whether the reader of our output has gone away.
+pub fn is_reader_gone(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
 
 /// One step of the report.
 #[derive(Debug, Clone, Serialize)]
@@ -38,13 +58,13 @@ impl Story {
     ) -> anyhow::Result<T> {
         let start = Instant::now();
         let start_ms = start.duration_since(self.begun).as_millis();
-        println!("\n[{:>5.1} s] {name}", seconds(start_ms));
+        say(&format!("\n[{:>5.1} s] {name}", seconds(start_ms)))?;
         let (value, detail) = act.await?;
         for line in &detail {
-            println!("          {line}");
+            say(&format!("          {line}"))?;
         }
         let duration_ms = start.elapsed().as_millis();
-        println!("          ({duration_ms} ms)");
+        say(&format!("          ({duration_ms} ms)"))?;
         self.steps.push(Step { name: name.to_owned(), start_ms, duration_ms, detail });
         Ok(value)
     }

@@ -1,52 +1,55 @@
 //! `make experiments`: runs the reference experiments and writes reports/experiments.json.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
-use sublet::devnet::{DEVNET_PARAMS, Devnet, DevnetOptions};
-use sublet_tests::{experiments, images, leftovers::assert_gone, sublet_binary, write_report};
+use sublet::devnet::Devnet;
+use sublet_tests::{
+    experiments::{self, Row},
+    images,
+    network::{Ended, Tale, conclude, with_network},
+    story::say,
+    write_report,
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => {
-            println!("experiments: ok");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("experiments: failed: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    conclude("experiments", &run().await)
 }
 
-async fn run() -> anyhow::Result<()> {
-    let dir = std::env::temp_dir().join(format!("sublet-experiments-{}", std::process::id()));
-    let (images, binary) = (images()?, sublet_binary()?);
-    println!("starting a chain, a provider and two buyers; the lease of 4,000 s runs in moved time…");
-    let mut net = Devnet::start(DevnetOptions { dir: dir.clone(), binary, params: DEVNET_PARAMS }).await?;
-    let rows = tokio::select! {
-        rows = experiments::run(&mut net, &images) => rows,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-    };
-    if rows.is_err() {
-        for node in net.nodes() {
-            eprintln!("--- the end of the log of '{}'\n{}", node.name(), node.log_tail());
+async fn run() -> anyhow::Result<Ended> {
+    let images = images()?;
+    with_network("experiments", &mut Experiments { images, rows: Vec::new() }).await
+}
+
+struct Experiments {
+    images: PathBuf,
+    rows: Vec<Row>,
+}
+
+impl Tale for Experiments {
+    async fn tell(&mut self, net: &mut Devnet) -> anyhow::Result<()> {
+        say("starting a provider and two buyers; the lease of 4,000 s runs in moved time…")?;
+        self.rows = experiments::run(net, &self.images).await?;
+        for row in &self.rows {
+            say(&format!(
+                "experiment {}: {}  {} CTK -> {} CTK  {}\n  {}",
+                row.experiment,
+                row.verdict,
+                row.balance_before_ctk,
+                row.balance_after_ctk,
+                row.instance.as_deref().unwrap_or("no machine"),
+                row.seen
+            ))?;
         }
+        Ok(())
     }
-    net.down().await?;
-    assert_gone(&dir)?;
-    let rows = rows?;
-    for row in &rows {
-        println!(
-            "experiment {}: {}  {} CTK -> {} CTK  {}\n  {}",
-            row.experiment,
-            row.verdict,
-            row.balance_before_ctk,
-            row.balance_after_ctk,
-            row.instance.as_deref().unwrap_or("no machine"),
-            row.seen
-        );
+
+    fn close(&mut self, _net: &Devnet, told: anyhow::Result<Ended>) -> anyhow::Result<Ended> {
+        if matches!(told, Ok(Ended::Told)) {
+            let path = write_report("experiments", &self.rows)?;
+            // Nobody has to read it.
+            let _ = say(&format!("report: {}", path.display()));
+        }
+        told
     }
-    println!("report: {}", write_report("experiments", &rows)?.display());
-    Ok(())
 }
