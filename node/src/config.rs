@@ -1,7 +1,10 @@
 //! The node's configuration: `node.toml` in its home.
 //!
 //! Every key has a default but the RPC URL's; an unknown key is an error that names it. Relative paths are
-//! relative to the home directory. Command line flags override the file.
+//! relative to the home directory. Environment variables override the file, `--set` flags override both: see
+//! [`Override`].
+
+mod overrides;
 
 use std::{
     net::SocketAddr,
@@ -14,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sublet_adapter_hypervisor::HypervisorConfig;
 use sublet_market::amount::{BASE_UNITS_PER_CTK, ctk};
 
+pub use self::overrides::Override;
 use crate::home::{Home, HomeError};
 
 /// What can be wrong with a configuration.
@@ -42,6 +46,14 @@ pub enum ConfigError {
         /// What is wrong and what was expected.
         reason: String,
     },
+    /// An environment variable or a flag does not fit.
+    #[error("{key}: {problem}; the keys are explained in docs/configuration.md")]
+    Override {
+        /// The variable or flag.
+        key: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A value is of the right type and still senseless.
     #[error("{path}: {key} {problem}")]
     Value {
@@ -69,6 +81,9 @@ pub struct Config {
     /// What this node asks of orders.
     #[serde(default)]
     pub market: MarketConfig,
+    /// Where the metrics are served, beside the local API.
+    #[serde(default)]
+    pub metrics: Option<MetricsConfig>,
     /// Present on nodes that sell.
     #[serde(default)]
     pub provider: Option<ProviderConfig>,
@@ -126,6 +141,14 @@ pub struct MarketConfig {
     pub offer_lifetime: Duration,
 }
 
+/// `[metrics]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Any address: who reaches it needs no token.
+    pub listen: SocketAddr,
+}
+
 /// `[provider]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -163,13 +186,20 @@ impl Default for MarketConfig {
 }
 
 impl Config {
-    /// Reads and checks the file of `home`.
+    /// Reads and checks the file of `home`, with what the environment overrides.
     pub fn load(home: &Home) -> Result<Self, ConfigError> {
+        Self::load_with(home, &[])
+    }
+
+    /// The same, with flags that override the environment.
+    pub fn load_with(home: &Home, flags: &[Override]) -> Result<Self, ConfigError> {
         home.require()?;
         let path = home.config();
         let text = std::fs::read_to_string(&path)
             .map_err(|source| ConfigError::Read { path: path.clone(), source })?;
-        let mut config = Self::parse(&path, &text)?;
+        let mut overrides = Override::from_environment(std::env::vars());
+        overrides.extend_from_slice(flags);
+        let mut config = Self::parse_with(&path, &text, &overrides)?;
         config.chain.deployment = home.path().join(&config.chain.deployment);
         if let Some(provider) = &mut config.provider {
             let Some(hypervisor) = &mut provider.hypervisor else { return Ok(config) };
@@ -181,7 +211,24 @@ impl Config {
 
     /// Parses and checks `text`, which came from `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| parse_error(path, text, &error))?;
+        Self::parse_with(path, text, &[])
+    }
+
+    fn parse_with(path: &Path, text: &str, overrides: &[Override]) -> Result<Self, ConfigError> {
+        let config: Self = if overrides.is_empty() {
+            toml::from_str(text).map_err(|error| parse_error(path, text, &error))?
+        } else {
+            let mut table: toml::Table = toml::from_str(text).map_err(|e| parse_error(path, text, &e))?;
+            for one in overrides {
+                let wrong = |problem| ConfigError::Override { key: one.source.clone(), problem };
+                one.apply(&mut table).map_err(wrong)?;
+            }
+            let names = || overrides.iter().map(|one| one.source.as_str()).collect::<Vec<_>>().join(", ");
+            table.try_into().map_err(|error: toml::de::Error| ConfigError::Override {
+                key: format!("{} with {}", path.display(), names()),
+                problem: error.message().to_owned(),
+            })?
+        };
         config.check(path)?;
         Ok(config)
     }
@@ -206,6 +253,9 @@ impl Config {
         }
         if !self.api.listen.ip().is_loopback() {
             return wrong("api.listen", "must be a loopback address, for example \"127.0.0.1:0\"");
+        }
+        if self.metrics.as_ref().is_some_and(|metrics| metrics.listen.port() == 0) {
+            return wrong("metrics.listen", "must name a port, for example \"127.0.0.1:9464\"");
         }
         let lifetime = self.market.offer_lifetime.as_secs();
         if !(10..=3600).contains(&lifetime) {
@@ -325,6 +375,8 @@ mod tests {
         for (extra, expected) in [
             ("[api]\nlisten = \"0.0.0.0:80\"\n", "api.listen must be a loopback address"),
             ("[market]\nflor = 1\n", "flor"),
+            ("[metrics]\nlisten = \"0.0.0.0:0\"\n", "metrics.listen must name a port"),
+            ("[metrics]\n", "missing field `listen`"),
             ("[market]\noffer_lifetime = \"2h\"\n", "between 10s and 1h"),
             ("[market]\noffer_lifetime = \"soon\"\n", "for example \"90s\""),
             ("[p2p]\nshard = \"Main Street\"\n", "for example \"main\""),

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use sublet_adapter::{Adapter, AdapterError};
 use sublet_adapter_hypervisor::Hypervisor;
 use sublet_market::{Book, BookLimits};
-use tokio::task::JoinSet;
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
     config::{Config, ConfigError},
     engine::{Core, EngineError, buyer::Buyer, intake, mirror, provider::Provider},
     home::{Home, HomeError},
-    p2p::{self, P2pConfig, P2pError},
+    metrics::{self, Metrics},
+    p2p::{self, Inbound, P2p, P2pConfig, P2pError},
     store::{Store, StoreError},
 };
 
@@ -45,6 +46,10 @@ pub enum NodeError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Api(#[from] ServeError),
+    #[error(transparent)]
+    MetricsListener(#[from] metrics::http::BindError),
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
     /// A task ended that should not have: the reason is in the log.
     #[error("the node stopped because a part of it failed: the reason is in the log above")]
     Failed,
@@ -68,45 +73,26 @@ pub async fn run(
     stop: CancellationToken,
     started: impl FnOnce(&Started),
 ) -> Result<(), NodeError> {
-    let store = Store::open(&home.store())?;
-    let wallet = home.wallet()?;
-    let deployment = Deployment::read(&config.chain.deployment)?;
-    let options = ChainOptions {
-        send: SendOptions {
-            max_fee_per_gas: u128::from(config.chain.max_fee_gwei) * WEI_PER_GWEI,
-            ..SendOptions::default()
-        },
-        ..ChainOptions::default()
-    };
-    let chain = Chain::connect_with(&config.chain.rpc_url, deployment, wallet.clone(), options).await?;
-    let adapter = make_adapter(&config).await?;
-
     // A failing part cancels `inner`; the outside's `stop` cancels it too. Telling them apart gives the exit code.
     let inner = stop.child_token();
-    let (p2p, inbound) = p2p::spawn(p2p_config(home, &config, &chain)?, inner.clone()).await?;
-    let network = p2p.status().await?;
-    let book = Book::new(chain.domain(), BookLimits { floor: config.market.floor, ..BookLimits::default() });
-    let core = Core::new(chain.clone(), p2p, store.clone(), network.node, book, &wallet)?;
-    core.refresh_maker(core.address()).await?;
-
-    let buyer = Buyer::new(Arc::clone(&core), config.market.floor, inner.clone());
-    let provider = match (&config.provider, adapter) {
-        (Some(section), Some(adapter)) => {
-            Some(Provider::new(Arc::clone(&core), adapter, section.clone(), &config.market, inner.clone()))
-        }
-        _ => None,
+    // Taken first and refused first: what fails leaves nothing running.
+    let listener = api::bind(config.api.listen).await?;
+    let metrics_listener = match &config.metrics {
+        Some(section) => Some(metrics::http::bind(section.listen).await?),
+        None => None,
     };
-    let cursor: Option<Cursor> = store.meta(mirror::CURSOR_KEY)?;
-    let events = chain::watch(chain, cursor, watch_config(&config), inner.clone());
-    let mut tasks = JoinSet::new();
-    tasks.spawn(mirror::run(Arc::clone(&core), events, inner.clone()));
-    tasks.spawn(intake::run(Arc::clone(&core), provider.clone(), inbound, inner.clone()));
-    tasks.spawn(Arc::clone(&buyer).run(inner.clone()));
-    if let Some(provider) = &provider {
-        tasks.spawn(Arc::clone(provider).run(inner.clone()));
-    }
+    let (core, inbound) = connect(home, &config, &inner).await?;
+    let adapter = make_adapter(&config).await?;
+    let engines = Engines::new(&core, &config, adapter, &inner);
+    let mut tasks = engines.spawn(&core, &config, inbound, &inner)?;
+    let network = core.p2p.status().await?;
     let address = core.address();
-    let (api, server) = api::serve(home, config.api.listen, core, buyer, provider, inner.clone()).await?;
+    let open = metrics::http::routes(Arc::clone(&core), engines.provider.clone(), config.chain.poll);
+    if let Some(listener) = metrics_listener {
+        tasks.spawn(metrics::http::serve(listener, open.clone(), inner.clone()));
+    }
+    let (api, server) =
+        api::serve(home, listener, core, engines.buyer, engines.provider, open, inner.clone()).await?;
     started(&Started {
         address,
         listen: network.listen.iter().map(|a| format!("{a}/p2p/{}", network.peer_id)).collect(),
@@ -114,6 +100,7 @@ pub async fn run(
     });
 
     tokio::select! {
+        biased;
         () = inner.cancelled() => {}
         ended = tasks.join_next() => match ended {
             Some(Err(panic)) => tracing::error!(%panic, "a task of the node panicked"),
@@ -131,6 +118,70 @@ pub async fn run(
     // The next command must see at once that no node is running.
     let _ = std::fs::remove_file(home.api_address());
     if stop.is_cancelled() { Ok(()) } else { Err(NodeError::Failed) }
+}
+
+/// Store, chain and peers.
+async fn connect(
+    home: &Home,
+    config: &Config,
+    stop: &CancellationToken,
+) -> Result<(Arc<Core>, mpsc::Receiver<Inbound>), NodeError> {
+    let store = Store::open(&home.store())?;
+    let wallet = home.wallet()?;
+    let deployment = Deployment::read(&config.chain.deployment)?;
+    let send = SendOptions {
+        max_fee_per_gas: u128::from(config.chain.max_fee_gwei) * WEI_PER_GWEI,
+        ..SendOptions::default()
+    };
+    let options = ChainOptions { send, ..ChainOptions::default() };
+    let chain = Chain::connect_with(&config.chain.rpc_url, deployment, wallet.clone(), options).await?;
+    store.bind_market(chain.domain().separator())?;
+    let (p2p, inbound): (P2p, _) = p2p::spawn(p2p_config(home, config, &chain)?, stop.clone()).await?;
+    let book = Book::new(chain.domain(), BookLimits { floor: config.market.floor, ..BookLimits::default() });
+    let node = p2p.node();
+    let metrics = Arc::new(Metrics::new()?);
+    let core = Core::new(chain, p2p, store, node, book, &wallet, metrics)?;
+    core.refresh_maker(core.address()).await?;
+    Ok((core, inbound))
+}
+
+/// The two sides of a trade.
+struct Engines {
+    buyer: Arc<Buyer>,
+    provider: Option<Arc<Provider>>,
+}
+
+impl Engines {
+    fn new(
+        core: &Arc<Core>,
+        config: &Config,
+        adapter: Option<Arc<dyn Adapter>>,
+        stop: &CancellationToken,
+    ) -> Self {
+        let provider = config.provider.as_ref().zip(adapter).map(|(section, adapter)| {
+            Provider::new(Arc::clone(core), adapter, section.clone(), &config.market, stop.clone())
+        });
+        Self { buyer: Buyer::new(Arc::clone(core), config.market.floor, stop.clone()), provider }
+    }
+
+    fn spawn(
+        &self,
+        core: &Arc<Core>,
+        config: &Config,
+        inbound: mpsc::Receiver<Inbound>,
+        stop: &CancellationToken,
+    ) -> Result<JoinSet<()>, NodeError> {
+        let cursor: Option<Cursor> = core.store.meta(mirror::CURSOR_KEY)?;
+        let events = chain::watch(core.chain.clone(), cursor, watch_config(config), stop.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(mirror::run(Arc::clone(core), events, stop.clone()));
+        tasks.spawn(intake::run(Arc::clone(core), self.provider.clone(), inbound, stop.clone()));
+        tasks.spawn(Arc::clone(&self.buyer).run(stop.clone()));
+        if let Some(provider) = &self.provider {
+            tasks.spawn(Arc::clone(provider).run(stop.clone()));
+        }
+        Ok(tasks)
+    }
 }
 
 async fn make_adapter(config: &Config) -> Result<Option<Arc<dyn Adapter>>, NodeError> {

@@ -309,7 +309,7 @@ async fn a_port_in_use_is_named_with_its_remedy() {
         config.listen = vec![first.address()];
         let error = p2p::spawn(config, support::token()).await.unwrap_err();
         assert!(matches!(error, P2pError::AddressInUse { .. }), "{address}: {error}");
-        assert!(error.to_string().contains("--listen"));
+        assert!(error.to_string().contains("p2p.listen"));
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(super) async fn list(State(state): State<ApiState>) -> Result<Json<Vec<BidInfo>>, ApiError> {
-    let purchases = state.core.store.all::<Purchase>()?;
+    let purchases = state.core.store.all_and_past::<Purchase>()?;
     Ok(Json(purchases.into_iter().map(|purchase| info(purchase, None)).collect()))
 }
 
@@ -25,7 +25,7 @@ pub(super) async fn show(
     State(state): State<ApiState>,
     Path(id): Path<B256>,
 ) -> Result<Json<BidInfo>, ApiError> {
-    let purchase = state.core.store.get::<Purchase>(id.as_slice())?.ok_or_else(|| {
+    let purchase = state.core.store.find::<Purchase>(id.as_slice())?.ok_or_else(|| {
         ApiError::not_found(&format!("no bid of ours has the id {id}: see `sublet bid list`"))
     })?;
     let explanation = matches!(purchase.phase, BuyerPhase::Seeking | BuyerPhase::Expired).then(|| {

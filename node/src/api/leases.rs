@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub(super) async fn list(State(state): State<ApiState>) -> Result<Json<Vec<LeaseInfo>>, ApiError> {
-    let leases = state.core.store.all::<ChainLease>()?;
+    let leases = state.core.store.all_and_past::<ChainLease>()?;
     let mut infos = leases.into_iter().map(|lease| info(&state, lease)).collect::<Result<Vec<_>, _>>()?;
     infos.sort_by_key(|lease| std::cmp::Reverse(lease.events.first().map(|event| event.block)));
     Ok(Json(infos))
@@ -27,7 +27,7 @@ pub(super) async fn show(
     State(state): State<ApiState>,
     Path(id): Path<B256>,
 ) -> Result<Json<LeaseInfo>, ApiError> {
-    let lease = state.core.store.get::<ChainLease>(id.as_slice())?.ok_or_else(|| unknown(id))?;
+    let lease = state.core.store.find::<ChainLease>(id.as_slice())?.ok_or_else(|| unknown(id))?;
     info(&state, lease).map(Json)
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn reject(
 }
 
 fn role(state: &ApiState, id: B256) -> Result<Role, ApiError> {
-    let lease = state.core.store.get::<ChainLease>(id.as_slice())?.ok_or_else(|| unknown(id))?;
+    let lease = state.core.store.find::<ChainLease>(id.as_slice())?.ok_or_else(|| unknown(id))?;
     Ok(role_in(state, &lease))
 }
 
@@ -74,8 +74,8 @@ fn unknown(id: B256) -> ApiError {
 fn info(state: &ApiState, lease: ChainLease) -> Result<LeaseInfo, ApiError> {
     let role = role_in(state, &lease);
     let key = lease.id.as_slice();
-    let purchase = if role == Role::Buyer { state.core.store.get::<Purchase>(key)? } else { None };
-    let promise = if role == Role::Provider { state.core.store.get::<Promise>(key)? } else { None };
+    let purchase = if role == Role::Buyer { state.core.store.find::<Purchase>(key)? } else { None };
+    let promise = if role == Role::Provider { state.core.store.find::<Promise>(key)? } else { None };
     let meter = Meter::read(&lease, state.core.now());
     let view = &lease.view;
     let access = purchase.as_ref().and_then(|p| p.access.clone());

@@ -6,6 +6,7 @@
 
 mod bids;
 pub mod client;
+mod hello;
 mod leases;
 mod offers;
 pub mod types;
@@ -21,6 +22,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::types::{BookSize, ErrorBody, Status};
@@ -62,22 +64,28 @@ pub enum ServeError {
     Home(#[from] HomeError),
 }
 
-/// Listens and serves until `stop`. Returns once listening, with the address.
+/// Takes the port.
+pub async fn bind(listen: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(listen).await.map_err(|source| ServeError::Bind { address: listen, source })
+}
+
+/// Serves on `listener` until `stop`, and writes down where. What is `open` needs no token. Returns at once.
 pub async fn serve(
     home: &Home,
-    listen: SocketAddr,
+    listener: TcpListener,
     core: Arc<Core>,
     buyer: Arc<Buyer>,
     provider: Option<Arc<Provider>>,
+    open: Router,
     stop: CancellationToken,
 ) -> Result<(SocketAddr, tokio::task::JoinHandle<()>), ServeError> {
     let token: Arc<str> = home.token()?.as_str().into();
-    let bind = |source| ServeError::Bind { address: listen, source };
-    let listener = tokio::net::TcpListener::bind(listen).await.map_err(bind)?;
-    let address = listener.local_addr().map_err(bind)?;
+    let address = listener
+        .local_addr()
+        .map_err(|source| ServeError::Bind { address: SocketAddr::from(([127, 0, 0, 1], 0)), source })?;
     write_atomic(&home.api_address(), &format!("{address}\n"), 0o600)?;
-    let state = ApiState { core, buyer, provider, token };
-    let app = router(state);
+    let hello = hello::routes(&token, address);
+    let app = router(ApiState { core, buyer, provider, token }).merge(hello).merge(open);
     let task = tokio::spawn(async move {
         let served = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
         if let Err(error) = served.await {

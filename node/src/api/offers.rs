@@ -94,11 +94,7 @@ fn info(offer: &Offer, digest: Option<B256>, mine: bool, points: u64) -> OfferIn
     }
 }
 
-fn unannounced(
-    state: &ApiState,
-    template: &OfferTemplate,
-    refusals: &HashMap<u64, &'static str>,
-) -> OfferInfo {
+fn unannounced(state: &ApiState, template: &OfferTemplate, refusals: &HashMap<u64, String>) -> OfferInfo {
     OfferInfo {
         digest: None,
         mine: true,
@@ -116,7 +112,7 @@ fn unannounced(
         series: series_name(template.series),
         points: 0,
         valid_until: 0,
-        refused: refusals.get(&template.series).map(|reason| (*reason).to_owned()),
+        refused: refusals.get(&template.series).cloned(),
     }
 }
 

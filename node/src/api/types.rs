@@ -12,6 +12,7 @@ use sublet_market::{Access, Resources, amount::format_amount};
 use crate::{
     chain::{LeaseState, LoggedEvent},
     store::{BuyerPhase, Decline, ProviderPhase},
+    text_number,
 };
 
 /// Base units of the token; a decimal string in JSON.
@@ -128,6 +129,7 @@ pub struct PostOffer {
     /// How many units.
     pub units: u32,
     /// Price of one unit, base units a second.
+    #[serde(with = "text_number")]
     pub price_per_second: u64,
     /// The bond, in seconds of the rate.
     pub bond_seconds: u32,
@@ -159,6 +161,7 @@ pub struct OfferInfo {
     /// Units left.
     pub units: u32,
     /// Price of one unit, base units a second.
+    #[serde(with = "text_number")]
     pub price_per_second: u64,
     /// The bond, in seconds of the rate.
     pub bond_seconds: u32,
@@ -193,6 +196,7 @@ pub struct PostBid {
     /// `key=value` facts that the offer must have.
     pub traits: Vec<String>,
     /// Top rate for all units, base units a second.
+    #[serde(with = "text_number")]
     pub max_rate: u64,
     /// Seconds of the rate that the provider must lock.
     pub min_bond_seconds: u32,
@@ -220,6 +224,7 @@ pub struct BidInfo {
     /// How many units.
     pub units: u32,
     /// Top rate for all units, base units a second.
+    #[serde(with = "text_number")]
     pub max_rate: u64,
     /// Seconds to pay in advance.
     pub duration: u32,
@@ -230,6 +235,7 @@ pub struct BidInfo {
     /// Who accepted, if somebody did.
     pub provider: Option<Address>,
     /// At which rate.
+    #[serde(with = "text_number::option", default)]
     pub rate: Option<u64>,
     /// Everybody who said no.
     pub declines: Vec<Decline>,
@@ -289,6 +295,7 @@ pub struct LeaseInfo {
     /// The provider.
     pub provider: Address,
     /// Base units a second.
+    #[serde(with = "text_number")]
     pub rate: u64,
     /// Billing began (0: not yet).
     pub started_at: u64,

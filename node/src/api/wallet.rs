@@ -48,9 +48,9 @@ pub(super) async fn deposit(
     }
     let mut done = Vec::new();
     if core.chain.allowance(core.address()).await? < amount {
-        done.push(transaction("approve", &core.chain.execute(Call::Approve { amount }).await?));
+        done.push(transaction("approve", &core.execute(Call::Approve { amount }).await?));
     }
-    done.push(transaction("deposit", &core.chain.execute(Call::Deposit { amount }).await?));
+    done.push(transaction("deposit", &core.execute(Call::Deposit { amount }).await?));
     after_move(&state).await;
     Ok(Json(done))
 }
@@ -70,7 +70,7 @@ pub(super) async fn withdraw(
         ))
         .into());
     }
-    let report = core.chain.execute(Call::Withdraw { amount }).await?;
+    let report = core.execute(Call::Withdraw { amount }).await?;
     after_move(&state).await;
     Ok(Json(vec![transaction("withdraw", &report)]))
 }

@@ -185,6 +185,17 @@ pub enum ChainError {
         /// The newest block that was read.
         read: u64,
     },
+    /// The faucet was asked for on a chain where money is not free.
+    #[error(
+        "the chain at {url} is no development chain ({version}): there is no faucet; get CTK and gas money from \
+         whoever runs the market"
+    )]
+    NotADevnet {
+        /// The RPC, without anything that may be a secret.
+        url: String,
+        /// What the RPC says it is.
+        version: String,
+    },
     /// An answer or a log does not decode.
     #[error(
         "{what} does not decode ({reason}): is `chain.rpc_url` the right chain, and the binary as new as the contracts?"

@@ -5,6 +5,8 @@ use alloy_primitives::{Address, B256, U256};
 use serde::{Deserialize, Serialize};
 use sublet_contracts::Market::{self, MarketEvents};
 
+use crate::text_number;
+
 use super::{
     error::ChainError,
     lease::{EndReason, end_reason},
@@ -17,9 +19,18 @@ use super::{
 #[allow(missing_docs)] // The fields carry the names of the contract's interface, which documents them.
 pub enum MarketEvent {
     /// Tokens arrived for a maker.
-    Deposited { maker: Address, from: Address, amount: u128 },
+    Deposited {
+        maker: Address,
+        from: Address,
+        #[serde(with = "text_number")]
+        amount: u128,
+    },
     /// A maker took tokens out.
-    Withdrawn { maker: Address, amount: u128 },
+    Withdrawn {
+        maker: Address,
+        #[serde(with = "text_number")]
+        amount: u128,
+    },
     /// A maker approved or revoked an operator key.
     OperatorSet { maker: Address, key: Address, approved: bool },
     /// All earlier bids of a buyer are void.
@@ -34,6 +45,7 @@ pub enum MarketEvent {
         offer: B256,
         buyer_node: B256,
         provider_node: B256,
+        #[serde(with = "text_number")]
         rate: u64,
         duration: u32,
         max_duration: u32,
@@ -44,25 +56,48 @@ pub enum MarketEvent {
     /// Billing started.
     LeaseActivated { id: B256, started_at: u32, funded_until: u32, max_end: u32 },
     /// The buyer paid for more time.
-    LeaseToppedUp { id: B256, funded_until: u32, amount: u128 },
+    LeaseToppedUp {
+        id: B256,
+        funded_until: u32,
+        #[serde(with = "text_number")]
+        amount: u128,
+    },
     /// The provider was paid for what is HOLD old.
-    LeaseClaimed { id: B256, paid_until: u32, net: u128, fee: u128 },
+    LeaseClaimed {
+        id: B256,
+        paid_until: u32,
+        #[serde(with = "text_number")]
+        net: u128,
+        #[serde(with = "text_number")]
+        fee: u128,
+    },
     /// A lease is over; the amounts are all that it held.
     LeaseEnded {
         id: B256,
         reason: EndReason,
         ended_at: u32,
+        #[serde(with = "text_number")]
         paid_to_provider: u128,
+        #[serde(with = "text_number")]
         fee: u128,
+        #[serde(with = "text_number")]
         burned: u128,
+        #[serde(with = "text_number")]
         refunded: u128,
+        #[serde(with = "text_number")]
         bond_to_provider: u128,
+        #[serde(with = "text_number")]
         bond_to_buyer: u128,
     },
     /// A provider's reputation was written.
     PointsChanged { provider: Address, points: u64 },
     /// Collected fees and payouts were burned.
-    BurnFlushed { payouts: u128, fees: u128 },
+    BurnFlushed {
+        #[serde(with = "text_number")]
+        payouts: u128,
+        #[serde(with = "text_number")]
+        fees: u128,
+    },
 }
 
 impl MarketEvent {

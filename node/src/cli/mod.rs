@@ -8,11 +8,13 @@
 mod bid;
 mod chain;
 mod devnet;
+mod faucet;
 mod init;
 mod lease;
 mod node;
 mod offer;
 mod output;
+mod rent;
 mod values;
 mod wallet;
 
@@ -50,6 +52,8 @@ enum Command {
     /// Run the node.
     #[command(subcommand)]
     Node(node::Node),
+    /// Rent a machine in one go: find, estimate, ask, pay, wait, print the ssh command.
+    Rent(rent::Rent),
     /// Address, balances, deposit, withdraw.
     #[command(subcommand)]
     Wallet(wallet::Wallet),
@@ -65,6 +69,8 @@ enum Command {
     /// Reputation points.
     #[command(subcommand)]
     Points(wallet::Points),
+    /// Free CTK and gas money on a development chain.
+    Faucet(faucet::Faucet),
     /// Deploy the contracts.
     #[command(subcommand)]
     Chain(chain::Chain),
@@ -81,11 +87,13 @@ impl Cli {
             match self.command {
                 Command::Init(command) => command.run(&context),
                 Command::Node(command) => command.run(&context).await,
+                Command::Rent(command) => command.run(&context).await,
                 Command::Wallet(command) => command.run(&context).await,
                 Command::Offer(command) => command.run(&context).await,
                 Command::Bid(command) => command.run(&context).await,
                 Command::Lease(command) => command.run(&context).await,
                 Command::Points(command) => command.run(&context).await,
+                Command::Faucet(command) => command.run(&context).await,
                 Command::Chain(command) => command.run(&context).await,
                 Command::Devnet(command) => command.run(&context).await,
             }

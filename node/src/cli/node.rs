@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::{Context, output::facts};
-use crate::{api::types::Status, config::Config, node};
+use crate::{api::types::Status, config::{Config, Override}, node};
 
 /// Run the node, or ask how it is.
 #[derive(Debug, Subcommand)]
@@ -18,6 +18,10 @@ pub(super) enum Node {
         /// What to log, for example `info` or `sublet=debug`.
         #[arg(long, env = "SUBLET_LOG", default_value = "info,libp2p=warn,quinn=warn,alloy=warn")]
         log: String,
+        /// Override a key of node.toml, for example chain.rpc_url=http://host:8545; may be given several times. Stronger
+        /// than the environment variable of the same key, here SUBLET__CHAIN__RPC_URL.
+        #[arg(long, value_name = "KEY=VALUE", value_parser = Override::from_flag)]
+        set: Vec<Override>,
     },
     /// Peers, book, chain time of the running node.
     Status,
@@ -26,7 +30,7 @@ pub(super) enum Node {
 impl Node {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         match self {
-            Self::Run { log } => run(context, &log).await,
+            Self::Run { log, set } => run(context, &log, &set).await,
             Self::Status => {
                 let status: Status = context.client()?.get("/v1/status").await?;
                 context.output.print(&status, text)
@@ -35,7 +39,7 @@ impl Node {
     }
 }
 
-async fn run(context: &Context, log: &str) -> anyhow::Result<()> {
+async fn run(context: &Context, log: &str, set: &[Override]) -> anyhow::Result<()> {
     let filter =
         EnvFilter::try_new(log).map_err(|e| anyhow::anyhow!("--log '{log}': {e}; for example info"))?;
     tracing_subscriber::fmt()
@@ -43,7 +47,7 @@ async fn run(context: &Context, log: &str) -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    let config = Config::load(&context.home)?;
+    let config = Config::load_with(&context.home, set)?;
     let stop = CancellationToken::new();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let signalled = stop.clone();

@@ -4,18 +4,24 @@
 //! the chain or the clock, so a message that fails here is ignored, never held against the peer that
 //! forwarded it.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use alloy_primitives::Address;
-use sublet_market::{Decline, DeclineCode, OrderMessage, TradeRequest, TradeResponse};
+use futures::FutureExt as _;
+use sublet_market::{Decline, DeclineCode, Ignored, OrderMessage, TradeRequest, TradeResponse};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{Core, provider::Provider};
-use crate::p2p::{Inbound, InboundOrder, InboundTrade, Verdict};
+use crate::{
+    chain::ChainError,
+    p2p::{Inbound, InboundOrder, InboundTrade, Verdict},
+};
 
-/// How many messages may wait for the chain or the disk at once; the rest waits in the network's queue.
-const MOST_AT_ONCE: usize = 64;
+/// How many orders may wait for the chain at once; the network sheds gossip beyond that.
+const MOST_ORDERS: usize = 48;
+/// How many requests of peers may be in work at once. Counted apart, so that a flood of orders delays no trade.
+const MOST_REQUESTS: usize = 16;
 
 /// Takes messages in until `stop`.
 pub async fn run(
@@ -24,31 +30,49 @@ pub async fn run(
     mut inbound: mpsc::Receiver<Inbound>,
     stop: CancellationToken,
 ) {
-    let room = Arc::new(Semaphore::new(MOST_AT_ONCE));
+    let orders = Arc::new(Semaphore::new(MOST_ORDERS));
+    let requests = Arc::new(Semaphore::new(MOST_REQUESTS));
     loop {
         let message = tokio::select! {
             biased;
             () = stop.cancelled() => return,
             message = inbound.recv() => message,
         };
-        let Some(message) = message else { return };
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        let core = Arc::clone(&core);
-        let provider = provider.clone();
-        tokio::spawn(async move {
-            match message {
-                Inbound::Order(order) => take_order(&core, order).await,
-                Inbound::Trade(trade) => answer(provider.as_deref(), trade).await,
-                Inbound::PeerJoined(_) => {
-                    if let Some(provider) = &provider {
-                        provider.announce_again();
-                    }
-                    core.wake.all();
-                }
+        match message {
+            None => return,
+            // No room: dropping the verdict means "ignore", dropping the reply tells the peer to try again.
+            Some(Inbound::Order(order)) => {
+                let core = Arc::clone(&core);
+                spawn(&orders, &stop, async move { take_order(&core, order).await });
             }
-            drop(permit);
-        });
+            Some(Inbound::Trade(trade)) => {
+                let (core, provider) = (Arc::clone(&core), provider.clone());
+                spawn(&requests, &stop, async move { answer(&core, provider.as_deref(), trade).await });
+            }
+            Some(Inbound::PeerJoined(_)) => {
+                if let Some(provider) = &provider {
+                    provider.announce_again();
+                }
+                core.wake.all();
+            }
+        }
     }
+}
+
+/// Runs `work` beside the loop if there is room. A panic stops the node.
+fn spawn(room: &Arc<Semaphore>, stop: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) {
+    let Ok(permit) = Arc::clone(room).try_acquire_owned() else {
+        tracing::debug!("a message was dropped: too many are in work");
+        return;
+    };
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+            tracing::error!("taking a message in panicked: the node stops");
+            stop.cancel();
+        }
+        drop(permit);
+    });
 }
 
 async fn take_order(core: &Core, order: Box<InboundOrder>) {
@@ -59,38 +83,58 @@ async fn take_order(core: &Core, order: Box<InboundOrder>) {
             Verdict::Accept
         }
         Err(reason) => {
-            tracing::debug!(reason, "an order was ignored");
-            Verdict::Ignore(reason)
+            tracing::debug!(%reason, "an order was ignored");
+            Verdict::Ignore(reason.as_str())
         }
     };
     // The network may have given up on the verdict: the order is in the book all the same.
     let _ = verdict.send(decision);
 }
 
-/// Puts an order whose signature recovers to `signer` into the book, or says why not.
-pub async fn admit(core: &Core, message: OrderMessage, signer: Address) -> Result<(), &'static str> {
-    let maker = message.maker();
-    if signer != maker {
-        match core.chain.is_operator(maker, signer).await {
-            Ok(true) => core.book().set_operator(maker, signer, true),
-            Ok(false) => return Err("signed by a key that its maker has not approved"),
-            Err(_) => return Err("the chain did not answer"),
-        }
-    }
-    let known = core.book().maker(&maker).is_some();
-    if !known && core.refresh_maker(maker).await.is_err() {
-        return Err("the chain did not answer");
-    }
-    let now = core.now();
-    core.book().insert(message, signer, now).map(|_| ()).map_err(|ignored| ignored.as_str())
+/// Why an order does not count here and now.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAdmitted {
+    /// The book does not take it.
+    #[error(transparent)]
+    Ignored(#[from] Ignored),
+    /// Its maker's account could not be read.
+    #[error("the chain did not answer: {0}")]
+    Chain(#[from] ChainError),
 }
 
-async fn answer(provider: Option<&Provider>, trade: Box<InboundTrade>) {
+impl NotAdmitted {
+    /// A stable name, for verdicts and metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Ignored(reason) => reason.as_str(),
+            Self::Chain(_) => "chain",
+        }
+    }
+}
+
+/// Puts an order whose signature recovers to `signer` into the book, or says why not.
+pub async fn admit(core: &Core, message: OrderMessage, signer: Address) -> Result<(), NotAdmitted> {
+    let maker = message.maker();
+    if signer != maker && core.chain.is_operator(maker, signer).await? {
+        core.book().set_operator(maker, signer, true);
+    }
+    let known = core.book().maker(&maker).is_some();
+    if !known {
+        core.refresh_maker(maker).await?;
+    }
+    let now = core.now();
+    core.book().insert(message, signer, now)?;
+    Ok(())
+}
+
+async fn answer(core: &Core, provider: Option<&Provider>, trade: Box<InboundTrade>) {
     let InboundTrade { node, request, reply } = *trade;
     let response = match (provider, request) {
         (None, _) => declined(DeclineCode::UnknownOffer, "this node sells nothing: it is not a provider"),
         (Some(provider), TradeRequest::Ask { bid, spec, offer, manifest }) => {
-            match provider.ask(node, bid, spec, offer, &manifest).await {
+            let answer = provider.ask(node, bid, spec, offer, &manifest).await;
+            core.metrics.ask(&answer);
+            match answer {
                 Ok(accept) => TradeResponse::Accept(accept),
                 Err(decline) => TradeResponse::Declined(decline),
             }

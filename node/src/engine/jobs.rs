@@ -15,10 +15,23 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The first pause after a failure; doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// What is kept of a job that has not run for this long is forgotten.
+const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// The longest pause: short enough that a healed RPC or host is used again within half a minute.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How many steps may be under way at once; the others wait for a later pass.
 const MOST_RUNNING: usize = 64;
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobEnd {
+    /// The next step may follow at once.
+    Done,
+    /// Nothing failed, and looking again makes sense only after a while.
+    Later(Duration),
+    /// Failed: the pause grows with each failure.
+    Failed,
+}
 
 /// The steps under way.
 pub struct Jobs {
@@ -42,30 +55,32 @@ impl Jobs {
     }
 
     /// Starts `step` for `id` unless one is running, the pause after a failure is not over, or too many run.
-    /// `step` tells whether it succeeded.
-    pub fn start(self: &Arc<Self>, id: B256, step: impl Future<Output = bool> + Send + 'static) {
+    pub fn start(self: &Arc<Self>, id: B256, step: impl Future<Output = JobEnd> + Send + 'static) {
         {
             let mut state = self.lock();
+            let now = Instant::now();
+            let stale = |job: &JobState| job.not_before.is_some_and(|at| now > at + FORGET_AFTER);
+            state.retain(|_, job| job.running || !stale(job));
             if state.values().filter(|job| job.running).count() >= MOST_RUNNING || self.stop.is_cancelled() {
                 return;
             }
             let job = state.entry(id).or_default();
-            if job.running || job.not_before.is_some_and(|at| Instant::now() < at) {
+            if job.running || job.not_before.is_some_and(|at| now < at) {
                 return;
             }
             job.running = true;
         }
         let jobs = Arc::clone(self);
         self.tracker.spawn(async move {
-            let ok = match AssertUnwindSafe(step).catch_unwind().await {
-                Ok(ok) => ok,
+            let end = match AssertUnwindSafe(step).catch_unwind().await {
+                Ok(end) => end,
                 Err(_) => {
                     tracing::error!(lease = %id, "a step of the engine panicked: the node stops");
                     jobs.stop.cancel();
-                    false
+                    JobEnd::Failed
                 }
             };
-            jobs.finish(id, ok);
+            jobs.finish(id, end);
         });
     }
 
@@ -87,15 +102,22 @@ impl Jobs {
         }
     }
 
-    fn finish(&self, id: B256, ok: bool) {
+    fn finish(&self, id: B256, end: JobEnd) {
         let mut state = self.lock();
-        if ok {
-            state.remove(&id);
-        } else if let Some(job) = state.get_mut(&id) {
-            let pause = FIRST_PAUSE.saturating_mul(1 << job.failures.min(8)).min(LONGEST_PAUSE);
-            job.running = false;
-            job.failures = job.failures.saturating_add(1);
-            job.not_before = Some(Instant::now() + pause);
+        let job = state.entry(id).or_default();
+        job.running = false;
+        match end {
+            JobEnd::Done => {
+                state.remove(&id);
+            }
+            JobEnd::Later(pause) => {
+                *job = JobState { not_before: Some(Instant::now() + pause), ..JobState::default() };
+            }
+            JobEnd::Failed => {
+                let pause = FIRST_PAUSE.saturating_mul(1 << job.failures.min(8)).min(LONGEST_PAUSE);
+                job.failures = job.failures.saturating_add(1);
+                job.not_before = Some(Instant::now() + pause);
+            }
         }
         drop(state);
         self.done.notify_one();
@@ -118,7 +140,7 @@ mod tests {
         let held = Arc::clone(&gate);
         jobs.start(id, async move {
             held.notified().await;
-            false
+            JobEnd::Failed
         });
         assert!(jobs.is_running(&id));
         jobs.start(id, async { unreachable!("a second step for the same lease") });

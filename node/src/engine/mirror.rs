@@ -48,13 +48,20 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
             core.set_watched_until(*timestamp);
         }
         ChainEvent::Head(head) => {
-            core.book().expire(head.timestamp);
+            let us = core.address();
+            let mut book = core.book();
+            book.expire(head.timestamp);
+            // Strangers without an order here are read again when they send one.
+            book.retain_makers(|maker| *maker == us);
         }
         ChainEvent::Reorg { to_block } => {
             tracing::warn!(to_block, "the chain was reorganised: leases are read again");
             // Until the new blocks are read nothing can be said to be missing on chain.
             core.set_watched_until(0);
             for lease in core.store.all::<ChainLease>()? {
+                if lease.events.iter().all(|e| e.block <= *to_block) {
+                    continue;
+                }
                 core.store.update::<ChainLease>(lease.id.as_slice(), |lease| {
                     lease.events.retain(|e| e.block <= *to_block);
                     if !lease.events.iter().any(|e| matches!(e.event, MarketEvent::LeaseEnded { .. })) {
@@ -63,8 +70,10 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
                 })?;
                 refresh_lease(core, lease.id).await?;
             }
+            core.metrics.reorg();
         }
         ChainEvent::Health { ok, error } => {
+            core.metrics.chain_health(*ok);
             if !ok {
                 tracing::warn!(error = error.as_deref().unwrap_or("unknown"), "the chain does not answer");
             }
@@ -76,9 +85,23 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
 async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Result<(), EngineError> {
     let mut makers = BTreeSet::new();
     for logged in events {
-        makers.extend(parties(core, &logged.event).await?);
-        if let MarketEvent::BidCancelled { id, .. } = &logged.event {
-            core.book().remove_bid(*id);
+        makers.extend(logged.event.makers());
+        match &logged.event {
+            MarketEvent::BidCancelled { id, .. } => {
+                core.book().remove_bid(*id);
+            }
+            MarketEvent::LeaseOpened { id, buyer, provider, .. } => {
+                core.book().remove_bid(*id);
+                core.parties().insert(*id, (*buyer, *provider));
+            }
+            MarketEvent::OperatorSet { maker, key, approved } => {
+                core.book().set_operator(*maker, *key, *approved);
+            }
+            // The later events of a lease do not name its parties. Who is forgotten is read again when it next trades.
+            event => {
+                let parties = event.lease().and_then(|id| core.parties().get(id));
+                makers.extend(parties.into_iter().flat_map(|(buyer, provider)| [buyer, provider]));
+            }
         }
         if let Some(id) = logged.event.lease() {
             note_lease_event(core, id, logged).await?;
@@ -89,21 +112,9 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
     Ok(())
 }
 
-/// Whose account an event may have changed. Most events of a lease do not name its parties: the lease does.
-async fn parties(core: &Core, event: &MarketEvent) -> Result<Vec<Address>, EngineError> {
-    let named = event.makers();
-    match event.lease() {
-        Some(id) if named.is_empty() => {
-            let lease = core.chain.lease(id).await?;
-            Ok(vec![lease.buyer, lease.provider])
-        }
-        _ => Ok(named),
-    }
-}
-
 /// Records the event of a lease that this node is a party of.
 async fn note_lease_event(core: &Core, id: B256, logged: &LoggedEvent) -> Result<(), EngineError> {
-    let known = core.store.get::<ChainLease>(id.as_slice())?;
+    let known = core.store.find::<ChainLease>(id.as_slice())?;
     let ours = match &logged.event {
         MarketEvent::LeaseOpened { buyer, provider, .. } => [*buyer, *provider].contains(&core.address()),
         _ => known.is_some(),

@@ -14,6 +14,7 @@ pub mod provider;
 mod samples;
 
 use std::{
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -29,7 +30,8 @@ use sublet_market::{Book, Maker, Order, OrderKey, Signed};
 use tokio::sync::Notify;
 
 use crate::{
-    chain::{Chain, ChainError},
+    chain::{Call, Chain, ChainError, TxReport},
+    metrics::Metrics,
     p2p::P2p,
     store::{Store, StoreError},
 };
@@ -72,9 +74,41 @@ pub struct Core {
     pub node: B256,
     /// Wakes the engines for an early pass.
     pub wake: Wake,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     book: Mutex<Book>,
     key: OrderKey,
     watched_until: AtomicU64,
+    parties: Mutex<Parties>,
+}
+
+/// Who buys and who provides, of the leases opened lately: at most [`Parties::MOST`], the oldest go first.
+#[derive(Default)]
+pub struct Parties {
+    by_lease: HashMap<B256, (Address, Address)>,
+    order: VecDeque<B256>,
+}
+
+impl Parties {
+    /// 100 bytes each: a few MB.
+    const MOST: usize = 50_000;
+
+    /// Notes a lease.
+    pub fn insert(&mut self, lease: B256, parties: (Address, Address)) {
+        if self.by_lease.insert(lease, parties).is_none() {
+            self.order.push_back(lease);
+        }
+        if self.order.len() > Self::MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_lease.remove(&oldest);
+        }
+    }
+
+    /// Buyer and provider of a lease.
+    pub fn get(&self, lease: B256) -> Option<(Address, Address)> {
+        self.by_lease.get(&lease).copied()
+    }
 }
 
 /// One bell for each engine.
@@ -103,6 +137,7 @@ impl Core {
         node: B256,
         book: Book,
         wallet: &PrivateKeySigner,
+        metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, EngineError> {
         let key = OrderKey::from_bytes(&wallet.to_bytes().0)
             .map_err(|e| EngineError::Invalid(format!("the wallet key cannot sign orders: {e}")))?;
@@ -112,9 +147,11 @@ impl Core {
             store,
             node,
             wake: Wake::default(),
+            metrics,
             book: Mutex::new(book),
             key,
             watched_until: AtomicU64::new(0),
+            parties: Mutex::default(),
         }))
     }
 
@@ -123,6 +160,11 @@ impl Core {
         // A panic while the book was held leaves it as it was between two map updates; every query
         // re-checks what it returns, so going on is safer than taking the whole node down.
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The parties of recent leases. Hold it briefly.
+    pub fn parties(&self) -> MutexGuard<'_, Parties> {
+        self.parties.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// This node's address on chain.
@@ -149,6 +191,26 @@ impl Core {
     /// Notes that all events up to the block with this timestamp are in the store. A reorganisation moves it back.
     pub fn set_watched_until(&self, timestamp: u64) {
         self.watched_until.store(timestamp, Ordering::Release);
+    }
+
+    /// Carries out one call on chain, as [`Chain::execute`] does, and counts how it ended.
+    pub async fn execute(&self, call: Call) -> Result<TxReport, ChainError> {
+        let name = call.name();
+        let sent = self.chain.execute(call).await;
+        self.metrics.transaction(name, &sent);
+        sent
+    }
+
+    /// Fails when the wallet has no native currency: without gas a promise could not be kept.
+    pub async fn require_gas(&self) -> Result<(), EngineError> {
+        let address = self.address();
+        if self.chain.balances(address).await?.eth > 0 {
+            return Ok(());
+        }
+        Err(EngineError::Funds(format!(
+            "the wallet {address} has no gas money: send some of the native currency of chain {} to it",
+            self.chain.deployment().chain_id
+        )))
     }
 
     /// Reads a maker's account from the chain and tells the book.

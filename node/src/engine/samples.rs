@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, B256};
 use sublet_market::{
-    Accept, Bid, Domain, Manifest, Offer, Order as _, OrderKey, Resources, Signed, Spec, Traits,
+    Accept, Bid, Domain, Manifest, Offer, Order as _, OrderKey, Quote, Resources, Signed, Spec, Traits,
 };
 
 use crate::{
@@ -49,7 +49,11 @@ fn offer() -> Signed<Offer> {
 }
 
 fn manifest() -> Manifest {
-    Manifest { salt: B256::ZERO, image: "debian-guest".into(), ssh_authorized_keys: vec!["ssh-ed25519 AAAA".into()] }
+    Manifest {
+        salt: B256::ZERO,
+        image: "debian-guest".into(),
+        ssh_authorized_keys: vec!["ssh-ed25519 AAAA".into()],
+    }
 }
 
 fn bid() -> (Signed<Bid>, Spec) {
@@ -90,6 +94,12 @@ fn accept() -> Signed<Accept> {
         settle_by: SETTLE_BY,
     };
     key(1).sign(accept, &domain())
+}
+
+/// The sample offer as the book quotes it.
+pub(crate) fn quote() -> Quote {
+    let offer = offer();
+    Quote { digest: offer.order.digest(&domain()), rate: 1_000, points: 0, offer }
 }
 
 /// A promise in a phase.

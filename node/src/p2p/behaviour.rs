@@ -13,6 +13,7 @@ use libp2p::{
     identify,
     identity::Keypair,
     kad::{self, store::MemoryStore},
+    metrics::Registry,
     ping, request_response,
     swarm::NetworkBehaviour,
 };
@@ -85,7 +86,12 @@ pub(super) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(super) fn new(config: &P2pConfig, names: &Names, codec: TradeCodec) -> Result<Self, P2pError> {
+    pub(super) fn new(
+        config: &P2pConfig,
+        names: &Names,
+        codec: TradeCodec,
+        registry: &mut Registry,
+    ) -> Result<Self, P2pError> {
         let public = config.keypair.public();
         let identify = identify::Config::new_with_signed_peer_record(names.identify.clone(), &config.keypair)
             .with_agent_version(concat!("sublet/", env!("CARGO_PKG_VERSION")).into())
@@ -96,7 +102,7 @@ impl Behaviour {
         let support = request_response::ProtocolSupport::Full;
         Ok(Self {
             limits: connection_limits::Behaviour::new(connection_limits(config.max_connections)),
-            gossip: gossip(&IdentTopic::new(&names.topic))?,
+            gossip: gossip(&IdentTopic::new(&names.topic), registry)?,
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
             kad: kad(&config.keypair, names),
@@ -131,7 +137,7 @@ fn kad(keypair: &Keypair, names: &Names) -> kad::Behaviour<MemoryStore> {
     kad
 }
 
-fn gossip(topic: &IdentTopic) -> Result<Gossip, P2pError> {
+fn gossip(topic: &IdentTopic, registry: &mut Registry) -> Result<Gossip, P2pError> {
     let refused = |detail: String| P2pError::Setup { part: "gossipsub", detail };
     let config = gossipsub::ConfigBuilder::default()
         .heartbeat_interval(HEARTBEAT)
@@ -151,7 +157,11 @@ fn gossip(topic: &IdentTopic) -> Result<Gossip, P2pError> {
         .map_err(|error| refused(error.to_string()))?;
     let filter = WhitelistSubscriptionFilter(HashSet::from([topic.hash()]));
     let mut gossip = Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
-        .map_err(|error| refused(error.to_owned()))?;
+        .map_err(|error| refused(error.to_owned()))?
+        .with_metrics(
+            registry.sub_registry_with_prefix("libp2p_gossipsub"),
+            gossipsub::MetricsConfig::default(),
+        );
     gossip.with_peer_score(score(topic), thresholds()).map_err(refused)?;
     gossip.subscribe(topic).map_err(|error| refused(error.to_string()))?;
     Ok(gossip)

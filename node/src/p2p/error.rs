@@ -13,7 +13,7 @@ use super::NodeKeyError;
 pub enum P2pError {
     /// Another process has the port.
     #[error(
-        "cannot listen on {address}: address in use; stop the other process or give `--listen` another port"
+        "cannot listen on {address}: address in use; stop the other process or set another port in `p2p.listen` of node.toml"
     )]
     AddressInUse {
         /// The address that was asked for.
@@ -21,7 +21,7 @@ pub enum P2pError {
     },
     /// The address cannot be listened on for another reason.
     #[error(
-        "cannot listen on {address}: {source}; give `--listen` an address of this host, for example /ip4/0.0.0.0/tcp/4001"
+        "cannot listen on {address}: {source}; set `p2p.listen` in node.toml to an address of this host, for example /ip4/0.0.0.0/tcp/4001"
     )]
     Listen {
         /// The address that was asked for.
@@ -30,7 +30,7 @@ pub enum P2pError {
         source: io::Error,
     },
     /// A listener did not come up in time.
-    #[error("no listener came up within {} s; check that the addresses given to `--listen` belong to this host", .0.as_secs())]
+    #[error("no listener came up within {} s; check that the addresses of `p2p.listen` in node.toml belong to this host", .0.as_secs())]
     ListenTimeout(
         /// How long was waited.
         Duration,

@@ -1,10 +1,11 @@
 //! What the rest of the node holds: a cheap handle to the task that owns the swarm. Every call is a command with
 //! its own reply channel over one bounded queue, and every call ends in bounded time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::B256;
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{Multiaddr, PeerId, metrics::Registry};
+use prometheus_client::encoding::text;
 use sublet_market::{OrderMessage, TradeRequest, TradeResponse, codec};
 use tokio::sync::{mpsc, oneshot};
 
@@ -76,6 +77,7 @@ pub struct P2p {
     commands: mpsc::Sender<Command>,
     validator: Validator,
     request_limit: Duration,
+    registry: Arc<Registry>,
 }
 
 impl P2p {
@@ -85,8 +87,9 @@ impl P2p {
         commands: mpsc::Sender<Command>,
         validator: Validator,
         request_limit: Duration,
+        registry: Arc<Registry>,
     ) -> Self {
-        Self { own, node, commands, validator, request_limit }
+        Self { own, node, commands, validator, request_limit, registry }
     }
 
     /// This node's ed25519 key, as orders carry it.
@@ -139,6 +142,14 @@ impl P2p {
     /// The task has ended or is not keeping up.
     pub async fn status(&self) -> Result<P2pStatus, HandleError> {
         self.call(COMMAND_LIMIT, |reply| Command::Status { reply }).await
+    }
+
+    /// libp2p's own metrics, in the OpenMetrics text format.
+    pub fn openmetrics(&self) -> String {
+        let mut page = String::new();
+        // Writing to a string does not fail.
+        let _ = text::encode(&mut page, &self.registry);
+        page
     }
 
     /// Resolves when the network task has ended, for whatever reason.

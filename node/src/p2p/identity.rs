@@ -13,7 +13,7 @@ const IDENTITY_MULTIHASH: u64 = 0x00;
 
 /// The bytes are no point of the ed25519 curve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is not an ed25519 public key; a node key is shown by `sublet status`")]
+#[error("{0} is not an ed25519 public key; a node key is shown by `sublet node status`")]
 pub struct NodeKeyError(
     /// The bytes that are no key.
     pub B256,

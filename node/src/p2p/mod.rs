@@ -25,6 +25,7 @@ mod handle;
 mod identity;
 mod inbound;
 mod listen;
+mod metrics;
 mod names;
 mod requests;
 mod seen;
@@ -32,9 +33,14 @@ mod task;
 mod trade;
 mod validation;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use libp2p::{Multiaddr, SwarmBuilder, gossipsub::IdentTopic, identity::Keypair, noise, tcp, yamux};
+use libp2p::{
+    Multiaddr, SwarmBuilder, gossipsub::IdentTopic, identity::Keypair, metrics::Registry, noise, tcp, yamux,
+};
 use sublet_market::Domain;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +57,7 @@ use self::{
     behaviour::Behaviour,
     bootstrap::Bootstrap,
     gossip::GossipFlow,
+    metrics::EventMetrics,
     names::Names,
     requests::Requests,
     task::Task,
@@ -122,7 +129,8 @@ pub async fn spawn(
     let names = Names::new(&config.domain, &config.shard)?;
     let codec = TradeCodec::default();
     let malformed = codec.malformed.clone();
-    let behaviour = Behaviour::new(&config, &names, codec)?;
+    let mut registry = Registry::default();
+    let behaviour = Behaviour::new(&config, &names, codec, &mut registry)?;
 
     let validator = Validator::new(config.domain);
     let pool = Pool::start(validator.clone(), stop.clone());
@@ -130,7 +138,8 @@ pub async fn spawn(
     let (commands, queue) = mpsc::channel(COMMAND_QUEUE_LEN);
     // Boxed: the swarm alone takes 15 kB, which every future that awaits this one would carry.
     let mut task = Box::new(Task {
-        swarm: swarm(&config, behaviour)?,
+        metrics: EventMetrics::new(&mut registry),
+        swarm: swarm(&config, behaviour, &mut registry)?,
         node,
         topic: IdentTopic::new(&names.topic).hash(),
         names,
@@ -144,10 +153,15 @@ pub async fn spawn(
     });
     task.listen(&config.listen, LISTEN_LIMIT).await?;
     tokio::spawn(task.run(stop));
-    Ok((P2p::new(own, node, commands, validator, config.request_limit), receiver))
+    let handle = P2p::new(own, node, commands, validator, config.request_limit, Arc::new(registry));
+    Ok((handle, receiver))
 }
 
-fn swarm(config: &P2pConfig, behaviour: Behaviour) -> Result<libp2p::Swarm<Behaviour>, P2pError> {
+fn swarm(
+    config: &P2pConfig,
+    behaviour: Behaviour,
+    registry: &mut Registry,
+) -> Result<libp2p::Swarm<Behaviour>, P2pError> {
     let part = |part: &'static str| move |detail: String| P2pError::Setup { part, detail };
     let mut swarm = SwarmBuilder::with_existing_identity(config.keypair.clone())
         .with_tokio()
@@ -156,6 +170,7 @@ fn swarm(config: &P2pConfig, behaviour: Behaviour) -> Result<libp2p::Swarm<Behav
         .with_quic()
         .with_dns()
         .map_err(|error| part("DNS")(format!("{error}; check /etc/resolv.conf")))?
+        .with_bandwidth_metrics(registry)
         .with_behaviour(|_| behaviour)
         .map_err(|never| match never {})?
         .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE_LIMIT))

@@ -29,6 +29,7 @@ use super::{
     gossip::GossipFlow,
     handle::Command,
     listen,
+    metrics::EventMetrics,
     names::Names,
     node_key,
     requests::Requests,
@@ -46,6 +47,7 @@ type Reply = (ResponseChannel<TradeResponse>, Option<TradeResponse>);
 /// Everything the task owns.
 pub(super) struct Task {
     pub(super) swarm: Swarm<Behaviour>,
+    pub(super) metrics: EventMetrics,
     pub(super) names: Names,
     pub(super) node: B256,
     pub(super) topic: TopicHash,
@@ -146,6 +148,7 @@ impl Task {
     }
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        self.metrics.record(&event);
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {

@@ -8,6 +8,7 @@ mod records;
 
 use std::{path::Path, sync::Arc};
 
+use alloy_primitives::B256;
 use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -19,6 +20,7 @@ pub use records::{
 const SCHEMA_VERSION: u64 = 1;
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const VERSION_KEY: &str = "schema_version";
+const MARKET_KEY: &str = "market_domain";
 
 /// What can go wrong with the store.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,12 @@ pub enum StoreError {
         /// This binary's version.
         known: u64,
     },
+    /// The home was used with another deployment.
+    #[error(
+        "this home belongs to another market (chain, contract or salt differ): make a new one with `sublet init`, or \
+         set chain.deployment back"
+    )]
+    OtherMarket,
     /// The database failed: disk full, file damaged, no permission.
     #[error("the store failed: {0}; check the free space and the rights of the home directory")]
     Database(Box<redb::Error>),
@@ -55,8 +63,10 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
 
 /// A kind of record and the table that holds it.
 pub trait Record: Serialize + DeserializeOwned {
-    /// The table's name.
+    /// The name of the table with what is open.
     const TABLE: &'static str;
+    /// The name of the table with what is over.
+    const PAST_TABLE: &'static str;
     /// The record's key, unique within the table.
     fn key(&self) -> Vec<u8>;
 }
@@ -81,6 +91,15 @@ impl Store {
             Some(_) => {}
         }
         Ok(store)
+    }
+
+    /// Ties the store to one market for good: leases of another chain must never be taken for leases of this one.
+    pub fn bind_market(&self, domain: B256) -> Result<(), StoreError> {
+        match self.meta::<B256>(MARKET_KEY)? {
+            None => self.put_meta(MARKET_KEY, &domain),
+            Some(bound) if bound == domain => Ok(()),
+            Some(_) => Err(StoreError::OtherMarket),
+        }
     }
 
     /// Writes a record, durably, in place of the one with the same key.
@@ -109,28 +128,38 @@ impl Store {
 
     /// The record with this key.
     pub fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
-        let tx = self.0.begin_read()?;
-        let table = match tx.open_table(definition(R::TABLE)) {
-            Ok(table) => table,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-            Err(e) => return Err(e.into()),
-        };
-        table.get(key)?.map(|value| decode::<R>(R::TABLE, value.value())).transpose()
+        self.get_from(R::TABLE, key)
     }
 
-    /// All records of a kind, in the order of their keys.
-    pub fn all<R: Record>(&self) -> Result<Vec<R>, StoreError> {
-        let tx = self.0.begin_read()?;
-        let table = match tx.open_table(definition(R::TABLE)) {
-            Ok(table) => table,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-            Err(e) => return Err(e.into()),
-        };
-        let mut records = Vec::new();
-        for row in table.iter()? {
-            records.push(decode(R::TABLE, row?.1.value())?);
+    /// Moves a record that is over to the past, in one transaction: passes do not read it any more, people can.
+    pub fn retire<R: Record>(&self, key: &[u8]) -> Result<(), StoreError> {
+        let tx = self.0.begin_write()?;
+        {
+            let mut table = tx.open_table(definition(R::TABLE))?;
+            let Some(found) = table.remove(key)?.map(|value| value.value().to_vec()) else { return Ok(()) };
+            tx.open_table(definition(R::PAST_TABLE))?.insert(key, found.as_slice())?;
         }
+        Ok(tx.commit()?)
+    }
+
+    /// The record with this key, be it open or past.
+    pub fn find<R: Record>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
+        match self.get(key)? {
+            Some(found) => Ok(Some(found)),
+            None => self.get_from(R::PAST_TABLE, key),
+        }
+    }
+
+    /// All records of a kind: the open ones first, then the past ones, each in the order of their keys.
+    pub fn all_and_past<R: Record>(&self) -> Result<Vec<R>, StoreError> {
+        let mut records = self.all()?;
+        records.extend(self.all_from(R::PAST_TABLE)?);
         Ok(records)
+    }
+
+    /// All open records of a kind, in the order of their keys.
+    pub fn all<R: Record>(&self) -> Result<Vec<R>, StoreError> {
+        self.all_from(R::TABLE)
     }
 
     /// Removes a record; no error when it is not there.
@@ -157,6 +186,30 @@ impl Store {
         let tx = self.0.begin_write()?;
         tx.open_table(META)?.insert(key, bytes.as_slice())?;
         Ok(tx.commit()?)
+    }
+
+    fn get_from<R: Record>(&self, name: &'static str, key: &[u8]) -> Result<Option<R>, StoreError> {
+        let tx = self.0.begin_read()?;
+        let table = match tx.open_table(definition(name)) {
+            Ok(table) => table,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        table.get(key)?.map(|value| decode::<R>(name, value.value())).transpose()
+    }
+
+    fn all_from<R: Record>(&self, name: &'static str) -> Result<Vec<R>, StoreError> {
+        let tx = self.0.begin_read()?;
+        let table = match tx.open_table(definition(name)) {
+            Ok(table) => table,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            Err(e) => return Err(e.into()),
+        };
+        let mut records = Vec::new();
+        for row in table.iter()? {
+            records.push(decode(name, row?.1.value())?);
+        }
+        Ok(records)
     }
 
     fn insert<V: Serialize>(&self, table: &'static str, key: &[u8], value: &V) -> Result<(), StoreError> {
@@ -191,6 +244,7 @@ mod tests {
 
     impl Record for Note {
         const TABLE: &'static str = "notes";
+        const PAST_TABLE: &'static str = "past_notes";
         fn key(&self) -> Vec<u8> {
             vec![self.id]
         }
@@ -221,12 +275,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_over_is_found_and_not_read_in_passes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("db")).unwrap();
+        store.put(&note(1, "a")).unwrap();
+        store.put(&note(2, "b")).unwrap();
+        store.retire::<Note>(&[1]).unwrap();
+        store.retire::<Note>(&[9]).unwrap();
+        assert_eq!(store.all::<Note>().unwrap(), [note(2, "b")]);
+        assert_eq!(store.find::<Note>(&[1]).unwrap(), Some(note(1, "a")));
+        assert_eq!(store.all_and_past::<Note>().unwrap(), [note(2, "b"), note(1, "a")]);
+    }
+
+    #[test]
     fn a_second_opener_is_told_who_holds_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("db");
         let _held = Store::open(&path).unwrap();
         let said = Store::open(&path).err().unwrap().to_string();
         assert!(said.contains("another sublet node"), "{said}");
+    }
+
+    #[test]
+    fn a_home_stays_with_its_market() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("db")).unwrap();
+        store.bind_market(B256::repeat_byte(1)).unwrap();
+        store.bind_market(B256::repeat_byte(1)).unwrap();
+        assert!(matches!(store.bind_market(B256::repeat_byte(2)), Err(StoreError::OtherMarket)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sublet_market::{Accept, Access, Bid, Manifest, Offer, Resources, Signed, Spec, Traits};
 
 use super::Record;
-use crate::chain::{LeaseView, LoggedEvent};
+use crate::chain::{LeaseView, LoggedEvent, MarketEvent};
 
 /// What the operator wants to sell. The engine keeps a live, signed offer of it in gossip.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,10 +35,13 @@ pub struct OfferTemplate {
     pub seq: u64,
     /// Withdrawn by the operator; kept until every older offer of the series has expired.
     pub cancelled: bool,
+    /// The latest end of life of any version that had units.
+    pub live_until: u64,
 }
 
 impl Record for OfferTemplate {
     const TABLE: &'static str = "offers";
+    const PAST_TABLE: &'static str = "past_offers";
     fn key(&self) -> Vec<u8> {
         self.series.to_be_bytes().to_vec()
     }
@@ -94,8 +97,9 @@ pub struct Promise {
 impl Promise {
     /// What this promise takes of the adapter's capacity while it lasts.
     pub fn resources(&self) -> Resources {
+        let unit = self.offer.order.unit;
         // Checked when the ask was answered: the product fits.
-        self.spec.unit.checked_mul(self.spec.units).unwrap_or(self.spec.unit)
+        unit.checked_mul(self.spec.units).unwrap_or(unit)
     }
 
     /// True while the capacity may not be offered again.
@@ -106,6 +110,7 @@ impl Promise {
 
 impl Record for Promise {
     const TABLE: &'static str = "promises";
+    const PAST_TABLE: &'static str = "past_promises";
     fn key(&self) -> Vec<u8> {
         self.id.to_vec()
     }
@@ -141,11 +146,16 @@ pub struct Decline {
     /// The offer's digest.
     pub offer: B256,
     /// The offer's rate for this bid, base units a second.
+    #[serde(with = "crate::text_number")]
     pub rate: u64,
     /// Stable reason code.
     pub code: String,
     /// The provider's words.
     pub detail: String,
+    /// Chain time of the last time.
+    pub at: u64,
+    /// How often this was said.
+    pub times: u32,
 }
 
 /// A bid of ours, from its signature to the end of the lease.
@@ -177,6 +187,7 @@ pub struct Purchase {
 
 impl Record for Purchase {
     const TABLE: &'static str = "purchases";
+    const PAST_TABLE: &'static str = "past_purchases";
     fn key(&self) -> Vec<u8> {
         self.id.to_vec()
     }
@@ -204,8 +215,19 @@ pub struct ChainLease {
     pub end: Option<LeaseEnd>,
 }
 
+impl ChainLease {
+    /// The provider's node, as the settlement names it.
+    pub fn provider_node(&self) -> Option<B256> {
+        self.events.iter().find_map(|logged| match logged.event {
+            MarketEvent::LeaseOpened { provider_node, .. } => Some(provider_node),
+            _ => None,
+        })
+    }
+}
+
 impl Record for ChainLease {
     const TABLE: &'static str = "leases";
+    const PAST_TABLE: &'static str = "past_leases";
     fn key(&self) -> Vec<u8> {
         self.id.to_vec()
     }

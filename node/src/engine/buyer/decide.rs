@@ -28,6 +28,35 @@ pub(super) enum Step {
     Conclude,
 }
 
+impl Step {
+    /// All that do something.
+    pub(super) const ALL: [Self; 8] = [
+        Self::Seek,
+        Self::Expire,
+        Self::Settle,
+        Self::SeekAgain,
+        Self::NoteLeased,
+        Self::FetchAccess,
+        Self::Abort,
+        Self::Conclude,
+    ];
+
+    /// The name in metrics.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Seek => "seek",
+            Self::Expire => "expire",
+            Self::Settle => "settle",
+            Self::SeekAgain => "seek_again",
+            Self::NoteLeased => "note_leased",
+            Self::FetchAccess => "fetch_access",
+            Self::Abort => "abort",
+            Self::Conclude => "conclude",
+        }
+    }
+}
+
 /// All that a decision stands on. Times are chain time in seconds.
 pub(super) struct Sight<'a> {
     /// What we want.
@@ -38,7 +67,14 @@ pub(super) struct Sight<'a> {
     pub(super) now: u64,
     /// All blocks up to this time have been read.
     pub(super) watched_until: u64,
+    /// The chain has said at the wanted depth that the lease has ended.
+    pub(super) ended: bool,
+    /// The machine's address was not asked for lately.
+    pub(super) access_due: bool,
 }
+
+/// A bid or an accept with less time left than this is over: the transaction would come too late. Seconds.
+pub(super) const SETTLE_MARGIN: u64 = 5;
 
 /// The next step.
 pub(super) fn decide(sight: &Sight<'_>) -> Step {
@@ -51,12 +87,12 @@ pub(super) fn decide(sight: &Sight<'_>) -> Step {
 
 fn before_settlement(sight: &Sight<'_>) -> Step {
     let purchase = sight.purchase;
-    let bid_over = sight.now >= purchase.bid.order.valid_until;
+    let bid_over = sight.now.saturating_add(2 * SETTLE_MARGIN) >= purchase.bid.order.valid_until;
     match purchase.phase {
         BuyerPhase::Seeking if bid_over => Step::Expire,
         BuyerPhase::Seeking => Step::Seek,
         BuyerPhase::Accepted => match &purchase.accept {
-            Some(accept) if sight.now < accept.order.settle_by => Step::Settle,
+            Some(accept) if sight.now.saturating_add(SETTLE_MARGIN) < accept.order.settle_by => Step::Settle,
             // A settlement that was sent and not seen may sit in a block that was not read yet.
             Some(accept) if sight.watched_until <= accept.order.settle_by => Step::Wait,
             _ => Step::SeekAgain,
@@ -77,12 +113,12 @@ fn before_settlement(sight: &Sight<'_>) -> Step {
 fn on_the_chain(sight: &Sight<'_>, lease: &LeaseView) -> Step {
     let noted = sight.purchase.phase == BuyerPhase::Leased;
     match lease.state {
+        // A block that a reorganisation drops must not close the file.
+        LeaseState::Ended if !sight.ended => Step::Wait,
         LeaseState::Ended => Step::Conclude,
         _ if !noted => Step::NoteLeased,
         LeaseState::Opened if sight.now > u64::from(lease.activate_by) => Step::Abort,
-        LeaseState::Active
-            if sight.purchase.access.is_none() && sight.now < u64::from(lease.funded_until) =>
-        {
+        LeaseState::Active if sight.access_due && sight.now < u64::from(lease.funded_until) => {
             Step::FetchAccess
         }
         _ => Step::Wait,
@@ -96,19 +132,31 @@ mod tests {
 
     fn step(phase: BuyerPhase, state: Option<LeaseState>, now: u64) -> Step {
         let lease = state.map(view);
-        decide(&Sight { purchase: &purchase(phase), lease: lease.as_ref(), now, watched_until: now })
+        let purchase = purchase(phase);
+        let lease = lease.as_ref();
+        decide(&Sight { purchase: &purchase, lease, now, watched_until: now, ended: true, access_due: true })
     }
 
     #[test]
     fn it_seeks_until_the_bid_is_over() {
-        assert_eq!(step(BuyerPhase::Seeking, None, VALID_UNTIL - 1), Step::Seek);
-        assert_eq!(step(BuyerPhase::Seeking, None, VALID_UNTIL), Step::Expire);
+        let margin = 2 * SETTLE_MARGIN;
+        assert_eq!(step(BuyerPhase::Seeking, None, VALID_UNTIL - margin - 1), Step::Seek);
+        assert_eq!(step(BuyerPhase::Seeking, None, VALID_UNTIL - margin), Step::Expire);
     }
 
     #[test]
     fn an_accept_is_settled_in_time_or_another_is_sought() {
-        assert_eq!(step(BuyerPhase::Accepted, None, SETTLE_BY - 1), Step::Settle);
-        assert_eq!(step(BuyerPhase::Accepted, None, SETTLE_BY), Step::Wait, "it may sit in a block not yet read");
+        assert_eq!(step(BuyerPhase::Accepted, None, SETTLE_BY - SETTLE_MARGIN - 1), Step::Settle);
+        assert_eq!(
+            step(BuyerPhase::Accepted, None, SETTLE_BY - SETTLE_MARGIN),
+            Step::Wait,
+            "too late to be mined"
+        );
+        assert_eq!(
+            step(BuyerPhase::Accepted, None, SETTLE_BY),
+            Step::Wait,
+            "it may sit in a block not yet read"
+        );
         assert_eq!(step(BuyerPhase::Accepted, None, SETTLE_BY + 1), Step::SeekAgain);
     }
 

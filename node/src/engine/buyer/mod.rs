@@ -6,7 +6,11 @@
 mod decide;
 mod seek;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use alloy_primitives::B256;
 use sublet_market::{
@@ -16,12 +20,20 @@ use sublet_market::{
 use tokio_util::sync::CancellationToken;
 
 use self::decide::{Sight, Step, decide};
-use super::{Core, EngineError, PASS_INTERVAL, jobs::Jobs, mirror, random};
+use super::{
+    Core, EngineError, PASS_INTERVAL,
+    jobs::{JobEnd, Jobs},
+    mirror, random,
+};
 use crate::{
-    chain::{Call, ChainError, TxReport},
+    chain::{Call, ChainError, LeaseState, TxReport},
     store::{BuyerPhase, ChainLease, Purchase},
 };
 
+/// How often the address of a machine that was reachable is asked for again.
+const ACCESS_REFRESH: Duration = Duration::from_secs(60);
+/// The pause while a machine is not reachable yet.
+const ACCESS_RETRY: Duration = Duration::from_secs(1);
 /// Steps get this long to end at shutdown.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -30,6 +42,10 @@ pub struct Buyer {
     core: Arc<Core>,
     jobs: Arc<Jobs>,
     floor: u128,
+    /// When the machine's address was last asked for, by lease.
+    asked_access: Mutex<HashMap<B256, Instant>>,
+    /// One bid at a time counts the free balance.
+    posting: tokio::sync::Mutex<()>,
 }
 
 /// What a buyer asks for.
@@ -60,7 +76,14 @@ pub struct NewBid {
 impl Buyer {
     /// An engine; nothing happens before [`Buyer::run`].
     pub fn new(core: Arc<Core>, floor: u128, stop: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { core, jobs: Jobs::new(stop), floor })
+        core.metrics.expect_steps("buyer", Step::ALL.map(Step::as_str));
+        Arc::new(Self {
+            core,
+            jobs: Jobs::new(stop),
+            floor,
+            asked_access: Mutex::default(),
+            posting: tokio::sync::Mutex::new(()),
+        })
     }
 
     /// Passes until `stop`.
@@ -82,15 +105,14 @@ impl Buyer {
 
     fn pass(self: &Arc<Self>) -> Result<(), EngineError> {
         for purchase in self.core.store.all::<Purchase>()? {
-            if matches!(purchase.phase, BuyerPhase::Done | BuyerPhase::Expired | BuyerPhase::Cancelled) {
-                continue;
-            }
             let lease = self.core.store.get::<ChainLease>(purchase.id.as_slice())?;
             let step = decide(&Sight {
                 purchase: &purchase,
                 lease: lease.as_ref().map(|lease| &lease.view),
                 now: self.core.now(),
                 watched_until: self.core.watched_until(),
+                ended: lease.as_ref().is_some_and(|lease| lease.end.is_some()),
+                access_due: self.access_due(&purchase),
             });
             if step != Step::Wait {
                 self.start(step, purchase.id);
@@ -102,43 +124,65 @@ impl Buyer {
     fn start(self: &Arc<Self>, step: Step, id: B256) {
         let engine = Arc::clone(self);
         self.jobs.start(id, async move {
-            match engine.perform(step, id).await {
-                Ok(settled) => settled,
+            let end = match engine.perform(step, id).await {
+                Ok(end) => end,
                 Err(error) => {
                     tracing::warn!(bid = %id, ?step, %error, "a step failed");
                     let noted = engine.update(id, |p| p.trouble = Some(error.to_string()));
                     if let Err(error) = noted {
-                        tracing::error!(bid = %id, %error, "the store failed");
+                        tracing::error!(bid = %id, %error, "the trouble could not be noted");
                     }
-                    false
+                    JobEnd::Failed
                 }
-            }
+            };
+            engine.core.metrics.step("buyer", step.as_str(), end);
+            end
         });
     }
 
-    /// Carries a step out. `false` asks for a pause before the next one.
-    async fn perform(&self, step: Step, id: B256) -> Result<bool, EngineError> {
+    async fn perform(&self, step: Step, id: B256) -> Result<JobEnd, EngineError> {
         match step {
             Step::Wait => {}
-            Step::Seek => {
-                self.seek(id).await?;
-                return Ok(self.purchase_of(id)?.phase != BuyerPhase::Seeking);
-            }
-            Step::Expire => self.update(id, |p| p.phase = BuyerPhase::Expired)?,
-            Step::SeekAgain => self.update(id, |p| p.phase = BuyerPhase::Seeking)?,
+            Step::Seek => return self.seek(id).await,
+            Step::Expire => self.conclude(id, BuyerPhase::Expired)?,
+            Step::SeekAgain => self.update(id, |p| {
+                p.phase = BuyerPhase::Seeking;
+                p.accept = None;
+                p.offer = None;
+            })?,
             Step::Settle => self.settle(id).await?,
             Step::NoteLeased => self.update(id, |p| p.phase = BuyerPhase::Leased)?,
             Step::FetchAccess => return self.fetch_access(id).await,
             Step::Abort => {
-                self.core.chain.execute(Call::Abort { id }).await?;
+                self.core.execute(Call::Abort { id }).await?;
                 mirror::refresh_lease(&self.core, id).await?;
             }
-            Step::Conclude => self.update(id, |p| {
-                p.phase = BuyerPhase::Done;
-                p.access = None;
-            })?,
+            Step::Conclude => {
+                self.conclude(id, BuyerPhase::Done)?;
+                self.core.store.retire::<ChainLease>(id.as_slice())?;
+            }
         }
-        Ok(true)
+        Ok(JobEnd::Done)
+    }
+
+    fn conclude(&self, id: B256, phase: BuyerPhase) -> Result<(), EngineError> {
+        self.update(id, |p| {
+            p.phase = phase;
+            p.access = None;
+        })?;
+        self.asked().remove(&id);
+        Ok(self.core.store.retire::<Purchase>(id.as_slice())?)
+    }
+
+    /// The address is asked for until it is known, and now and then afterwards: a machine that was started again may
+    /// have another port.
+    fn access_due(&self, purchase: &Purchase) -> bool {
+        let pause = if purchase.access.is_some() { ACCESS_REFRESH } else { Duration::ZERO };
+        self.asked().get(&purchase.id).is_none_or(|at| at.elapsed() >= pause)
+    }
+
+    fn asked(&self) -> MutexGuard<'_, HashMap<B256, Instant>> {
+        self.asked_access.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn settle(&self, id: B256) -> Result<(), EngineError> {
@@ -147,17 +191,24 @@ impl Buyer {
             return self.update(id, |p| p.phase = BuyerPhase::Seeking);
         };
         // A crash after sending leaves the phase at Accepted: the lease id tells whether it was carried out.
-        if self.core.chain.lease(id).await?.state != crate::chain::LeaseState::None {
+        if self.core.chain.lease(id).await?.state != LeaseState::None {
             return self.update(id, |p| p.phase = BuyerPhase::Settled);
         }
         let call = Call::Settle { bid: purchase.bid, accept: accept.clone() };
-        match self.core.chain.execute(call).await {
+        match self.core.execute(call).await {
             Ok(report) => {
                 tracing::info!(lease = %id, tx = %report.hash, gas = report.gas_used, "settled");
                 self.update(id, |p| {
                     p.phase = BuyerPhase::Settled;
                     p.settle_tx = Some(report.hash);
                     p.trouble = None;
+                })
+            }
+            // It may be mined, or is already in a block to come: the watcher will tell, or the deadline.
+            Err(error) if error.is_unclear() || error.revert_name() == Some("LeaseExists") => {
+                self.update(id, |p| {
+                    p.phase = BuyerPhase::Settled;
+                    p.trouble = Some(error.to_string());
                 })
             }
             Err(ChainError::Reverted { name, text, .. }) => {
@@ -170,6 +221,8 @@ impl Buyer {
                         rate: accept.order.rate,
                         code: "settle_refused".into(),
                         detail: format!("{text} ({name})"),
+                        at: self.core.now(),
+                        times: 1,
                     });
                     p.accept = None;
                     p.offer = None;
@@ -180,36 +233,37 @@ impl Buyer {
         }
     }
 
-    async fn fetch_access(&self, id: B256) -> Result<bool, EngineError> {
-        let purchase = self.purchase_of(id)?;
-        let Some(node) = purchase.accept.map(|accept| accept.order.node) else { return Ok(false) };
+    async fn fetch_access(&self, id: B256) -> Result<JobEnd, EngineError> {
+        // The chain says whose machine it is, whatever became of our own note of the accept.
+        let lease = self.core.store.get::<ChainLease>(id.as_slice())?;
+        let node = lease.and_then(|lease| lease.provider_node());
+        let Some(node) = node else { return Ok(JobEnd::Later(ACCESS_RETRY)) };
         let answer = self.core.p2p.request(node, Vec::new(), TradeRequest::Access { lease: id }).await;
-        match answer {
+        self.asked().insert(id, Instant::now());
+        let (access, trouble) = match answer {
             Ok(TradeResponse::Access(AccessState::Ready(access))) => {
                 self.update(id, |p| {
                     p.access = Some(access);
                     p.trouble = None;
                 })?;
-                Ok(true)
+                return Ok(JobEnd::Done);
             }
             Ok(TradeResponse::Access(AccessState::Pending { state })) => {
-                self.update(id, |p| p.trouble = Some(format!("the provider says: {state}")))?;
-                Ok(false)
+                (None, format!("the provider says: {state}"))
             }
             Ok(TradeResponse::Access(AccessState::Gone { reason })) => {
-                self.update(id, |p| {
-                    p.trouble = Some(format!("the provider says that the lease is over: {reason}"))
-                })?;
-                Ok(false)
+                (None, format!("the provider says that the lease is over: {reason}"))
             }
-            Ok(TradeResponse::Declined(no)) => {
-                self.update(id, |p| {
-                    p.trouble = Some(format!("the provider gives no access: {}", no.detail))
-                })?;
-                Ok(false)
-            }
-            Ok(TradeResponse::Accept(_)) | Err(_) => Ok(false),
-        }
+            Ok(TradeResponse::Declined(no)) => (None, format!("the provider gives no access: {}", no.detail)),
+            Ok(TradeResponse::Accept(_)) => (None, "the provider's answer makes no sense".to_owned()),
+            // Away for a moment says nothing about the machine: what was known stays.
+            Err(error) => (self.purchase_of(id)?.access, format!("the provider cannot be asked: {error}")),
+        };
+        self.update(id, |p| {
+            p.access = access;
+            p.trouble = Some(trouble);
+        })?;
+        Ok(JobEnd::Later(ACCESS_RETRY))
     }
 
     /// Signs a bid, keeps it, gossips it and starts asking. Refuses at once what cannot be paid for.
@@ -224,6 +278,7 @@ impl Buyer {
         let traits = Traits::new(new.traits).map_err(|e| invalid(&e))?;
         let manifest_hash = manifest.hash().map_err(|e| invalid(&e))?;
         let spec = Spec { unit: new.unit, units: new.units, traits, manifest: manifest_hash };
+        let _one_at_a_time = self.posting.lock().await;
         let account = self.core.refresh_maker(self.core.address()).await?;
         let salt = random::<8>()?;
         let bid = Bid {
@@ -242,7 +297,8 @@ impl Buyer {
         sublet_market::Order::check(&bid).map_err(|e| invalid(&e))?;
         spec.check().map_err(|e| invalid(&e))?;
         self.check_funds(&bid, account.free).await?;
-        let id = seek::id_of(&bid, &self.core.chain.domain());
+        self.core.require_gas().await?;
+        let id = sublet_market::Order::digest(&bid, &self.core.chain.domain());
         let explanation = self.core.book().explain(&bid, &spec, self.core.now());
         let purchase = Purchase {
             id,
@@ -287,13 +343,13 @@ impl Buyer {
             format!(" beside {} for other bids of yours", format_amount(promised))
         };
         let remedy = if wallet >= missing {
-            format!("run `sublet wallet deposit {}`", format_amount(missing))
+            format!("run `sublet wallet deposit {}`", plain(missing))
         } else {
             format!(
                 "get {} more into the wallet {}, then run `sublet wallet deposit {}`",
                 format_amount(missing - wallet),
                 self.core.address(),
-                format_amount(missing)
+                plain(missing)
             )
         };
         Err(EngineError::Funds(format!(
@@ -307,23 +363,42 @@ impl Buyer {
 
     /// Stops looking for a provider. A lease that came of the bid already must be closed instead.
     pub fn cancel_bid(&self, id: B256) -> Result<(), EngineError> {
-        let purchase = self.purchase_of(id)?;
-        if purchase.phase != BuyerPhase::Seeking {
+        let mut cancelled = false;
+        self.update(id, |p| {
+            // In one step with the look: an accept that arrives now is either before this or too late.
+            if p.phase == BuyerPhase::Seeking {
+                p.phase = BuyerPhase::Cancelled;
+                cancelled = true;
+            }
+        })?;
+        if !cancelled {
             return Err(EngineError::Invalid(format!(
                 "this bid is not looking for a provider any more: see `sublet lease show {id}`, and end a lease \
                  with `sublet lease close {id}`"
             )));
         }
-        self.update(id, |p| p.phase = BuyerPhase::Cancelled)?;
         self.core.book().remove_bid(id);
-        Ok(())
+        self.conclude(id, BuyerPhase::Cancelled)
     }
 
     /// Ends a lease that this node buys: `close` pays to now + NOTICE, `reject` burns the last HOLD.
     pub async fn end(&self, id: B256, reject: bool) -> Result<TxReport, EngineError> {
-        self.purchase_of(id)?;
+        let view = self.core.chain.lease(id).await?;
+        match view.state {
+            LeaseState::Active => {}
+            LeaseState::Opened => {
+                return Err(EngineError::Invalid(format!(
+                    "the machine has not started yet, nothing is billed; if it does not start within {} s, this node \
+                     takes the money back by itself",
+                    u64::from(view.activate_by).saturating_sub(self.core.now())
+                )));
+            }
+            LeaseState::None | LeaseState::Ended => {
+                return Err(EngineError::Invalid(format!("the lease {id} is over: nothing to end")));
+            }
+        }
         let call = if reject { Call::Reject { id } } else { Call::Close { id } };
-        let report = self.core.chain.execute(call).await?;
+        let report = self.core.execute(call).await?;
         mirror::refresh_lease(&self.core, id).await?;
         self.core.wake.buyer.notify_one();
         Ok(report)
@@ -340,4 +415,9 @@ impl Buyer {
             .map(|_: Purchase| ())
             .ok_or_else(|| EngineError::NotFound(format!("no bid of ours has the id {id}")))
     }
+}
+
+/// An amount as `sublet wallet deposit` takes it.
+fn plain(base_units: u128) -> String {
+    format_amount(base_units).trim_end_matches(" CTK").to_owned()
 }

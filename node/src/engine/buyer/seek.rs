@@ -1,22 +1,32 @@
 //! Finding a provider: ask the best offers of the own book, one after the other, until one accepts.
+//!
+//! One at a time, because an accept that is not settled costs its provider capacity and us its goodwill. A no that
+//! cannot change is final for this bid; any other is asked again after a pause that doubles.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
-use alloy_primitives::B256;
-use sublet_market::{
-    Accept, Order as _, OrderMessage, Quote, Signed, TradeRequest, TradeResponse, check_accept,
-};
+use alloy_primitives::{Address, B256};
+use sublet_market::{Accept, OrderMessage, Quote, Signed, TradeRequest, TradeResponse, check_accept};
 
-use super::Buyer;
+use super::{Buyer, decide::SETTLE_MARGIN};
 use crate::{
-    engine::EngineError,
+    engine::{EngineError, intake, jobs::JobEnd},
     store::{BuyerPhase, Decline, Purchase},
 };
 
-/// Offers asked in one pass: enough to get past a few that decline, few enough to answer within seconds.
+/// Offers asked in one round: enough to get past a few that decline, few enough to look at the book again soon.
 const MOST_ASKED: usize = 8;
-/// An accept with less time left than this cannot be settled safely.
-const LEAST_TIME_TO_SETTLE: Duration = Duration::from_secs(5);
+/// Offers of one provider asked in one round: nobody stands in everybody's way with many small offers.
+const MOST_OF_ONE: usize = 2;
+/// Quotes looked at in one round.
+const MOST_QUOTES: usize = 1_024;
+/// A provider that accepts answers within milliseconds; one that does not answer must not hold the others up.
+const ASK_LIMIT: Duration = Duration::from_secs(8);
+/// The pause between rounds while nobody accepts.
+const ROUND_PAUSE: Duration = Duration::from_secs(1);
+/// The first pause after a no that may change, chain time in seconds; doubles with each further one.
+const FIRST_RETRY: u64 = 2;
+const LONGEST_RETRY: u64 = 60;
 
 /// What an ask came to.
 enum Answer {
@@ -26,20 +36,16 @@ enum Answer {
 
 impl Buyer {
     /// One round of asking. Ends with the purchase accepted, or with new declines noted.
-    pub(super) async fn seek(&self, id: B256) -> Result<(), EngineError> {
+    pub(super) async fn seek(&self, id: B256) -> Result<JobEnd, EngineError> {
         let purchase = self.purchase_of(id)?;
-        let quotes = {
-            let (bid, spec) = (&purchase.bid.order, &purchase.spec);
-            self.core.book().best(bid, spec, self.core.now(), MOST_ASKED)
-        };
-        for quote in quotes.into_iter().filter(|quote| !has_declined(&purchase, quote)) {
+        for quote in self.candidates(&purchase) {
             if self.purchase_of(id)?.phase != BuyerPhase::Seeking {
-                return Ok(());
+                return Ok(JobEnd::Done);
             }
             match self.ask(&purchase, &quote).await? {
                 Answer::Accepted(accept) => {
                     tracing::info!(bid = %id, rate = accept.order.rate, "a provider accepted");
-                    return self.update(id, |p| {
+                    self.update(id, |p| {
                         // Cancelled while we asked: the accept lapses by itself.
                         if p.phase == BuyerPhase::Seeking {
                             p.phase = BuyerPhase::Accepted;
@@ -47,19 +53,37 @@ impl Buyer {
                             p.accept = Some(accept);
                             p.trouble = None;
                         }
-                    });
+                    })?;
+                    return Ok(JobEnd::Done);
                 }
                 Answer::Declined { code, detail } => {
                     tracing::info!(bid = %id, code, detail, "a provider declined");
-                    let offer = &quote.offer.order;
-                    let (node, provider, rate) = (offer.node, offer.provider, quote.rate);
-                    self.update(id, |p| {
-                        p.declines.push(Decline { node, provider, offer: quote.digest, rate, code, detail });
-                    })?;
+                    let at = self.core.now();
+                    self.update(id, |p| note_decline(p, &quote, code, detail, at))?;
                 }
             }
         }
-        Ok(())
+        Ok(JobEnd::Later(ROUND_PAUSE))
+    }
+
+    /// The best offers that may be asked now.
+    fn candidates(&self, purchase: &Purchase) -> Vec<Quote> {
+        let now = self.core.now();
+        let (bid, spec) = (&purchase.bid.order, &purchase.spec);
+        let quotes = self.core.book().best(bid, spec, now, MOST_QUOTES);
+        let mut of_provider: HashMap<Address, usize> = HashMap::new();
+        let mut candidates = Vec::new();
+        for quote in quotes.into_iter().filter(|quote| may_be_asked(purchase, quote, now)) {
+            let count = of_provider.entry(quote.offer.order.provider).or_default();
+            *count += 1;
+            if *count <= MOST_OF_ONE {
+                candidates.push(quote);
+            }
+            if candidates.len() == MOST_ASKED {
+                break;
+            }
+        }
+        candidates
     }
 
     async fn ask(&self, purchase: &Purchase, quote: &Quote) -> Result<Answer, EngineError> {
@@ -71,15 +95,32 @@ impl Buyer {
             offer: quote.digest,
             manifest: manifest.map_err(|e| EngineError::Invalid(e.to_string()))?,
         };
-        match self.core.p2p.request(quote.offer.order.node, Vec::new(), request).await {
+        match self.request(quote, request).await {
             Ok(TradeResponse::Accept(accept)) => match self.check(purchase, quote, &accept).await? {
                 None => Ok(Answer::Accepted(accept)),
                 Some(problem) => declined("bad_accept", problem),
             },
             Ok(TradeResponse::Declined(no)) => declined(&no.code.to_string(), no.detail),
             Ok(TradeResponse::Access(_)) => declined("bad_accept", "the answer was not an accept".into()),
-            Err(error) => declined("unreachable", error.to_string()),
+            Err(problem) => declined("unreachable", problem),
         }
+    }
+
+    /// Asks, and asks once more when no answer came: it may have been given and lost, and the provider gives the same
+    /// one again.
+    async fn request(&self, quote: &Quote, request: TradeRequest) -> Result<TradeResponse, String> {
+        let node = quote.offer.order.node;
+        let mut problem = String::new();
+        for _ in 0..2 {
+            let asked = self.core.p2p.request(node, Vec::new(), request.clone());
+            match tokio::time::timeout(ASK_LIMIT, asked).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) if error.is_retryable() => problem = error.to_string(),
+                Ok(Err(error)) => return Err(error.to_string()),
+                Err(_) => problem = format!("no answer within {} s", ASK_LIMIT.as_secs()),
+            }
+        }
+        Err(problem)
     }
 
     /// What is wrong with an accept, before any money depends on it.
@@ -97,7 +138,7 @@ impl Buyer {
         {
             return Ok(Some(e.to_string()));
         }
-        if accept.order.settle_by < now + LEAST_TIME_TO_SETTLE.as_secs() {
+        if accept.order.settle_by <= now + SETTLE_MARGIN {
             return Ok(Some("the accept leaves too little time to settle".into()));
         }
         let signer = match accept.signer(&self.core.chain.domain()) {
@@ -110,13 +151,11 @@ impl Buyer {
         Ok(None)
     }
 
-    /// Tells every peer of the bid and counts it in our own book.
+    /// Counts the bid in our own book and tells every peer of it.
     pub(super) async fn gossip(&self, purchase: &Purchase) -> Result<(), EngineError> {
         let message = OrderMessage::Bid { bid: purchase.bid.clone(), spec: purchase.spec.clone() };
-        let signer = self.core.address();
-        if let Err(reason) = crate::engine::intake::admit(&self.core, message.clone(), signer).await {
-            return Err(EngineError::Invalid(format!("peers would not count this bid: {reason}")));
-        }
+        let admitted = intake::admit(&self.core, message.clone(), self.core.address()).await;
+        admitted.map_err(|e| EngineError::Invalid(format!("the market does not take this bid: {e}")))?;
         if let Err(error) = self.core.p2p.publish(message).await {
             tracing::warn!(%error, bid = %purchase.id, "the bid could not be gossiped; asking goes on");
         }
@@ -124,16 +163,78 @@ impl Buyer {
     }
 }
 
-/// A provider that said no to these terms is not asked again; a new version of its offer is.
-fn has_declined(purchase: &Purchase, quote: &Quote) -> bool {
+/// Notes a no, together with earlier ones of the same provider, terms and reason.
+fn note_decline(purchase: &mut Purchase, quote: &Quote, code: String, detail: String, at: u64) {
+    let offer = &quote.offer.order;
+    let same = |no: &&mut Decline| no.provider == offer.provider && no.rate == quote.rate && no.code == code;
+    if let Some(no) = purchase.declines.iter_mut().find(same) {
+        no.offer = quote.digest;
+        no.detail = detail;
+        no.at = at;
+        no.times = no.times.saturating_add(1);
+        return;
+    }
+    purchase.declines.push(Decline {
+        node: offer.node,
+        provider: offer.provider,
+        offer: quote.digest,
+        rate: quote.rate,
+        code,
+        detail,
+        at,
+        times: 1,
+    });
+}
+
+fn may_be_asked(purchase: &Purchase, quote: &Quote, now: u64) -> bool {
     let provider = quote.offer.order.provider;
-    let final_no = |code: &str| code != "busy" && code != "unreachable" && code != "unknown_offer";
-    purchase.declines.iter().any(|no| {
-        no.offer == quote.digest || (no.provider == provider && no.rate == quote.rate && final_no(&no.code))
+    purchase.declines.iter().filter(|no| no.provider == provider).all(|no| {
+        match no.code.as_str() {
+            // The machine is what the buyer asked for and this provider cannot give, whatever the price.
+            "manifest" | "malformed" | "not_yours" | "bad_accept" | "settle_refused" => false,
+            // Transient: full, poor, busy, away, in back-off, or the offer was renewed under our hands.
+            "unknown_offer" | "capacity" | "provider_funds" | "buyer_funds" | "backoff" | "busy"
+            | "shutting_down" | "unreachable" => {
+                let pause =
+                    FIRST_RETRY.saturating_mul(1 << no.times.saturating_sub(1).min(8)).min(LONGEST_RETRY);
+                no.rate != quote.rate || now >= no.at.saturating_add(pause)
+            }
+            // A rule of the market: other terms may fit.
+            _ => no.offer != quote.digest,
+        }
     })
 }
 
-/// The digest of a bid, which names the purchase and the lease.
-pub(super) fn id_of(bid: &sublet_market::Bid, domain: &sublet_market::Domain) -> B256 {
-    bid.digest(domain)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::samples::{purchase, quote};
+
+    fn after(code: &str, times: u32) -> Purchase {
+        let mut purchase = purchase(BuyerPhase::Seeking);
+        for at in 0..times {
+            note_decline(&mut purchase, &quote(), code.into(), "no".into(), 100 + u64::from(at));
+        }
+        purchase
+    }
+
+    #[test]
+    fn a_no_that_may_change_is_asked_again_after_a_growing_pause() {
+        for code in ["busy", "unreachable", "capacity", "backoff", "unknown_offer"] {
+            let once = after(code, 1);
+            assert!(!may_be_asked(&once, &quote(), 101), "{code}");
+            assert!(may_be_asked(&once, &quote(), 102), "{code}");
+            let thrice = after(code, 3);
+            assert_eq!(thrice.declines.len(), 1);
+            assert!(!may_be_asked(&thrice, &quote(), 109), "{code}");
+            assert!(may_be_asked(&thrice, &quote(), 110), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_no_to_what_is_wanted_is_final() {
+        for code in ["manifest", "malformed", "bad_accept", "settle_refused"] {
+            assert!(!may_be_asked(&after(code, 1), &quote(), u64::MAX), "{code}");
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! A buyer asks: is the capacity there, for this bid, now? The answer is a signed accept that is on disk
 //! before it is sent, or a reason code.
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use sublet_adapter::AdapterError;
 use sublet_market::{
-    Accept, AccessState, Bid, Decline, DeclineCode, Manifest, MatchContext, Offer, Order as _, Resources,
+    Accept, AccessState, Bid, Decline, DeclineCode, Maker, Manifest, MatchContext, Order as _, Resources,
     Signed, Spec, check_accept, first_miss,
 };
 
@@ -22,6 +22,7 @@ struct Request {
     manifest: Manifest,
     offer: LiveOffer,
     offer_digest: B256,
+    signer: Address,
 }
 
 impl Provider {
@@ -34,13 +35,14 @@ impl Provider {
         offer: B256,
         manifest: &[u8],
     ) -> Result<Signed<Accept>, Decline> {
-        let request = self.check_request(node, bid, spec, offer, manifest).await?;
-        // From here to the disk one ask at a time: capacity and bond are counted and taken in one go.
+        // What costs nothing to check comes first, the chain's word second, the turn for the capacity last.
+        let request = self.check_request(node, bid, spec, offer, manifest)?;
+        let (buyer, ours) = Box::pin(self.check_chain(&request)).await?;
         let _turn = self.asks.lock().await;
         if let Some(given) = self.given_before(&request)? {
             return Ok(given);
         }
-        self.check_money(&request).await?;
+        self.check_money(&request, &buyer, &ours)?;
         self.check_capacity(&request).await?;
         let accept = self.accept_for(&request)?;
         self.promise(request, accept)
@@ -51,7 +53,7 @@ impl Provider {
         let promise = self
             .core
             .store
-            .get::<Promise>(lease.as_slice())
+            .find::<Promise>(lease.as_slice())
             .map_err(|e| busy(&e))?
             .filter(|promise| promise.bid.order.node == node)
             .ok_or_else(|| decline(DeclineCode::NotYours, "no lease of yours has this id here"))?;
@@ -69,11 +71,11 @@ impl Provider {
     }
 
     fn end_of(&self, lease: B256) -> String {
-        let record = self.core.store.get::<ChainLease>(lease.as_slice()).ok().flatten();
+        let record = self.core.store.find::<ChainLease>(lease.as_slice()).ok().flatten();
         record.and_then(|lease| lease.end).map_or_else(|| "ended".to_owned(), |end| end.reason)
     }
 
-    async fn check_request(
+    fn check_request(
         &self,
         node: B256,
         bid: Signed<Bid>,
@@ -84,58 +86,91 @@ impl Provider {
         if bid.order.node != node {
             return Err(decline(DeclineCode::NotYours, "the bid names another node than the one that asks"));
         }
+        let live = self.offer_by_digest(&offer).ok_or_else(|| {
+            decline(DeclineCode::UnknownOffer, "this offer is not live any more: look at the newest one")
+        })?;
         let malformed = |e: &dyn std::fmt::Display| decline(DeclineCode::Malformed, &e.to_string());
         bid.order.check().map_err(|e| malformed(&e))?;
         spec.check().map_err(|e| malformed(&e))?;
         if spec.hash_struct() != bid.order.spec {
             return Err(malformed(&"the spec is not the one that the bid was signed for"));
         }
-        let domain = self.core.chain.domain();
-        let signer = bid.signer(&domain).map_err(|e| malformed(&e))?;
-        let buyer = bid.order.buyer;
-        if signer != buyer && !self.core.chain.is_operator(buyer, signer).await.map_err(|e| busy(&e))? {
-            return Err(malformed(&"the bid is not signed by its buyer or an operator of it"));
-        }
         let manifest = Manifest::from_canonical_bytes(manifest)
             .map_err(|e| decline(DeclineCode::Manifest, &e.to_string()))?;
         if manifest.hash().ok() != Some(spec.manifest) {
             return Err(decline(DeclineCode::Manifest, "the manifest is not the one that the spec names"));
         }
-        let live = self.offer_by_digest(&offer).ok_or_else(|| {
-            decline(DeclineCode::UnknownOffer, "this offer is not live any more: look at the newest one")
-        })?;
+        let domain = self.core.chain.domain();
+        let signer = bid.signer(&domain).map_err(|e| malformed(&e))?;
         let id = bid.order.digest(&domain);
-        Ok(Request { id, bid, spec, manifest, offer: live, offer_digest: offer })
+        Ok(Request { id, bid, spec, manifest, offer: live, offer_digest: offer, signer })
     }
 
-    /// The same bid asked twice gets the same accept while it can still be settled.
-    fn given_before(&self, request: &Request) -> Result<Option<Signed<Accept>>, Decline> {
-        let promise = self.core.store.get::<Promise>(request.id.as_slice()).map_err(|e| busy(&e))?;
-        match promise {
-            Some(p) if p.phase == ProviderPhase::Held && p.accept.order.settle_by > self.core.now() => {
-                Ok(Some(p.accept))
-            }
-            Some(_) => {
-                Err(decline(DeclineCode::Backoff, "this bid was accepted here before and not settled"))
-            }
-            None => Ok(None),
-        }
-    }
-
-    async fn check_money(&self, request: &Request) -> Result<(), Decline> {
+    /// What the chain says of both sides, read anew. A buyer that was poor a moment ago is not worth a question.
+    async fn check_chain(&self, request: &Request) -> Result<(Maker, Maker), Decline> {
         let bid = &request.bid.order;
-        let buyer = self.core.refresh_maker(bid.buyer).await.map_err(|e| busy(&e))?;
-        let ours = self.core.refresh_maker(self.core.address()).await.map_err(|e| busy(&e))?;
+        let core = &self.core;
+        if request.signer != bid.buyer
+            && !core.chain.is_operator(bid.buyer, request.signer).await.map_err(|e| busy(&e))?
+        {
+            return Err(decline(
+                DeclineCode::Malformed,
+                "the bid is not signed by its buyer or an operator of it",
+            ));
+        }
+        let (buyer, ours, lease, balances) = tokio::try_join!(
+            core.refresh_maker(bid.buyer),
+            core.refresh_maker(core.address()),
+            core.chain.lease(request.id),
+            core.chain.balances(core.address()),
+        )
+        .map_err(|e| busy(&e))?;
+        if lease.state != LeaseState::None {
+            return Err(decline(DeclineCode::Malformed, "this bid was settled or cancelled on chain"));
+        }
+        if balances.eth == 0 {
+            tracing::warn!("asks are declined: the wallet has no gas money to activate a lease with");
+            return Err(decline(DeclineCode::ProviderFunds, "the provider has no gas money"));
+        }
+        Ok((buyer, ours))
+    }
+
+    /// The same bid asked twice gets the same promise while it can still be settled, for the offer that is asked now:
+    /// the first answer may have been lost, and the offer renewed meanwhile.
+    fn given_before(&self, request: &Request) -> Result<Option<Signed<Accept>>, Decline> {
+        let Some(promise) = self.core.store.find::<Promise>(request.id.as_slice()).map_err(|e| busy(&e))?
+        else {
+            return Ok(None);
+        };
+        let given = promise.accept;
+        let live = promise.phase == ProviderPhase::Held && given.order.settle_by > self.core.now();
+        let same_terms = promise.series == request.offer.signed.order.series;
+        if !live || !same_terms {
+            return Err(decline(DeclineCode::Backoff, "this bid was accepted here before and not settled"));
+        }
+        if given.order.offer == request.offer_digest {
+            return Ok(Some(given));
+        }
+        let accept = self.core.sign(Accept { offer: request.offer_digest, ..given.order });
+        let offer = request.offer.signed.clone();
+        let renewed = accept.clone();
+        let update = self.core.store.update::<Promise>(request.id.as_slice(), |promise| {
+            promise.accept = renewed;
+            promise.offer = offer;
+        });
+        update.map_err(|e| busy(&e))?;
+        Ok(Some(accept))
+    }
+
+    fn check_money(&self, request: &Request, buyer: &Maker, ours: &Maker) -> Result<(), Decline> {
+        let bid = &request.bid.order;
         let now = self.core.now();
-        let context = MatchContext { now, provider: &ours, buyer: &buyer, floor: self.floor };
+        let context = MatchContext { now, provider: ours, buyer, floor: self.floor };
         if let Some(rule) = first_miss(&request.offer.signed.order, bid, &request.spec, &context) {
             return Err(decline(
                 DeclineCode::Rule(rule),
                 &format!("the offer and the bid do not fit: {rule}"),
             ));
-        }
-        if self.core.chain.lease(request.id).await.map_err(|e| busy(&e))?.state != LeaseState::None {
-            return Err(decline(DeclineCode::Malformed, "this bid was settled or cancelled on chain"));
         }
         let promises = self.core.store.all::<Promise>().map_err(|e| busy(&e))?;
         let waits = |p: &&Promise| {
@@ -146,9 +181,19 @@ impl Provider {
         if promises.iter().any(|p| waits(&p)) {
             return Err(decline(DeclineCode::Backoff, "an accept for this buyer was not settled lately"));
         }
-        let held: u128 = promises.iter().filter(|p| p.phase == ProviderPhase::Held).map(bond_of).sum();
-        let bond = bond(&request.offer.signed.order, &request.spec);
-        if held.saturating_add(bond) > ours.free {
+        let held = || promises.iter().filter(|p| p.phase == ProviderPhase::Held);
+        // One balance cannot hold the capacity for two bids.
+        let of_buyer = held().filter(|p| p.bid.order.buyer == bid.buyer);
+        let reserved: u128 = of_buyer.map(|p| p.bid.order.budget()).sum();
+        if reserved.saturating_add(bid.budget()) > buyer.free {
+            return Err(decline(
+                DeclineCode::BuyerFunds,
+                "the buyer's free balance does not cover this bid beside those that are accepted already",
+            ));
+        }
+        let bonds: u128 = held().map(|p| p.accept.order.bond()).sum();
+        let bond = request.offer.signed.order.bond(request.spec.units);
+        if bonds.saturating_add(bond) > ours.free {
             return Err(decline(
                 DeclineCode::ProviderFunds,
                 "the provider's free balance does not cover the bond",
@@ -158,11 +203,10 @@ impl Provider {
     }
 
     async fn check_capacity(&self, request: &Request) -> Result<(), Decline> {
-        let need = request
-            .spec
-            .unit
-            .checked_mul(request.spec.units)
-            .ok_or_else(|| decline(DeclineCode::Malformed, "units × resources is too large"))?;
+        // The machine gets the unit that is sold, which may be more than what was asked for.
+        let sold = Spec { unit: request.offer.signed.order.unit, ..request.spec.clone() };
+        let need =
+            sold.total().ok_or_else(|| decline(DeclineCode::Malformed, "units × resources is too large"))?;
         let free = self.free_capacity().await.map_err(|e| busy(&e))?;
         let series = request.offer.signed.order.series;
         let left = self.units_left(series).map_err(|e| busy(&e))?;
@@ -172,7 +216,7 @@ impl Provider {
                 &describe_shortage(&free, &need, left, request.spec.units),
             ));
         }
-        self.adapter.validate(&request.spec, &request.manifest).await.map_err(|e| adapter_decline(&e))
+        self.adapter.validate(&sold, &request.manifest).await.map_err(|e| adapter_decline(&e))
     }
 
     fn accept_for(&self, request: &Request) -> Result<Signed<Accept>, Decline> {
@@ -184,7 +228,7 @@ impl Provider {
             offer: request.offer_digest,
             provider: offer.provider,
             node: offer.node,
-            rate: rate(offer, &request.spec),
+            rate: offer.rate(request.spec.units).unwrap_or(u64::MAX),
             bond_seconds: offer.bond_seconds,
             activate_within: offer.activate_within,
             max_duration: offer.max_duration,
@@ -220,20 +264,6 @@ impl Provider {
         self.core.wake.provider.notify_one();
         Ok(accept)
     }
-}
-
-/// Base units a second for all units of the spec.
-fn rate(offer: &Offer, spec: &Spec) -> u64 {
-    offer.price_per_second.saturating_mul(u64::from(spec.units))
-}
-
-fn bond(offer: &Offer, spec: &Spec) -> u128 {
-    u128::from(rate(offer, spec)) * u128::from(offer.bond_seconds)
-}
-
-fn bond_of(promise: &Promise) -> u128 {
-    let accept = &promise.accept.order;
-    u128::from(accept.rate) * u128::from(accept.bond_seconds)
 }
 
 fn describe_shortage(free: &Resources, need: &Resources, left: u32, units: u32) -> String {

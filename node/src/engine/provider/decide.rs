@@ -29,8 +29,47 @@ pub(super) enum Step {
     Remove,
     /// Collect the rest and the bond after the hold.
     Finish,
+    /// The machine cannot be brought back: end the lease, the rest and the bond go to the buyer.
+    GiveUp,
     /// Ended and removed: close the file.
     Conclude,
+    /// Long lapsed: out of the way.
+    Retire,
+}
+
+impl Step {
+    /// All that do something.
+    pub(super) const ALL: [Self; 11] = [
+        Self::Lapse,
+        Self::NoteLeased,
+        Self::Provision,
+        Self::Activate,
+        Self::Abort,
+        Self::Claim,
+        Self::Remove,
+        Self::Finish,
+        Self::GiveUp,
+        Self::Conclude,
+        Self::Retire,
+    ];
+
+    /// The name in metrics.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Lapse => "lapse",
+            Self::NoteLeased => "note_leased",
+            Self::Provision => "provision",
+            Self::Activate => "activate",
+            Self::Abort => "abort",
+            Self::Claim => "claim",
+            Self::Remove => "remove",
+            Self::Finish => "finish",
+            Self::GiveUp => "give_up",
+            Self::Conclude => "conclude",
+            Self::Retire => "retire",
+        }
+    }
 }
 
 /// All that a decision stands on. Times are chain time in seconds.
@@ -47,8 +86,12 @@ pub(super) struct Sight<'a> {
     pub(super) watched_until: u64,
     /// The market's parameters.
     pub(super) params: &'a Params,
+    /// The chain has said at the wanted depth that the lease has ended.
+    pub(super) ended: bool,
     /// How many unclaimed seconds make a claim worth its gas.
     pub(super) claim_every: u64,
+    /// Seconds for which a lapsed promise keeps its buyer waiting.
+    pub(super) backoff: u64,
 }
 
 /// The next step.
@@ -59,18 +102,27 @@ pub(super) fn decide(sight: &Sight<'_>) -> Step {
         LeaseState::Opened => before_activation(sight, lease),
         LeaseState::Active => while_active(sight, lease),
         LeaseState::Ended if sight.instance.is_some() => Step::Remove,
+        // A block that a reorganisation drops must not close the file.
+        LeaseState::Ended if !sight.ended => Step::Wait,
         LeaseState::Ended => Step::Conclude,
     }
 }
 
 fn before_settlement(sight: &Sight<'_>) -> Step {
+    let settle_by = sight.promise.accept.order.settle_by;
+    // Only what the watcher has read counts: the settlement may sit in a block not yet seen, or come back after a
+    // reorganisation took it.
+    if sight.watched_until <= settle_by || sight.now <= settle_by {
+        return Step::Wait;
+    }
     if sight.instance.is_some() {
-        // A reorganisation took the settlement back after the machine was started: it is not owed.
         return Step::Remove;
     }
-    let settle_by = sight.promise.accept.order.settle_by;
-    // Only what the watcher has read counts: the settlement may sit in a block not yet seen.
-    if sight.watched_until > settle_by && sight.now > settle_by { Step::Lapse } else { Step::Wait }
+    match sight.promise.phase {
+        ProviderPhase::Lapsed if sight.now > settle_by.saturating_add(sight.backoff) => Step::Retire,
+        ProviderPhase::Lapsed => Step::Wait,
+        _ => Step::Lapse,
+    }
 }
 
 fn before_activation(sight: &Sight<'_>, lease: &LeaseView) -> Step {
@@ -97,6 +149,7 @@ fn while_active(sight: &Sight<'_>, lease: &LeaseView) -> Step {
     }
     match sight.instance {
         Some(InstanceState::Running) => {}
+        _ if sight.promise.give_up => return Step::GiveUp,
         // Paid for and not running (host restarted, guest powered off): start it again, the disk is there.
         _ => return Step::Provision,
     }
@@ -122,11 +175,19 @@ mod tests {
         instance: Option<InstanceState>,
         now: u64,
         give_up: bool,
+        ended: bool,
     }
 
     impl Default for Case {
         fn default() -> Self {
-            Self { phase: ProviderPhase::Leased, state: None, instance: None, now: SETTLE_BY, give_up: false }
+            Self {
+                phase: ProviderPhase::Leased,
+                state: None,
+                instance: None,
+                now: SETTLE_BY,
+                give_up: false,
+                ended: false,
+            }
         }
     }
 
@@ -141,7 +202,9 @@ mod tests {
             now: case.now,
             watched_until: case.now,
             params: &PARAMS,
+            ended: case.ended,
             claim_every: 100,
+            backoff: 300,
         })
     }
 
@@ -158,7 +221,9 @@ mod tests {
             now: SETTLE_BY + 1_000,
             watched_until: SETTLE_BY,
             params: &PARAMS,
+            ended: false,
             claim_every: 100,
+            backoff: 300,
         };
         assert_eq!(decide(&behind), Step::Wait, "the settlement may be in a block not yet read");
     }
@@ -188,9 +253,8 @@ mod tests {
 
     #[test]
     fn no_second_is_worked_unpaid_and_no_machine_outlives_its_funds() {
-        let active = |instance, now| {
-            step(Case { state: Some(LeaseState::Active), instance, now, ..Case::default() })
-        };
+        let active =
+            |instance, now| step(Case { state: Some(LeaseState::Active), instance, now, ..Case::default() });
         let end = u64::from(FUNDED_UNTIL);
         assert_eq!(active(RUNNING, end), Step::Remove);
         assert_eq!(active(None, end), Step::Wait);
@@ -200,7 +264,9 @@ mod tests {
 
     #[test]
     fn a_paid_machine_that_stopped_is_started_again() {
-        for instance in [None, Some(InstanceState::Stopped), Some(InstanceState::Failed { reason: "x".into() })] {
+        for instance in
+            [None, Some(InstanceState::Stopped), Some(InstanceState::Failed { reason: "x".into() })]
+        {
             let seen = step(Case {
                 state: Some(LeaseState::Active),
                 instance,
@@ -212,26 +278,48 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_cannot_be_brought_back_is_not_billed() {
+        let now = u64::from(FUNDED_UNTIL) - 1;
+        let broken = |instance| {
+            step(Case { state: Some(LeaseState::Active), instance, now, give_up: true, ..Case::default() })
+        };
+        assert_eq!(broken(None), Step::GiveUp);
+        assert_ne!(broken(RUNNING), Step::GiveUp);
+    }
+
+    #[test]
+    fn a_lapsed_promise_goes_when_its_buyer_may_ask_again_and_serves_a_late_settlement() {
+        let lapsed = |state, now| step(Case { phase: ProviderPhase::Lapsed, state, now, ..Case::default() });
+        assert_eq!(lapsed(None, SETTLE_BY + 300), Step::Wait);
+        assert_eq!(lapsed(None, SETTLE_BY + 301), Step::Retire);
+        assert_eq!(lapsed(Some(LeaseState::Opened), SETTLE_BY + 10), Step::NoteLeased);
+    }
+
+    #[test]
     fn pay_is_claimed_when_enough_of_it_is_older_than_the_hold() {
         let paid_until = 1_000_400;
-        let at = |now| step(Case { state: Some(LeaseState::Active), instance: RUNNING, now, ..Case::default() });
+        let at =
+            |now| step(Case { state: Some(LeaseState::Active), instance: RUNNING, now, ..Case::default() });
         assert_eq!(at(paid_until + 60 + 99), Step::Wait);
         assert_eq!(at(paid_until + 60 + 100), Step::Claim);
     }
 
     #[test]
     fn an_ended_lease_loses_its_machine_before_the_file_is_closed() {
-        let ended = |instance| step(Case { state: Some(LeaseState::Ended), instance, ..Case::default() });
-        assert_eq!(ended(RUNNING), Step::Remove);
-        assert_eq!(ended(None), Step::Conclude);
+        let over = |instance, ended| {
+            step(Case { state: Some(LeaseState::Ended), instance, ended, ..Case::default() })
+        };
+        assert_eq!(over(RUNNING, true), Step::Remove);
+        assert_eq!(over(None, false), Step::Wait, "not yet deep enough");
+        assert_eq!(over(None, true), Step::Conclude);
     }
 
     #[test]
     fn a_settlement_that_a_reorganisation_took_back_loses_its_machine() {
-        let none = |instance, now| {
-            step(Case { state: Some(LeaseState::None), instance, now, ..Case::default() })
-        };
-        assert_eq!(none(RUNNING, SETTLE_BY), Step::Remove);
+        let none =
+            |instance, now| step(Case { state: Some(LeaseState::None), instance, now, ..Case::default() });
+        assert_eq!(none(RUNNING, SETTLE_BY), Step::Wait, "it may come back");
+        assert_eq!(none(RUNNING, SETTLE_BY + 1), Step::Remove);
         assert_eq!(none(None, SETTLE_BY + 1), Step::Lapse);
     }
 }

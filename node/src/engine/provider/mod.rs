@@ -17,23 +17,30 @@ use std::{
 
 use alloy_primitives::B256;
 use sublet_adapter::{Adapter, Instance};
-use sublet_market::{Resources, Traits};
+use sublet_market::{Order as _, Resources, Traits, amount::format_amount};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     decide::{Sight, Step, decide},
     offers::Announced,
 };
-use super::{Core, EngineError, PASS_INTERVAL, jobs::Jobs, random};
+use super::{
+    Core, EngineError, PASS_INTERVAL,
+    jobs::{JobEnd, Jobs},
+    random,
+};
 use crate::{
+    chain::{Call, LeaseState, LeaseView, TxReport},
     config::{MarketConfig, ProviderConfig},
-    store::{ChainLease, OfferTemplate, Promise, ProviderPhase},
+    store::{ChainLease, OfferTemplate, Promise},
 };
 
 pub use offers::LiveOffer;
 
 /// How often machines that no promise explains are looked for.
 const ORPHAN_INTERVAL: Duration = Duration::from_secs(10);
+/// A settlement must be seen and a machine booted in this time, seconds.
+const LEAST_ACTIVATE_WITHIN: u32 = 60;
 /// Steps get this long to end at shutdown.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -47,7 +54,7 @@ pub struct Provider {
     jobs: Arc<Jobs>,
     asks: tokio::sync::Mutex<()>,
     announced: Mutex<Announced>,
-    refused: Mutex<HashMap<u64, &'static str>>,
+    refused: Mutex<HashMap<u64, String>>,
 }
 
 /// What an operator asks to sell; the engine adds the adapter's traits.
@@ -82,6 +89,7 @@ impl Provider {
         market: &MarketConfig,
         stop: CancellationToken,
     ) -> Arc<Self> {
+        core.metrics.expect_steps("provider", Step::ALL.map(Step::as_str));
         Arc::new(Self {
             core,
             adapter,
@@ -119,8 +127,7 @@ impl Provider {
     }
 
     async fn pass(self: &Arc<Self>, sweep: bool) -> Result<(), EngineError> {
-        let promises = self.core.store.all::<Promise>()?;
-        let open: Vec<_> = promises.into_iter().filter(Promise::holds_capacity).collect();
+        let open = self.core.store.all::<Promise>()?;
         let machines: HashMap<B256, Instance> = if sweep || !open.is_empty() {
             self.adapter.list().await?.into_iter().map(|machine| (machine.lease, machine)).collect()
         } else {
@@ -131,29 +138,73 @@ impl Provider {
             let step = decide(&Sight {
                 promise,
                 lease: lease.as_ref().map(|lease| &lease.view),
+                ended: lease.as_ref().is_some_and(|lease| lease.end.is_some()),
                 instance: machines.get(&promise.id).map(|machine| &machine.state),
                 now: self.core.now(),
                 watched_until: self.core.watched_until(),
                 params: self.core.chain.params(),
                 claim_every: self.config.claim_every.as_secs(),
+                backoff: self.config.backoff.as_secs(),
             });
             if step != Step::Wait {
                 self.start(step, promise.id);
             }
         }
+        self.settle_unpromised(&open)?;
         if sweep {
-            self.sweep(&open, &machines);
+            self.sweep(&open, &machines)?;
         }
         self.announce().await
     }
 
-    /// Removes machines that no promise explains: left over from a store that was lost or a step cut short.
-    fn sweep(self: &Arc<Self>, open: &[Promise], machines: &HashMap<B256, Instance>) {
-        for lease in machines.keys().filter(|lease| !open.iter().any(|p| p.id == **lease)) {
-            tracing::warn!(%lease, "a machine that no promise explains is removed");
-            let (adapter, id) = (Arc::clone(&self.adapter), *lease);
-            self.jobs.start(id, async move { adapter.deprovision(id).await.is_ok() });
+    /// Leases of ours on chain that no promise explains: the store was lost. What was paid for is collected in the
+    /// end; what cannot be started any more is given back.
+    fn settle_unpromised(self: &Arc<Self>, open: &[Promise]) -> Result<(), EngineError> {
+        for lease in self.core.store.all::<ChainLease>()? {
+            let ours = lease.view.provider == self.core.address();
+            if !ours || lease.end.is_some() || open.iter().any(|promise| promise.id == lease.id) {
+                continue;
+            }
+            let over =
+                u64::from(lease.view.funded_until).saturating_add(u64::from(self.core.chain.params().hold));
+            match lease.view.state {
+                LeaseState::Opened => self.start(Step::Abort, lease.id),
+                LeaseState::Active if self.core.now() >= over => self.start(Step::Finish, lease.id),
+                _ => {}
+            }
         }
+        Ok(())
+    }
+
+    /// Removes machines that nothing explains: left over from a store that was lost or a step cut short. A machine
+    /// that the chain says is paid for stays.
+    fn sweep(
+        self: &Arc<Self>,
+        open: &[Promise],
+        machines: &HashMap<B256, Instance>,
+    ) -> Result<(), EngineError> {
+        for lease in machines.keys().filter(|lease| !open.iter().any(|p| p.id == **lease)) {
+            let on_chain = self.core.store.get::<ChainLease>(lease.as_slice())?;
+            let paid = |view: &LeaseView| {
+                view.state == LeaseState::Active && self.core.now() < u64::from(view.funded_until)
+            };
+            // Before the first blocks are read, nothing can be said to be unpaid.
+            if on_chain.is_some_and(|lease| paid(&lease.view)) || self.core.watched_until() == 0 {
+                continue;
+            }
+            tracing::warn!(%lease, "a machine that nothing explains is removed");
+            let (adapter, id) = (Arc::clone(&self.adapter), *lease);
+            self.jobs.start(id, async move {
+                match adapter.deprovision(id).await {
+                    Ok(()) => JobEnd::Done,
+                    Err(error) => {
+                        tracing::warn!(lease = %id, %error, "it could not be removed; the next sweep tries again");
+                        JobEnd::Failed
+                    }
+                }
+            });
+        }
+        Ok(())
     }
 
     /// Takes a new template in; it is announced in the next pass.
@@ -173,6 +224,7 @@ impl Provider {
             traits,
             seq: 0,
             cancelled: false,
+            live_until: 0,
         };
         self.check_template(&template).await?;
         self.core.store.put(&template)?;
@@ -184,6 +236,18 @@ impl Provider {
         if template.units == 0 {
             return Err(EngineError::Invalid("an offer needs at least one unit: --units 1".into()));
         }
+        let now = self.core.now();
+        let offer =
+            self.offer_of(template, template.units, now.saturating_add(self.offer_lifetime.as_secs()));
+        offer.check().map_err(|e| EngineError::Invalid(e.to_string()))?;
+        if template.activate_within < LEAST_ACTIVATE_WITHIN {
+            return Err(EngineError::Invalid(format!(
+                "activate_within is {} s: a settlement must be confirmed and a machine booted in that time, give at \
+                 least {LEAST_ACTIVATE_WITHIN} s",
+                template.activate_within
+            )));
+        }
+        self.core.require_gas().await?;
         let capacity = self.adapter.capacity().await?;
         if !capacity.covers(&template.unit) {
             return Err(EngineError::Invalid(format!(
@@ -199,8 +263,8 @@ impl Provider {
             return Err(EngineError::Funds(format!(
                 "an offer counts only while the bond of one unit is covered: needed {}, free in the Market {}; \
                  run `sublet wallet deposit` first",
-                sublet_market::amount::format_amount(needed),
-                sublet_market::amount::format_amount(free)
+                format_amount(needed),
+                format_amount(free)
             )));
         }
         Ok(())
@@ -219,12 +283,18 @@ impl Provider {
     }
 
     /// Gives a lease up that this node provides: the rest and the bond go to the buyer.
-    pub async fn close(&self, id: B256) -> Result<crate::chain::TxReport, EngineError> {
-        let promise = self.core.store.get::<Promise>(id.as_slice())?;
-        if !promise.is_some_and(|p| p.phase == ProviderPhase::Leased) {
-            return Err(EngineError::NotFound(format!("this node does not provide a running lease {id}")));
-        }
-        let report = self.core.chain.execute(crate::chain::Call::ProviderClose { id }).await?;
+    pub async fn close(&self, id: B256) -> Result<TxReport, EngineError> {
+        let state = self.core.chain.lease(id).await?.state;
+        let call = match state {
+            LeaseState::Opened => Call::Abort { id },
+            LeaseState::Active => Call::ProviderClose { id },
+            LeaseState::None | LeaseState::Ended => {
+                return Err(EngineError::NotFound(format!(
+                    "the lease {id} is over, or never was: nothing to give up"
+                )));
+            }
+        };
+        let report = self.core.execute(call).await?;
         super::mirror::refresh_lease(&self.core, id).await?;
         self.core.wake.provider.notify_one();
         Ok(report)

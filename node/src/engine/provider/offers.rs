@@ -1,8 +1,8 @@
 //! The provider's side of the book: keeps one live, signed offer in gossip for each template.
 //!
-//! An offer is signed anew (next `seq`) when the units left change, when half of its life is over, and when a
-//! peer joins that cannot have seen it. Older versions stay valid for asks until they expire, so a renewal
-//! never turns a buyer away.
+//! An offer is signed anew (next `seq`) when the units left change, when half of its life is over, and when peers
+//! have joined that cannot have seen it. What nobody has heard yet is published again as it is. Older versions stay
+//! valid for asks until they expire, so a renewal never turns a buyer away.
 
 use std::{
     collections::HashMap,
@@ -17,11 +17,13 @@ use super::Provider;
 use crate::{
     engine::{EngineError, intake},
     p2p::PublishError,
-    store::{OfferTemplate, Promise},
+    store::{OfferTemplate, Promise, Record as _},
 };
 
-/// A joining peer makes us announce again, at most this often.
-const ANNOUNCE_PAUSE: Duration = Duration::from_secs(1);
+/// Joining peers make us announce again, at most this often: everybody has to verify what we sign anew.
+const ANNOUNCE_PAUSE: Duration = Duration::from_secs(5);
+/// Versions of one offer that can be asked for; the oldest go first.
+const MOST_VERSIONS: usize = 64;
 
 /// An offer that was signed and has not expired.
 #[derive(Debug, Clone)]
@@ -30,8 +32,10 @@ pub struct LiveOffer {
     pub digest: B256,
     /// The offer.
     pub signed: Signed<Offer>,
+    /// Our own book counts it.
+    counted: bool,
     /// Heard by at least one peer.
-    pub published: bool,
+    published: bool,
 }
 
 /// What has been signed, by series, oldest first.
@@ -43,14 +47,9 @@ pub(super) struct Announced {
 }
 
 impl Provider {
-    /// Makes the next pass sign and publish all offers anew.
+    /// Makes a pass soon sign and publish all offers anew: somebody joined who has not heard them.
     pub fn announce_again(&self) {
         self.announced().again = true;
-    }
-
-    /// The newest live offer of each series.
-    pub fn live_offers(&self) -> Vec<LiveOffer> {
-        self.announced().by_series.values().filter_map(|versions| versions.last().cloned()).collect()
     }
 
     pub(super) fn offer_by_digest(&self, digest: &B256) -> Option<LiveOffer> {
@@ -62,45 +61,75 @@ impl Provider {
 
     /// One pass over the templates. A template that is cancelled gets one last version with no units.
     pub(super) async fn announce(&self) -> Result<(), EngineError> {
-        let again = {
-            let mut announced = self.announced();
-            let due = announced.again && announced.last.is_none_or(|at| at.elapsed() >= ANNOUNCE_PAUSE);
-            if due {
-                announced.again = false;
-                announced.last = Some(Instant::now());
-            }
-            due
-        };
+        let again = self.take_again();
         let free = self.free_capacity().await?;
+        let now = self.core.now();
         for template in self.core.store.all::<OfferTemplate>()? {
-            let units = if template.cancelled { 0 } else { self.sellable(&template, &free)? };
-            if again || self.is_due(&template, units) {
-                self.renew(template, units).await?;
+            let series = template.series;
+            if template.cancelled && now > template.live_until {
+                self.core.store.remove::<OfferTemplate>(&template.key())?;
+                self.announced().by_series.remove(&series);
+                continue;
             }
+            let units = if template.cancelled { 0 } else { self.sellable(&template, &free)? };
+            if self.is_due(&template, units, again) {
+                self.renew(template, units)?;
+            }
+            self.publish_newest(series).await;
         }
         self.forget_expired();
         Ok(())
     }
 
-    fn is_due(&self, template: &OfferTemplate, units: u32) -> bool {
-        let announced = self.announced();
-        let Some(newest) = announced.by_series.get(&template.series).and_then(|v| v.last()) else {
-            // Nothing is live: a template without units has nothing to announce.
-            return units > 0;
-        };
-        let offer = &newest.signed.order;
-        let half = self.offer_lifetime.as_secs() / 2;
-        let old = units > 0 && self.core.now().saturating_add(half) >= offer.valid_until;
-        offer.units != units || old || (!newest.published && units > 0)
+    fn take_again(&self) -> bool {
+        let mut announced = self.announced();
+        let due = announced.again && announced.last.is_none_or(|at| at.elapsed() >= ANNOUNCE_PAUSE);
+        if due {
+            announced.again = false;
+            announced.last = Some(Instant::now());
+        }
+        due
     }
 
-    async fn renew(&self, mut template: OfferTemplate, units: u32) -> Result<(), EngineError> {
+    fn is_due(&self, template: &OfferTemplate, units: u32, again: bool) -> bool {
+        let announced = self.announced();
+        let Some(newest) = announced.by_series.get(&template.series).and_then(|v| v.last()) else {
+            // After a restart peers may still hold a version with units: say what is left, if anything may be live.
+            return units > 0 || self.core.now() <= template.live_until;
+        };
+        let offer = &newest.signed.order;
+        if units == 0 {
+            return offer.units != 0;
+        }
+        let half = self.offer_lifetime.as_secs() / 2;
+        let old = self.core.now().saturating_add(half) >= offer.valid_until;
+        offer.units != units || old || again
+    }
+
+    fn renew(&self, mut template: OfferTemplate, units: u32) -> Result<(), EngineError> {
         // Milliseconds of the clock keep the numbers rising even if the store is lost; +1 if it stands still.
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         template.seq = u64::try_from(clock).unwrap_or(u64::MAX).max(template.seq.saturating_add(1));
+        let valid_until = self.core.now().saturating_add(self.offer_lifetime.as_secs());
+        if units > 0 {
+            template.live_until = template.live_until.max(valid_until);
+        }
         // On disk before it is signed: a sequence number is never used for two different offers.
         self.core.store.put(&template)?;
-        let offer = Offer {
+        let signed = self.core.sign(self.offer_of(&template, units, valid_until));
+        let digest = signed.order.digest(&self.core.chain.domain());
+        let mut announced = self.announced();
+        let versions = announced.by_series.entry(template.series).or_default();
+        if versions.len() >= MOST_VERSIONS {
+            versions.remove(0);
+        }
+        versions.push(LiveOffer { digest, signed, counted: false, published: false });
+        Ok(())
+    }
+
+    /// The offer that a template makes.
+    pub(super) fn offer_of(&self, template: &OfferTemplate, units: u32, valid_until: u64) -> Offer {
+        Offer {
             provider: self.core.address(),
             node: self.core.node,
             unit: template.unit,
@@ -114,34 +143,42 @@ impl Provider {
             traits: template.traits.clone(),
             series: template.series,
             seq: template.seq,
-            valid_until: self.core.now().saturating_add(self.offer_lifetime.as_secs()),
-        };
-        let signed = self.core.sign(offer);
-        let digest = signed.order.digest(&self.core.chain.domain());
-        let message = OrderMessage::Offer(signed.clone());
-        if let Err(reason) = intake::admit(&self.core, message.clone(), self.core.address()).await {
-            self.note_refused(template.series, Some(reason));
-        } else {
-            self.note_refused(template.series, None);
+            valid_until,
         }
-        let published = match self.core.p2p.publish(message).await {
-            Ok(()) => true,
+    }
+
+    /// Puts the newest version into our own book and tells the peers, until both have worked once.
+    async fn publish_newest(&self, series: u64) {
+        let newest = self.announced().by_series.get(&series).and_then(|versions| versions.last().cloned());
+        let Some(mut live) = newest.filter(|live| !live.counted || !live.published) else { return };
+        let message = OrderMessage::Offer(live.signed.clone());
+        if !live.counted {
+            let admitted = intake::admit(&self.core, message.clone(), self.core.address()).await;
+            self.note_refused(series, admitted.as_ref().err().map(ToString::to_string));
+            // What our own book does not count, others would drop or hold against us.
+            if admitted.is_err() {
+                return;
+            }
+            live.counted = true;
+        }
+        live.published = match self.core.p2p.publish(message).await {
+            Ok(()) | Err(PublishError::AlreadyPublished { .. }) => true,
             Err(PublishError::NoPeers) => false,
             Err(error) => {
-                tracing::warn!(%error, series = template.series, "an offer could not be published");
+                tracing::warn!(%error, series, "an offer could not be published");
                 false
             }
         };
-        let live = LiveOffer { digest, signed, published };
-        self.announced().by_series.entry(template.series).or_default().push(live);
-        Ok(())
+        if let Some(versions) = self.announced().by_series.get_mut(&series)
+            && let Some(stored) = versions.iter_mut().find(|stored| stored.digest == live.digest)
+        {
+            *stored = live;
+        }
     }
 
     /// Units of this template that nothing holds and that the adapter has room for.
     fn sellable(&self, template: &OfferTemplate, free: &Resources) -> Result<u32, EngineError> {
-        let left = self.units_left(template.series)?;
-        let fits = |units: &u32| template.unit.checked_mul(*units).is_some_and(|need| free.covers(&need));
-        Ok((1..=left.min(template.units)).rev().find(fits).unwrap_or(0))
+        Ok(self.units_left(template.series)?.min(free.units_of(&template.unit)))
     }
 
     /// Units of a series that no promise holds.
@@ -167,6 +204,15 @@ impl Provider {
         Ok(free)
     }
 
+    /// What the adapter has in all, and what promises hold of it.
+    pub async fn capacity(&self) -> Result<(Resources, Resources), EngineError> {
+        let mut held = Resources::default();
+        for promise in self.core.store.all::<Promise>()?.iter().filter(|p| p.holds_capacity()) {
+            held = held.checked_add(&promise.resources()).unwrap_or(held);
+        }
+        Ok((self.adapter.capacity().await?, held))
+    }
+
     fn forget_expired(&self) {
         let now = self.core.now();
         let mut announced = self.announced();
@@ -180,24 +226,26 @@ impl Provider {
         self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says once, not at each renewal, that our own book does not count our offer.
-    fn note_refused(&self, series: u64, reason: Option<&'static str>) {
+    /// Says once, not at each try, that our own book does not count our offer.
+    fn note_refused(&self, series: u64, reason: Option<String>) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = match reason {
-            Some(reason) => refused.insert(series, reason),
-            None => refused.remove(&series),
-        };
-        match (reason, before) {
-            (Some(reason), before) if before != Some(reason) => {
-                tracing::warn!(series, reason, "our offer does not count yet; peers will ignore it too");
+        match reason {
+            Some(reason) => {
+                if refused.get(&series) != Some(&reason) {
+                    tracing::warn!(series, reason, "our offer does not count yet");
+                    refused.insert(series, reason);
+                }
             }
-            (None, Some(_)) => tracing::info!(series, "our offer counts now"),
-            _ => {}
+            None => {
+                if refused.remove(&series).is_some() {
+                    tracing::info!(series, "our offer counts now");
+                }
+            }
         }
     }
 
     /// Why our own book ignores our offers, by series.
-    pub fn refusals(&self) -> HashMap<u64, &'static str> {
+    pub fn refusals(&self) -> HashMap<u64, String> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -7,9 +7,9 @@ use sublet_adapter::{Instance, LeaseOrder};
 
 use super::{Provider, Step};
 use crate::{
-    chain::{Call, ChainError},
-    engine::{EngineError, mirror},
-    store::{Promise, ProviderPhase},
+    chain::{Call, LeaseState},
+    engine::{EngineError, jobs::JobEnd, mirror},
+    store::{ChainLease, Promise, ProviderPhase},
 };
 
 /// Console lines kept of a machine that is removed.
@@ -20,14 +20,16 @@ impl Provider {
     pub(super) fn start(self: &Arc<Self>, step: Step, id: B256) {
         let engine = Arc::clone(self);
         self.jobs.start(id, async move {
-            match engine.perform(step, id).await {
-                Ok(()) => true,
+            let end = match engine.perform(step, id).await {
+                Ok(()) => JobEnd::Done,
                 Err(error) => {
                     tracing::warn!(lease = %id, ?step, %error, "a step failed");
                     engine.note_trouble(id, step, &error);
-                    false
+                    JobEnd::Failed
                 }
-            }
+            };
+            engine.core.metrics.step("provider", step.as_str(), end);
+            end
         });
     }
 
@@ -41,11 +43,15 @@ impl Provider {
             Step::Abort => self.transact(Call::Abort { id }, id).await,
             Step::Claim => self.transact(Call::Claim { ids: vec![id] }, id).await,
             Step::Finish => self.transact(Call::Finish { id }, id).await,
+            Step::GiveUp => self.transact(Call::ProviderClose { id }, id).await,
             Step::Remove => self.remove(id).await,
             Step::Conclude => {
                 tracing::info!(lease = %id, "the lease is over and its machine is gone");
-                self.update(id, |p| p.phase = ProviderPhase::Done)
+                self.update(id, |p| p.phase = ProviderPhase::Done)?;
+                self.core.store.retire::<Promise>(id.as_slice())?;
+                Ok(self.core.store.retire::<ChainLease>(id.as_slice())?)
             }
+            Step::Retire => Ok(self.core.store.retire::<Promise>(id.as_slice())?),
         }
     }
 
@@ -54,7 +60,8 @@ impl Provider {
         let accept = &promise.accept.order;
         let order = LeaseOrder {
             lease: id,
-            unit: promise.spec.unit,
+            // The unit that is sold, which may be more than what was asked for.
+            unit: promise.offer.order.unit,
             units: promise.spec.units,
             manifest: promise.manifest,
             cost: u128::from(accept.rate) * u128::from(promise.bid.order.duration),
@@ -66,10 +73,20 @@ impl Provider {
             p.instance = Some(name);
             p.access = access;
             p.trouble = None;
+            p.give_up = false;
         })
     }
 
     async fn remove(&self, id: B256) -> Result<(), EngineError> {
+        // What cannot be undone is done on the newest state: a top-up may be in a block not yet deep enough.
+        mirror::refresh_lease(&self.core, id).await?;
+        let lease = self.core.store.get::<ChainLease>(id.as_slice())?;
+        let paid = |lease: &ChainLease| {
+            lease.view.state == LeaseState::Active && self.core.now() < u64::from(lease.view.funded_until)
+        };
+        if lease.is_some_and(|lease| paid(&lease)) {
+            return Ok(());
+        }
         // The console is a courtesy to the buyer: a machine without one is removed all the same.
         let console = self.adapter.logs(id, CONSOLE_LINES).await.unwrap_or_default();
         self.update(id, |p| {
@@ -85,16 +102,15 @@ impl Provider {
 
     /// Sends a transaction about a lease. A revert means that the chain is ahead of what we knew: read again.
     async fn transact(&self, call: Call, id: B256) -> Result<(), EngineError> {
-        let sent = self.core.chain.execute(call).await;
+        let sent = self.core.execute(call).await;
         mirror::refresh_lease(&self.core, id).await?;
         match sent {
             Ok(report) => {
-                tracing::info!(lease = %id, tx = %report.hash, gas = report.gas_used, "transaction confirmed");
+                let (tx, gas) = (report.hash, report.gas_used);
+                tracing::info!(lease = %id, call = report.call, %tx, gas, "transaction confirmed");
+                // A lease whose promise was lost has no trouble to clear.
+                self.core.store.update::<Promise>(id.as_slice(), |p| p.trouble = None)?;
                 Ok(())
-            }
-            Err(error @ ChainError::Reverted { .. }) => {
-                tracing::info!(lease = %id, %error, "the chain refused");
-                Err(error.into())
             }
             Err(error) => Err(error.into()),
         }
@@ -106,7 +122,7 @@ impl Provider {
             p.trouble = Some(error.to_string());
             p.give_up |= permanent && step == Step::Provision;
         });
-        if let Err(error) = noted {
+        if let Err(error @ EngineError::Store(_)) = noted {
             tracing::error!(lease = %id, %error, "the store failed");
         }
     }

@@ -1,0 +1,97 @@
+//! Free money on a development chain: native currency by decree, tokens from whoever holds the supply.
+//!
+//! Only anvil lets anybody act for any account; on every other chain the faucet refuses before it does anything.
+
+use std::time::Duration;
+
+use alloy::{
+    primitives::TxHash,
+    providers::{Provider as _, ext::AnvilApi as _},
+    rpc::types::{Filter, TransactionRequest},
+    sol_types::{SolCall as _, SolEvent as _},
+};
+use alloy_primitives::{Address, B256, U256};
+use sublet_contracts::CloudToken;
+
+use super::{deployment::Deployment, error::ChainError, rpc::Rpc};
+
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// A devnet mines every few seconds at most.
+const MINED_WITHIN: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(200);
+
+/// Sees to it that `to` has at least `wei` of gas money, and gives it `ctk` base units of the token.
+///
+/// # Errors
+/// [`ChainError::NotADevnet`] on anything but anvil.
+pub async fn faucet(
+    rpc_url: &str,
+    deployment: &Deployment,
+    to: Address,
+    ctk: u128,
+    wei: u128,
+) -> Result<B256, ChainError> {
+    let rpc = Rpc::new(rpc_url, REQUEST_LIMIT)?;
+    let version = rpc.ask("web3_clientVersion", rpc.provider().get_client_version()).await?;
+    if !version.to_ascii_lowercase().contains("anvil") {
+        return Err(ChainError::NotADevnet { url: rpc.label().to_owned(), version });
+    }
+    let actual = rpc.chain_id().await?;
+    if actual != deployment.chain_id {
+        let (expected, url) = (deployment.chain_id, rpc.label().to_owned());
+        return Err(ChainError::WrongChain { expected, actual, url });
+    }
+    if rpc.balance(to).await? < wei {
+        let set = rpc.provider().anvil_set_balance(to, U256::from(wei));
+        rpc.ask("anvil_setBalance", set).await?;
+    }
+    let holder = supply_holder(&rpc, deployment.token).await?;
+    let impersonate = rpc.provider().anvil_impersonate_account(holder);
+    rpc.ask("anvil_impersonateAccount", impersonate).await?;
+    let sent = send(&rpc, deployment.token, holder, to, ctk).await;
+    let stop = rpc.provider().anvil_stop_impersonating_account(holder);
+    rpc.ask("anvil_stopImpersonatingAccount", stop).await?;
+    let hash = sent?;
+    mined(&rpc, hash, to).await?;
+    Ok(hash)
+}
+
+/// Whom the token's supply was minted to.
+async fn supply_holder(rpc: &Rpc, token: Address) -> Result<Address, ChainError> {
+    let minted = Filter::new()
+        .address(token)
+        .event_signature(CloudToken::Transfer::SIGNATURE_HASH)
+        .topic1(B256::ZERO)
+        .from_block(0);
+    let logs = rpc.ask("eth_getLogs", rpc.provider().get_logs(&minted)).await?;
+    let holder = logs.first().and_then(|log| log.topics().get(2)).map(|topic| Address::from_word(*topic));
+    holder.ok_or(ChainError::Decode { what: "the token's first transfer", reason: "there is none".into() })
+}
+
+async fn send(rpc: &Rpc, token: Address, holder: Address, to: Address, ctk: u128) -> Result<TxHash, ChainError> {
+    let call = CloudToken::transferCall { to, value: U256::from(ctk) };
+    let request = TransactionRequest::default().from(holder).to(token).input(call.abi_encode().into());
+    let question = rpc.provider().raw_request::<_, TxHash>("eth_sendTransaction".into(), (request,));
+    rpc.ask("eth_sendTransaction", question).await
+}
+
+async fn mined(rpc: &Rpc, hash: TxHash, to: Address) -> Result<(), ChainError> {
+    let deadline = tokio::time::Instant::now() + MINED_WITHIN;
+    loop {
+        let receipt =
+            rpc.ask("eth_getTransactionReceipt", rpc.provider().get_transaction_receipt(hash)).await?;
+        match receipt {
+            Some(receipt) if receipt.status() => return Ok(()),
+            Some(_) => {
+                let text = "the holder of the supply has not enough left".to_owned();
+                return Err(ChainError::Failed { call: "faucet", hash, name: "transfer".into(), text });
+            }
+            None if tokio::time::Instant::now() > deadline => {
+                let seconds = MINED_WITHIN.as_secs();
+                tracing::debug!(%to, "the faucet's transfer is not mined");
+                return Err(ChainError::Unconfirmed { call: "faucet", hash, nonce: 0, seconds });
+            }
+            None => tokio::time::sleep(POLL).await,
+        }
+    }
+}
