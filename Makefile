@@ -34,6 +34,10 @@ demo: tools guest build ## The story of one trade, told while it happens (KEEP=1
 experiments: tools guest build ## The three reference experiments
 	@$(BIN)/experiments
 
+.PHONY: compose-test
+compose-test: build ## Trades between containers: one on QEMU, one on EC2 (installs docker if there is none)
+	@tests/docker-up && $(BIN)/compose_test
+
 .PHONY: test
 test: ## Everything that CI runs
 	@tests/run-all

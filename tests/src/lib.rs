@@ -4,6 +4,7 @@
 //! anvil, QEMU guests, the system's ssh.
 
 pub mod command;
+pub mod compose;
 pub mod demo;
 pub mod experiments;
 pub mod leftovers;
