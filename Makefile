@@ -24,15 +24,15 @@ guest: tools ## Build the guest image from Debian packages
 
 .PHONY: build
 build: ## Build the binary and the harness
-	cargo build --locked --package sublet --package sublet-tests
+	cargo build --locked --workspace
 
 .PHONY: demo
 demo: tools guest build ## The story of one trade, told while it happens (KEEP=1 leaves the network up)
 	@$(BIN)/demo $(if $(KEEP),--keep)
 
 .PHONY: experiments
-experiments: tools guest build ## The three reference experiments
-	@$(BIN)/experiments
+experiments: tools guest build ## The three reference experiments (ADAPTER=aws: on a strict EC2 server)
+	@$(BIN)/experiments --adapter $(or $(ADAPTER),hypervisor)
 
 .PHONY: compose-test
 compose-test: build ## Trades between containers: one on QEMU, one on EC2 (installs docker if there is none)

@@ -14,6 +14,8 @@ use std::{
 
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "aws")]
+use sublet_adapter_aws::AwsConfig;
 use sublet_adapter_hypervisor::HypervisorConfig;
 use sublet_market::amount::{BASE_UNITS_PER_CTK, ctk};
 
@@ -165,6 +167,10 @@ pub struct ProviderConfig {
     /// Machines on this host.
     #[serde(default)]
     pub hypervisor: Option<HypervisorConfig>,
+    /// Machines of an AWS account.
+    #[cfg(feature = "aws")]
+    #[serde(default)]
+    pub aws: Option<AwsConfig>,
 }
 
 impl Default for P2pSection {
@@ -185,6 +191,29 @@ impl Default for MarketConfig {
     }
 }
 
+impl ProviderConfig {
+    /// Relative paths are meant from the home.
+    fn resolve(&mut self, home: &Path) {
+        if let Some(hypervisor) = &mut self.hypervisor {
+            hypervisor.state_dir = home.join(&hypervisor.state_dir);
+            hypervisor.images_dir = home.join(&hypervisor.images_dir);
+        }
+        #[cfg(feature = "aws")]
+        if let Some(aws) = &mut self.aws {
+            aws.state_dir = home.join(&aws.state_dir);
+            aws.credentials_file = aws.credentials_file.as_ref().map(|file| home.join(file));
+        }
+    }
+
+    fn backends(&self) -> usize {
+        #[cfg(feature = "aws")]
+        let aws = usize::from(self.aws.is_some());
+        #[cfg(not(feature = "aws"))]
+        let aws = 0;
+        usize::from(self.hypervisor.is_some()) + aws
+    }
+}
+
 impl Config {
     /// Reads and checks the file of `home`, with what the environment overrides.
     pub fn load(home: &Home) -> Result<Self, ConfigError> {
@@ -202,9 +231,7 @@ impl Config {
         let mut config = Self::parse_with(&path, &text, &overrides)?;
         config.chain.deployment = home.path().join(&config.chain.deployment);
         if let Some(provider) = &mut config.provider {
-            let Some(hypervisor) = &mut provider.hypervisor else { return Ok(config) };
-            hypervisor.state_dir = home.path().join(&hypervisor.state_dir);
-            hypervisor.images_dir = home.path().join(&hypervisor.images_dir);
+            provider.resolve(home.path());
         }
         Ok(config)
     }
@@ -265,8 +292,11 @@ impl Config {
             if !(5..=300).contains(&provider.settle_within.as_secs()) {
                 return wrong("provider.settle_within", "must lie between 5s and 5m, for example \"2m\"");
             }
-            if provider.hypervisor.is_none() {
-                return wrong("provider", "needs a backend: add a [provider.hypervisor] section");
+            if provider.backends() != 1 {
+                return wrong(
+                    "provider",
+                    "needs one backend: [provider.hypervisor] or [provider.aws], not both",
+                );
             }
             if provider.claim_every < Duration::from_secs(1) {
                 return wrong("provider.claim_every", "must be at least 1s, for example \"1h\"");

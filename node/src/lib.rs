@@ -5,6 +5,7 @@
 //! node does by itself). [`devnet`] runs a whole network on one machine.
 
 pub mod api;
+pub mod backend;
 pub mod chain;
 pub mod cli;
 pub mod config;

@@ -3,14 +3,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use alloy_primitives::Address;
 use sublet_adapter::{Adapter, AdapterError};
-use sublet_adapter_hypervisor::Hypervisor;
 use sublet_market::{Book, BookLimits};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{self, ServeError},
+    backend,
     chain::{self, Chain, ChainError, ChainOptions, Cursor, Deployment, SendOptions, WatchConfig},
     config::{Config, ConfigError},
     engine::{Core, EngineError, buyer::Buyer, intake, mirror, provider::Provider},
@@ -82,7 +83,7 @@ pub async fn run(
         None => None,
     };
     let (core, inbound) = connect(home, &config, &inner).await?;
-    let adapter = make_adapter(&config).await?;
+    let adapter = make_adapter(&config, core.address()).await?;
     let engines = Engines::new(&core, &config, adapter, &inner);
     let mut tasks = engines.spawn(&core, &config, inbound, &inner)?;
     let network = core.p2p.status().await?;
@@ -184,11 +185,9 @@ impl Engines {
     }
 }
 
-async fn make_adapter(config: &Config) -> Result<Option<Arc<dyn Adapter>>, NodeError> {
-    let Some(hypervisor) = config.provider.as_ref().and_then(|provider| provider.hypervisor.clone()) else {
-        return Ok(None);
-    };
-    let adapter: Arc<dyn Adapter> = Arc::new(Hypervisor::new(hypervisor)?);
+async fn make_adapter(config: &Config, provider: Address) -> Result<Option<Arc<dyn Adapter>>, NodeError> {
+    let Some(section) = &config.provider else { return Ok(None) };
+    let adapter = backend::open(section, provider)?;
     adapter.check().await?;
     Ok(Some(adapter))
 }

@@ -15,6 +15,9 @@ use crate::{
 /// What can keep `init` from making a home.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
+    /// The settings cannot be written as TOML.
+    #[error("the settings cannot be written as TOML: {0}")]
+    Toml(#[from] toml::ser::Error),
     /// Directory, keys, files.
     #[error(transparent)]
     Home(#[from] HomeError),
@@ -50,14 +53,27 @@ pub struct Setup {
 /// How a provider's machines shall be.
 #[derive(Debug, Clone)]
 pub struct ProviderSetup {
-    /// Where the guest images are.
-    pub images_dir: PathBuf,
-    /// All that leases may use together.
-    pub capacity: Resources,
-    /// `auto`, `kvm` or `tcg`.
-    pub accel: String,
     /// How often pay is claimed, as `1h`.
     pub claim_every: String,
+    /// What runs them.
+    pub backend: Backend,
+}
+
+/// What runs a provider's machines.
+#[derive(Debug, Clone)]
+pub enum Backend {
+    /// QEMU on this host.
+    Hypervisor {
+        /// Where the guest images are.
+        images_dir: PathBuf,
+        /// All that leases may use together.
+        capacity: Resources,
+        /// `auto`, `kvm` or `tcg`.
+        accel: String,
+    },
+    /// An AWS account.
+    #[cfg(feature = "aws")]
+    Aws(Box<sublet_adapter_aws::AwsConfig>),
 }
 
 impl Default for Setup {
@@ -79,7 +95,7 @@ impl Default for Setup {
 pub fn init(home: &Home, setup: &Setup) -> Result<Address, SetupError> {
     // Read and checked before anything is written: a mistake leaves no half-made home.
     let deployment = setup.deployment.as_deref().map(Deployment::read).transpose()?;
-    let config = node_toml(setup);
+    let config = node_toml(setup)?;
     Config::parse(&home.config(), &config)?;
     home.create(setup.wallet.as_ref())?;
     if let Some(deployment) = deployment {
@@ -90,7 +106,7 @@ pub fn init(home: &Home, setup: &Setup) -> Result<Address, SetupError> {
     Ok(home.wallet()?.address())
 }
 
-fn node_toml(setup: &Setup) -> String {
+fn node_toml(setup: &Setup) -> Result<String, SetupError> {
     let list = |items: &[String]| items.iter().map(|item| quote(item)).collect::<Vec<_>>().join(", ");
     let mut text = format!(
         "# A Sublet node. Unknown keys are errors; every key and its default is explained in docs/configuration.md.\n\
@@ -117,20 +133,35 @@ fn node_toml(setup: &Setup) -> String {
         list(&setup.bootstrap),
     );
     if let Some(provider) = &setup.provider {
-        text.push_str(&provider_toml(provider));
+        text.push_str(&provider_toml(provider)?);
     }
-    text
+    Ok(text)
 }
 
-fn provider_toml(provider: &ProviderSetup) -> String {
-    let capacity = &provider.capacity;
-    format!(
+fn provider_toml(provider: &ProviderSetup) -> Result<String, SetupError> {
+    let backend = match &provider.backend {
+        Backend::Hypervisor { images_dir, capacity, accel } => hypervisor_toml(images_dir, capacity, accel),
+        #[cfg(feature = "aws")]
+        Backend::Aws(aws) => {
+            let table = toml::Table::from_iter([("aws".to_owned(), toml::Value::try_from(aws)?)]);
+            toml::to_string(&toml::Table::from_iter([("provider".to_owned(), toml::Value::Table(table))]))?
+                .replace("[provider]\n", "")
+        }
+    };
+    Ok(format!(
         "\n\
          [provider]\n\
          # How often pay is claimed from a running lease.\n\
          claim_every = {}\n\
          \n\
-         [provider.hypervisor]\n\
+         {backend}",
+        quote(&provider.claim_every),
+    ))
+}
+
+fn hypervisor_toml(images_dir: &Path, capacity: &Resources, accel: &str) -> String {
+    format!(
+        "[provider.hypervisor]\n\
          # Guest images, one folder each, made by configs/guest/build.sh.\n\
          images_dir = {}\n\
          # Disks, keys and consoles of the machines.\n\
@@ -139,9 +170,8 @@ fn provider_toml(provider: &ProviderSetup) -> String {
          accel = {}\n\
          # All that leases may use together.\n\
          capacity = {{ vcpus = {}, memory_mib = {}, disk_gib = {}, gpus = {}, disk_iops = {}, net_mbps = {} }}\n",
-        quote(&provider.claim_every),
-        quote(&absolute(&provider.images_dir).display().to_string()),
-        quote(&provider.accel),
+        quote(&absolute(images_dir).display().to_string()),
+        quote(accel),
         capacity.vcpus,
         capacity.memory_mib,
         capacity.disk_gib,
@@ -170,10 +200,12 @@ mod tests {
         let home = Home::new(dir.path().join("provider"));
         let capacity = Resources { vcpus: 2, memory_mib: 1024, disk_gib: 10, ..Resources::default() };
         let provider = ProviderSetup {
-            images_dir: "images \"of\" mine".into(),
-            capacity,
-            accel: "tcg".into(),
             claim_every: "1m".into(),
+            backend: Backend::Hypervisor {
+                images_dir: "images \"of\" mine".into(),
+                capacity,
+                accel: "tcg".into(),
+            },
         };
         init(&home, &Setup { provider: Some(provider), ..Setup::default() }).unwrap();
         let config = Config::load(&home).unwrap();

@@ -68,7 +68,13 @@ async fn supply_holder(rpc: &Rpc, token: Address) -> Result<Address, ChainError>
     holder.ok_or(ChainError::Decode { what: "the token's first transfer", reason: "there is none".into() })
 }
 
-async fn send(rpc: &Rpc, token: Address, holder: Address, to: Address, ctk: u128) -> Result<TxHash, ChainError> {
+async fn send(
+    rpc: &Rpc,
+    token: Address,
+    holder: Address,
+    to: Address,
+    ctk: u128,
+) -> Result<TxHash, ChainError> {
     let call = CloudToken::transferCall { to, value: U256::from(ctk) };
     let request = TransactionRequest::default().from(holder).to(token).input(call.abi_encode().into());
     let question = rpc.provider().raw_request::<_, TxHash>("eth_sendTransaction".into(), (request,));

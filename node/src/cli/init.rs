@@ -9,7 +9,7 @@ use sublet_market::Resources;
 use super::{Context, output::facts, values};
 use crate::{
     home::read_wallet_key,
-    setup::{ProviderSetup, Setup, init},
+    setup::{Backend, ProviderSetup, Setup, init},
 };
 
 /// Make a home: configuration, wallet, node key.
@@ -60,15 +60,17 @@ impl Init {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let defaults = Setup::default();
         let provider = self.provider.then(|| ProviderSetup {
-            images_dir: self.images,
-            capacity: Resources {
-                vcpus: self.capacity_vcpus,
-                memory_mib: self.capacity_memory,
-                disk_gib: self.capacity_disk,
-                ..Resources::default()
-            },
-            accel: self.accel,
             claim_every: "1h".into(),
+            backend: Backend::Hypervisor {
+                images_dir: self.images,
+                capacity: Resources {
+                    vcpus: self.capacity_vcpus,
+                    memory_mib: self.capacity_memory,
+                    disk_gib: self.capacity_disk,
+                    ..Resources::default()
+                },
+                accel: self.accel,
+            },
         });
         let setup = Setup {
             rpc_url: self.rpc_url,

@@ -8,7 +8,11 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::{Context, output::facts};
-use crate::{api::types::Status, config::{Config, Override}, node};
+use crate::{
+    api::types::Status,
+    config::{Config, Override},
+    node,
+};
 
 /// Run the node, or ask how it is.
 #[derive(Debug, Subcommand)]

@@ -10,7 +10,7 @@ use sublet_market::{Resources, amount::BASE_UNITS_PER_CTK};
 use super::{Devnet, DevnetError, NodeProcess, process::ProcessError};
 use crate::{
     api::types::{Amount, MoveTokens, OfferInfo, PostOffer, Transaction},
-    setup::ProviderSetup,
+    setup::{Backend, ProviderSetup},
 };
 
 /// The image that the demo boots; a folder of the images directory.
@@ -59,7 +59,10 @@ pub async fn add_seller(
         None => images.to_path_buf(),
     };
     let capacity = Resources { vcpus: 1, memory_mib: 512, disk_gib: 4, ..Resources::default() };
-    let setup = ProviderSetup { images_dir, capacity, accel: "tcg".into(), claim_every: "30s".into() };
+    let setup = ProviderSetup {
+        claim_every: "30s".into(),
+        backend: Backend::Hypervisor { images_dir, capacity, accel: "tcg".into() },
+    };
     let node = net.add_node(seller.name, SELLER_FUNDS, Some(setup)).await?;
     let deposited = deposit(&node, SELLER_FUNDS).await?;
     let unit = Resources { vcpus: 1, memory_mib: seller.memory_mib, disk_gib: 1, ..Resources::default() };

@@ -12,8 +12,6 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use sublet_adapter::Adapter as _;
-use sublet_adapter_hypervisor::Hypervisor;
 
 use super::anvil::on_path;
 use crate::{
@@ -21,6 +19,7 @@ use crate::{
         client::{ApiClient, ClientError},
         types::Status,
     },
+    backend,
     config::Config,
     home::Home,
 };
@@ -183,8 +182,9 @@ impl NodeProcess {
     /// stopped.
     pub async fn remove_machines(&self) -> Vec<String> {
         let Ok(Config { provider: Some(provider), .. }) = Config::load(&self.home) else { return Vec::new() };
-        let Some(Ok(hypervisor)) = provider.hypervisor.map(Hypervisor::new) else { return Vec::new() };
-        let machines = match hypervisor.list().await {
+        let Ok(wallet) = self.home.wallet() else { return Vec::new() };
+        let Ok(adapter) = backend::open(&provider, wallet.address()) else { return Vec::new() };
+        let machines = match adapter.list().await {
             Ok(machines) => machines,
             Err(error) => {
                 return vec![format!("the machines of node '{}' are not known: {error}", self.name)];
@@ -192,7 +192,7 @@ impl NodeProcess {
         };
         let mut trouble = Vec::new();
         for machine in machines {
-            if let Err(error) = hypervisor.deprovision(machine.lease).await {
+            if let Err(error) = adapter.deprovision(machine.lease).await {
                 trouble.push(format!("machine {} of node '{}': {error}", machine.id, self.name));
             }
         }

@@ -352,8 +352,13 @@ impl Buyer {
                 plain(missing)
             )
         };
+        let why = if bid.budget() < self.floor {
+            "orders of makers with less do not count; its budget, top rate × duration, is smaller"
+        } else {
+            "top rate × duration"
+        };
         Err(EngineError::Funds(format!(
-            "this bid needs {} free in the Market{others} (top rate × duration); there is {} free in the Market \
+            "this bid needs {} free in the Market{others} ({why}); there is {} free in the Market \
              and {} in the wallet: {remedy}",
             format_amount(needed),
             format_amount(free),

@@ -4,7 +4,9 @@
 //! same buyer with 100 CTK succeeds. The offer burns its earnings, so that the price leaves circulation. The
 //! lease is 4,000 s at 0.0025 CTK/s on a chain whose time is moved. A balance is wallet + free in the Market.
 
-use std::{path::Path, time::Duration};
+mod site;
+
+use std::time::Duration;
 
 use alloy::providers::Provider as _;
 use alloy_primitives::{Address, B256, U256, address};
@@ -17,11 +19,12 @@ use sublet::{
         DEVNET_PARAMS, Devnet, NodeProcess,
         market::{SELLER_FUNDS, deposit, offer_of},
     },
-    setup::ProviderSetup,
     store::ProviderPhase,
 };
 use sublet_contracts::CloudToken;
-use sublet_market::{Resources, amount::BASE_UNITS_PER_CTK};
+use sublet_market::amount::BASE_UNITS_PER_CTK;
+
+pub use self::site::Site;
 
 use crate::{
     command::{json as sublet_json, sublet, until},
@@ -56,32 +59,37 @@ pub struct Row {
     pub seen: String,
 }
 
+/// A lease that has run to its end.
+struct Ended {
+    lease: LeaseInfo,
+    instance: String,
+    /// What was seen of its machine.
+    seen: String,
+}
+
 /// Runs all three on a fresh network.
-pub async fn run(net: &mut Devnet, images: &Path) -> anyhow::Result<Vec<Row>> {
-    let provider = open_shop(net, images).await?;
-    let first = first(net, &provider).await.context("experiment 1")?;
+pub async fn run(net: &mut Devnet, site: &Site) -> anyhow::Result<Vec<Row>> {
+    let provider = open_shop(net, site).await?;
+    let first = first(net, site, &provider).await.context("experiment 1")?;
     let poor = net.add_node("buyer2", 0, None).await?;
     hear_offer(&poor).await?;
-    let second = second(net, &provider, &poor).await.context("experiment 2")?;
-    let third = third(net, &provider, &poor).await.context("experiment 3")?;
+    let second = second(net, site, &provider, &poor).await.context("experiment 2")?;
+    let third = third(net, site, &provider, &poor).await.context("experiment 3")?;
     ensure!(first.instance != third.instance, "experiment 3 got the machine of experiment 1");
     Ok(vec![first, second, third])
 }
 
-async fn open_shop(net: &mut Devnet, images: &Path) -> anyhow::Result<NodeProcess> {
-    let capacity = Resources { vcpus: 1, memory_mib: 512, disk_gib: 4, ..Resources::default() };
-    let images_dir = images.to_path_buf();
-    let setup = ProviderSetup { images_dir, capacity, accel: "tcg".into(), claim_every: "1h".into() };
+async fn open_shop(net: &mut Devnet, site: &Site) -> anyhow::Result<NodeProcess> {
+    let setup = site.provider(net.dir())?;
     let provider = net.add_node("provider", SELLER_FUNDS, Some(setup)).await?;
     deposit(&provider, SELLER_FUNDS).await?;
-    let unit = Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() };
-    let offer: PostOffer = offer_of(unit, RATE, true);
+    let offer: PostOffer = offer_of(site.unit(), RATE, true);
     let _: OfferInfo = provider.client()?.post("/v1/offers", &offer).await?;
     Ok(provider)
 }
 
 /// A buyer with 50 CTK gets the machine, only after the payment is on chain, and has 40 left.
-async fn first(net: &mut Devnet, provider: &NodeProcess) -> anyhow::Result<Row> {
+async fn first(net: &mut Devnet, site: &Site, provider: &NodeProcess) -> anyhow::Result<Row> {
     let buyer = net.add_node("buyer1", 50 * BASE_UNITS_PER_CTK, None).await?;
     deposit(&buyer, 50 * BASE_UNITS_PER_CTK).await?;
     hear_offer(&buyer).await?;
@@ -91,7 +99,7 @@ async fn first(net: &mut Devnet, provider: &NodeProcess) -> anyhow::Result<Row> 
 
     // No blocks: the settlement is sent and cannot be confirmed, so nothing may start.
     mining(net, false).await?;
-    let bid: BidInfo = sublet_json(buyer.binary(), buyer.home().path(), &bid_args(false)).await?;
+    let bid: BidInfo = sublet_json(buyer.binary(), buyer.home().path(), &bid_args(site, false)).await?;
     until("the settlement was not sent", SOON, || async {
         let pending: serde_json::Value = net.anvil.provider().client().request("txpool_status", ()).await?;
         let count = pending["pending"].as_str().unwrap_or("0x0").to_owned();
@@ -99,10 +107,13 @@ async fn first(net: &mut Devnet, provider: &NodeProcess) -> anyhow::Result<Row> 
     })
     .await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    ensure!(machines(provider)?.is_empty(), "a machine was started before the payment was confirmed");
+    ensure!(
+        site.machines(provider).await?.is_empty(),
+        "a machine was started before the payment was confirmed"
+    );
     mining(net, true).await?;
 
-    let (lease, instance) = run_to_the_end(net, provider, &buyer, bid.id).await?;
+    let Ended { lease, instance, seen } = run_to_the_end(net, site, provider, &buyer, bid.id).await?;
     let after = balance(&buyer).await?;
     ensure!(after == 40 * BASE_UNITS_PER_CTK, "the buyer has {after} left, not 40 CTK");
     let flush = net.bank.execute(Call::FlushBurn).await?;
@@ -118,15 +129,22 @@ async fn first(net: &mut Devnet, provider: &NodeProcess) -> anyhow::Result<Row> 
         transactions,
         instance: Some(instance),
         verdict: "pass".into(),
-        seen: "no machine while the settlement was unconfirmed; exactly 10 CTK burned in the end".into(),
+        seen: format!(
+            "no machine while the settlement was unconfirmed; {seen}; exactly 10 CTK burned in the end"
+        ),
     })
 }
 
 /// A buyer with nothing is refused with words, and nothing else happens.
-async fn second(net: &Devnet, provider: &NodeProcess, buyer: &NodeProcess) -> anyhow::Result<Row> {
+async fn second(
+    net: &Devnet,
+    site: &Site,
+    provider: &NodeProcess,
+    buyer: &NodeProcess,
+) -> anyhow::Result<Row> {
     let before = balance(buyer).await?;
     let calls_before = adapter_calls(provider)?;
-    let args = bid_args(true);
+    let args = bid_args(site, true);
     let outcome = sublet(buyer.binary(), buyer.home().path(), &args).await?;
     ensure!(outcome.code == Some(4), "exit code {:?}, not 4: {}", outcome.code, outcome.stderr);
     for needed in ["10 CTK", "0 CTK"] {
@@ -138,7 +156,7 @@ async fn second(net: &Devnet, provider: &NodeProcess, buyer: &NodeProcess) -> an
     let sent = net.anvil.provider().get_transaction_count(address).await?;
     ensure!(sent == 0, "{sent} transactions were sent");
     ensure!(
-        machines(provider)?.is_empty() && adapter_calls(provider)? == calls_before,
+        site.machines(provider).await?.is_empty() && adapter_calls(provider)? == calls_before,
         "the adapter was called"
     );
     Ok(Row {
@@ -153,14 +171,19 @@ async fn second(net: &Devnet, provider: &NodeProcess, buyer: &NodeProcess) -> an
 }
 
 /// The same buyer with 100 CTK succeeds at once.
-async fn third(net: &mut Devnet, provider: &NodeProcess, buyer: &NodeProcess) -> anyhow::Result<Row> {
+async fn third(
+    net: &mut Devnet,
+    site: &Site,
+    provider: &NodeProcess,
+    buyer: &NodeProcess,
+) -> anyhow::Result<Row> {
     let address = buyer.status().await?.address;
     net.fund(address, 100 * BASE_UNITS_PER_CTK).await?;
     deposit(buyer, 100 * BASE_UNITS_PER_CTK).await?;
     let before = balance(buyer).await?;
-    let bid: BidInfo = sublet_json(buyer.binary(), buyer.home().path(), &bid_args(true)).await?;
+    let bid: BidInfo = sublet_json(buyer.binary(), buyer.home().path(), &bid_args(site, true)).await?;
     ensure!(bid.declines.is_empty(), "not at once: {:?}", bid.declines);
-    let (lease, instance) = run_to_the_end(net, provider, buyer, bid.id).await?;
+    let Ended { lease, instance, seen } = run_to_the_end(net, site, provider, buyer, bid.id).await?;
     let after = balance(buyer).await?;
     ensure!(after == 90 * BASE_UNITS_PER_CTK, "the buyer has {after} left, not 90 CTK");
     Ok(Row {
@@ -170,31 +193,31 @@ async fn third(net: &mut Devnet, provider: &NodeProcess, buyer: &NodeProcess) ->
         transactions: lease.events.iter().map(|event| event.tx).collect(),
         instance: Some(instance),
         verdict: "pass".into(),
-        seen: "accepted by the first provider asked".into(),
+        seen: format!("accepted by the first provider asked; {seen}"),
     })
 }
 
 /// Logs in, moves the chain's time past the end of the funds, and waits until everything is settled.
 async fn run_to_the_end(
     net: &Devnet,
+    site: &Site,
     provider: &NodeProcess,
     buyer: &NodeProcess,
     id: B256,
-) -> anyhow::Result<(LeaseInfo, String)> {
+) -> anyhow::Result<Ended> {
     let name = id.to_string();
     until("the machine was not reachable", Duration::from_secs(90), || async {
         let lease = lease(buyer, &name).await?;
         Ok(lease.filter(|lease| lease.state == LeaseState::Active && lease.access.is_some()))
     })
     .await?;
-    let ssh = sublet(buyer.binary(), buyer.home().path(), &["lease", "ssh", &name, "--", "hostname"]).await?;
-    ensure!(ssh.code == Some(0), "no login: {}", ssh.stderr);
     let provided = lease(provider, &name).await?.context("the provider does not know the lease")?;
     let instance = provided.instance.context("the provider names no machine")?;
+    let seen = site.inspect(buyer, id, &instance, PRICE_CTK).await?;
 
     net.anvil.advance(DURATION).await?;
     until("the machine was not removed at the end of the funds", SOON, || async {
-        Ok(machines(provider)?.is_empty().then_some(()))
+        Ok(site.machines(provider).await?.is_empty().then_some(()))
     })
     .await?;
     net.anvil.advance(u64::from(DEVNET_PARAMS.hold)).await?;
@@ -207,11 +230,12 @@ async fn run_to_the_end(
     .await?;
     let reason = ended.ended.as_ref().map(|end| end.reason.clone()).unwrap_or_default();
     ensure!(reason == "finished", "the lease ended by '{reason}', not by running to its end");
-    Ok((ended, instance))
+    Ok(Ended { lease: ended, instance, seen })
 }
 
-fn bid_args(wait: bool) -> Vec<&'static str> {
-    let mut args = vec!["bid", "post", "--memory", "256MiB", "--max-rate", "0.0025 CTK/s", "--for", "4000s"];
+fn bid_args(site: &Site, wait: bool) -> Vec<&'static str> {
+    let mut args = vec!["bid", "post", "--max-rate", "0.0025 CTK/s", "--for", "4000s"];
+    args.extend(site.wanted());
     if wait {
         args.push("--wait");
     }
@@ -251,21 +275,6 @@ async fn mining(net: &Devnet, on: bool) -> anyhow::Result<()> {
     let _: serde_json::Value =
         net.anvil.provider().client().request("evm_setIntervalMining", (seconds,)).await?;
     Ok(())
-}
-
-/// The machines that the provider's adapter has on disk.
-fn machines(provider: &NodeProcess) -> anyhow::Result<Vec<String>> {
-    let dir = provider.home().path().join("machines");
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(&dir)? {
-        let entry = entry?;
-        // Leases are folders named by 64 hexadecimal digits; the adapter keeps a few files of its own beside.
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()) {
-            found.push(name);
-        }
-    }
-    Ok(found)
 }
 
 /// How often the provider's engine has started a machine, by its log.

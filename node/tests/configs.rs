@@ -1,0 +1,36 @@
+//! The example configurations are what the binary reads.
+
+use std::path::{Path, PathBuf};
+
+use sublet::config::Config;
+
+fn examples(folder: &str) -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+    let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect()
+}
+
+#[test]
+fn every_example_parses() {
+    for folder in ["configs", "configs/compose"] {
+        let files = examples(folder);
+        assert!(!files.is_empty(), "no example in {folder}");
+        for path in files {
+            let text = std::fs::read_to_string(&path).unwrap();
+            if let Err(error) = Config::parse(&path, &text) {
+                panic!("{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_full_example_names_the_defaults() {
+    let full = include_str!("../../configs/node.toml");
+    let least = "[chain]\nrpc_url = \"http://127.0.0.1:8545\"\n";
+    let parse = |text| Config::parse(Path::new("node.toml"), text).unwrap();
+    let (mut full, least) = (parse(full), parse(least));
+    // The one section that is off by default.
+    assert!(full.metrics.take().is_some());
+    assert_eq!(format!("{full:?}"), format!("{least:?}"));
+}
