@@ -22,12 +22,13 @@ use tokio::process::Command;
 use crate::command::Outcome;
 
 /// The images of the test, beside those of a network that somebody plays with.
-const IMAGES: [(&str, &str); 4] = [
+const IMAGES: [(&str, &str); 3] = [
     ("SUBLET_IMAGE", "sublet:test"),
-    ("SUBLET_TARGET", "prebuilt"),
     ("SUBLET_CHAIN_IMAGE", "sublet-chain:test"),
     ("SUBLET_MOTO_IMAGE", "sublet-moto:test"),
 ];
+/// The Dockerfile's stage that takes the binary instead of compiling it.
+const TARGET: (&str, &str) = ("SUBLET_TARGET", "prebuilt");
 /// Where the Dockerfile looks for the binary.
 const PREBUILT: &str = "build/prebuilt/sublet";
 /// Downloads packages of Debian, npm and PyPI the first time.
@@ -60,14 +61,13 @@ impl Compose {
     /// Makes the images, with `binary` in them.
     pub async fn build(&self, binary: &Path) -> anyhow::Result<()> {
         self.stage(binary).await?;
-        let tag = IMAGES[0].1;
-        let before = self.image_id(tag).await?;
+        let before = self.image_ids().await?;
         self.compose(&["build", "--quiet"], BUILD_LIMIT).await?;
-        // The image of the last run has lost its name; without this, each run would leave one behind.
-        if let Some(id) = before
-            && self.image_id(tag).await?.as_ref() != Some(&id)
-        {
-            let _ = run(docker(&["image", "rm", &id]), COMMAND_LIMIT).await?;
+        let after = self.image_ids().await?;
+        // Images of the last run have lost their names; without this, each run would leave some behind.
+        for id in before.iter().filter(|id| !after.contains(id)) {
+            // Another network may still use it.
+            let _ = run(docker(&["image", "rm", id]), COMMAND_LIMIT).await?;
         }
         Ok(())
     }
@@ -83,9 +83,12 @@ impl Compose {
         Ok(())
     }
 
-    async fn image_id(&self, tag: &str) -> anyhow::Result<Option<String>> {
-        let said = run(docker(&["image", "inspect", "--format", "{{.Id}}", tag]), COMMAND_LIMIT).await?;
-        Ok((said.code == Some(0)).then(|| said.stdout.trim().to_owned()))
+    async fn image_ids(&self) -> anyhow::Result<Vec<String>> {
+        let tags = IMAGES.iter().map(|(_, tag)| *tag);
+        let inspect: Vec<_> = ["image", "inspect", "--format", "{{.Id}}"].into_iter().chain(tags).collect();
+        // Says those that are there, and complains about the others.
+        let said = run(docker(&inspect), COMMAND_LIMIT).await?;
+        Ok(said.stdout.split_whitespace().map(ToOwned::to_owned).collect())
     }
 
     /// Starts everything and returns once all of it is healthy.
@@ -159,7 +162,7 @@ impl Compose {
     /// Runs `docker compose ARGS` on this network; anything but exit code 0 is an error with what was said.
     async fn compose(&self, args: &[&str], limit: Duration) -> anyhow::Result<String> {
         let mut command = docker(&["compose", "--progress", "quiet", "--project-name", &self.project]);
-        command.arg("--project-directory").arg(&self.root).args(args).envs(IMAGES);
+        command.arg("--project-directory").arg(&self.root).args(args).envs(IMAGES).env(TARGET.0, TARGET.1);
         let said = run(command, limit).await.with_context(|| format!("docker compose {}", args.join(" ")))?;
         anyhow::ensure!(
             said.code == Some(0),

@@ -217,7 +217,7 @@ async fn trade_ec2(net: &Compose, story: &mut Story, found: &mut Found) -> anyho
 
 /// What EC2 says of a lease's one machine, asked by Amazon's own client.
 async fn instance_of(net: &Compose, trade: &Trade) -> anyhow::Result<Value> {
-    let filter = format!("Name=tag:sublet:lease,Values={:x}", trade.bid.id);
+    let filter = format!("Name=tag:sublet:lease,Values={:#x}", trade.bid.id);
     let text = net.exec("moto", &["aws", "ec2", "describe-instances", "--filters", &filter]).await?;
     let answer: Value = serde_json::from_str(&text).context("the aws command line")?;
     let found: Vec<_> = answer["Reservations"]
