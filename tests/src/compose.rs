@@ -131,7 +131,9 @@ impl Compose {
 
     /// The last lines that each container has written.
     pub async fn logs(&self) -> anyhow::Result<String> {
-        self.compose(&["logs", "--no-color", "--tail", "25"], COMMAND_LIMIT).await
+        let text = self.compose(&["logs", "--no-color", "--tail", "25"], COMMAND_LIMIT).await?;
+        // Compose clears a terminal's line before each, also where there is no terminal.
+        Ok(text.replace("\u{1b}[2K", ""))
     }
 
     /// Takes everything down and proves that docker has nothing of it any more.
