@@ -4,6 +4,7 @@
 //! relative to the home directory. Environment variables override the file, `--set` flags override both: see
 //! [`Override`].
 
+mod check;
 mod overrides;
 
 use std::{
@@ -258,51 +259,6 @@ impl Config {
         };
         config.check(path)?;
         Ok(config)
-    }
-
-    fn check(&self, path: &Path) -> Result<(), ConfigError> {
-        let wrong = |key, problem: &str| {
-            Err(ConfigError::Value { path: path.into(), key, problem: problem.to_owned() })
-        };
-        if !self.chain.rpc_url.starts_with("http://") && !self.chain.rpc_url.starts_with("https://") {
-            return wrong("chain.rpc_url", "must be an HTTP URL, for example \"http://127.0.0.1:8545\"");
-        }
-        if self.chain.poll < Duration::from_millis(50) {
-            return wrong("chain.poll", "must be at least 50ms, for example \"1s\"");
-        }
-        if self.p2p.listen.is_empty() {
-            return wrong("p2p.listen", "needs an address, for example [\"/ip4/0.0.0.0/tcp/4001\"]");
-        }
-        let shard_ok =
-            self.p2p.shard.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if self.p2p.shard.is_empty() || self.p2p.shard.len() > 32 || !shard_ok {
-            return wrong("p2p.shard", "must be 1 to 32 of a-z, 0-9 and -, for example \"main\"");
-        }
-        if !self.api.listen.ip().is_loopback() {
-            return wrong("api.listen", "must be a loopback address, for example \"127.0.0.1:0\"");
-        }
-        if self.metrics.as_ref().is_some_and(|metrics| metrics.listen.port() == 0) {
-            return wrong("metrics.listen", "must name a port, for example \"127.0.0.1:9464\"");
-        }
-        let lifetime = self.market.offer_lifetime.as_secs();
-        if !(10..=3600).contains(&lifetime) {
-            return wrong("market.offer_lifetime", "must lie between 10s and 1h, for example \"10m\"");
-        }
-        if let Some(provider) = &self.provider {
-            if !(5..=300).contains(&provider.settle_within.as_secs()) {
-                return wrong("provider.settle_within", "must lie between 5s and 5m, for example \"2m\"");
-            }
-            if provider.backends() != 1 {
-                return wrong(
-                    "provider",
-                    "needs one backend: [provider.hypervisor] or [provider.aws], not both",
-                );
-            }
-            if provider.claim_every < Duration::from_secs(1) {
-                return wrong("provider.claim_every", "must be at least 1s, for example \"1h\"");
-            }
-        }
-        Ok(())
     }
 }
 

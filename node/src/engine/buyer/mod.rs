@@ -4,6 +4,7 @@
 //! store) and starts the next step of each.
 
 mod decide;
+mod post;
 mod seek;
 
 use std::{
@@ -13,17 +14,15 @@ use std::{
 };
 
 use alloy_primitives::B256;
-use sublet_market::{
-    AccessState, Bid, Explanation, Manifest, Resources, Spec, TradeRequest, TradeResponse, Traits,
-    amount::format_amount,
-};
+use sublet_market::{AccessState, TradeRequest, TradeResponse};
 use tokio_util::sync::CancellationToken;
 
 use self::decide::{Sight, Step, decide};
+pub use self::post::NewBid;
 use super::{
     Core, EngineError, PASS_INTERVAL,
     jobs::{JobEnd, Jobs},
-    mirror, random,
+    mirror,
 };
 use crate::{
     chain::{Call, ChainError, LeaseState, TxReport},
@@ -46,31 +45,6 @@ pub struct Buyer {
     asked_access: Mutex<HashMap<B256, Instant>>,
     /// One bid at a time counts the free balance.
     posting: tokio::sync::Mutex<()>,
-}
-
-/// What a buyer asks for.
-#[derive(Debug, Clone)]
-pub struct NewBid {
-    /// What one unit must have at least.
-    pub unit: Resources,
-    /// How many units.
-    pub units: u32,
-    /// Traits that the offer must have.
-    pub traits: Vec<String>,
-    /// Top rate for all units, base units of the token a second.
-    pub max_rate: u64,
-    /// Seconds of the rate that the provider must lock.
-    pub min_bond_seconds: u32,
-    /// Reputation that the provider must have.
-    pub min_points: u64,
-    /// Seconds to pay in advance.
-    pub duration: u32,
-    /// Seconds that the bid stands (at most 600).
-    pub valid_for: u32,
-    /// Image to boot.
-    pub image: String,
-    /// OpenSSH public keys that may log in.
-    pub ssh_authorized_keys: Vec<String>,
 }
 
 impl Buyer {
@@ -266,106 +240,6 @@ impl Buyer {
         Ok(JobEnd::Later(ACCESS_RETRY))
     }
 
-    /// Signs a bid, keeps it, gossips it and starts asking. Refuses at once what cannot be paid for.
-    pub async fn post_bid(&self, new: NewBid) -> Result<(Purchase, Explanation), EngineError> {
-        let invalid = |e: &dyn std::fmt::Display| EngineError::Invalid(e.to_string());
-        let manifest = Manifest {
-            salt: random::<32>()?.into(),
-            image: new.image,
-            ssh_authorized_keys: new.ssh_authorized_keys,
-        };
-        manifest.check().map_err(|e| invalid(&e))?;
-        let traits = Traits::new(new.traits).map_err(|e| invalid(&e))?;
-        let manifest_hash = manifest.hash().map_err(|e| invalid(&e))?;
-        let spec = Spec { unit: new.unit, units: new.units, traits, manifest: manifest_hash };
-        let _one_at_a_time = self.posting.lock().await;
-        let account = self.core.refresh_maker(self.core.address()).await?;
-        let salt = random::<8>()?;
-        let bid = Bid {
-            buyer: self.core.address(),
-            settler: self.core.address(),
-            spec: spec.hash_struct(),
-            node: self.core.node,
-            max_rate: new.max_rate,
-            min_bond_seconds: new.min_bond_seconds,
-            min_points: new.min_points,
-            duration: new.duration,
-            valid_until: self.core.now() + u64::from(new.valid_for),
-            epoch: account.epoch,
-            salt: u64::from_be_bytes(salt),
-        };
-        sublet_market::Order::check(&bid).map_err(|e| invalid(&e))?;
-        spec.check().map_err(|e| invalid(&e))?;
-        self.check_funds(&bid, account.free).await?;
-        self.core.require_gas().await?;
-        let id = sublet_market::Order::digest(&bid, &self.core.chain.domain());
-        let explanation = self.core.book().explain(&bid, &spec, self.core.now());
-        let purchase = Purchase {
-            id,
-            bid: self.core.sign(bid),
-            spec,
-            manifest,
-            offer: None,
-            accept: None,
-            settle_tx: None,
-            phase: BuyerPhase::Seeking,
-            declines: Vec::new(),
-            access: None,
-            trouble: None,
-        };
-        self.gossip(&purchase).await?;
-        self.core.store.put(&purchase)?;
-        self.core.wake.buyer.notify_one();
-        Ok((purchase, explanation))
-    }
-
-    /// The bid's budget must be free in the Market now: later is too late for the provider that holds capacity.
-    async fn check_funds(&self, bid: &Bid, free: u128) -> Result<(), EngineError> {
-        let needed = bid.budget().max(self.floor);
-        // Other bids that are still looking, or accepted, may lock their budgets first.
-        let promised: u128 = self
-            .core
-            .store
-            .all::<Purchase>()?
-            .iter()
-            .filter(|p| matches!(p.phase, BuyerPhase::Seeking | BuyerPhase::Accepted))
-            .filter(|p| p.bid.order.valid_until > self.core.now())
-            .map(|p| p.bid.order.budget())
-            .sum();
-        if free >= needed.saturating_add(promised) {
-            return Ok(());
-        }
-        let wallet = self.core.chain.balances(self.core.address()).await?.wallet;
-        let missing = needed.saturating_add(promised) - free;
-        let others = if promised == 0 {
-            String::new()
-        } else {
-            format!(" beside {} for other bids of yours", format_amount(promised))
-        };
-        let remedy = if wallet >= missing {
-            format!("run `sublet wallet deposit {}`", plain(missing))
-        } else {
-            format!(
-                "get {} more into the wallet {}, then run `sublet wallet deposit {}`",
-                format_amount(missing - wallet),
-                self.core.address(),
-                plain(missing)
-            )
-        };
-        let why = if bid.budget() < self.floor {
-            "orders of makers with less do not count; its budget, top rate × duration, is smaller"
-        } else {
-            "top rate × duration"
-        };
-        Err(EngineError::Funds(format!(
-            "this bid needs {} free in the Market{others} ({why}); there is {} free in the Market \
-             and {} in the wallet: {remedy}",
-            format_amount(needed),
-            format_amount(free),
-            format_amount(wallet)
-        )))
-    }
-
     /// Stops looking for a provider. A lease that came of the bid already must be closed instead.
     pub fn cancel_bid(&self, id: B256) -> Result<(), EngineError> {
         let mut cancelled = false;
@@ -420,9 +294,4 @@ impl Buyer {
             .map(|_: Purchase| ())
             .ok_or_else(|| EngineError::NotFound(format!("no bid of ours has the id {id}")))
     }
-}
-
-/// An amount as `sublet wallet deposit` takes it.
-fn plain(base_units: u128) -> String {
-    format_amount(base_units).trim_end_matches(" CTK").to_owned()
 }

@@ -41,6 +41,8 @@ pub use offers::LiveOffer;
 const ORPHAN_INTERVAL: Duration = Duration::from_secs(10);
 /// A settlement must be seen and a machine booted in this time, seconds.
 const LEAST_ACTIVATE_WITHIN: u32 = 60;
+/// With the newest blocks older than this, in seconds, machines that nothing explains are left alone.
+const LONGEST_BLINDNESS: u64 = 120;
 /// Steps get this long to end at shutdown.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -150,19 +152,20 @@ impl Provider {
                 self.start(step, promise.id);
             }
         }
-        self.settle_unpromised(&open)?;
+        self.settle_unpromised()?;
         if sweep {
-            self.sweep(&open, &machines)?;
+            self.sweep(&machines)?;
         }
         self.announce().await
     }
 
     /// Leases of ours on chain that no promise explains: the store was lost. What was paid for is collected in the
     /// end; what cannot be started any more is given back.
-    fn settle_unpromised(self: &Arc<Self>, open: &[Promise]) -> Result<(), EngineError> {
+    fn settle_unpromised(self: &Arc<Self>) -> Result<(), EngineError> {
         for lease in self.core.store.all::<ChainLease>()? {
             let ours = lease.view.provider == self.core.address();
-            if !ours || lease.end.is_some() || open.iter().any(|promise| promise.id == lease.id) {
+            // Looked up now, not at the pass's beginning: a promise may have been given and settled since.
+            if !ours || lease.end.is_some() || self.is_promised(lease.id)? {
                 continue;
             }
             let over =
@@ -178,18 +181,17 @@ impl Provider {
 
     /// Removes machines that nothing explains: left over from a store that was lost or a step cut short. A machine
     /// that the chain says is paid for stays.
-    fn sweep(
-        self: &Arc<Self>,
-        open: &[Promise],
-        machines: &HashMap<B256, Instance>,
-    ) -> Result<(), EngineError> {
-        for lease in machines.keys().filter(|lease| !open.iter().any(|p| p.id == **lease)) {
+    fn sweep(self: &Arc<Self>, machines: &HashMap<B256, Instance>) -> Result<(), EngineError> {
+        // Before the newest blocks are read, nothing can be said to be unpaid.
+        if self.core.watched_until().saturating_add(LONGEST_BLINDNESS) < self.core.now() {
+            return Ok(());
+        }
+        for lease in machines.keys() {
             let on_chain = self.core.store.get::<ChainLease>(lease.as_slice())?;
             let paid = |view: &LeaseView| {
                 view.state == LeaseState::Active && self.core.now() < u64::from(view.funded_until)
             };
-            // Before the first blocks are read, nothing can be said to be unpaid.
-            if on_chain.is_some_and(|lease| paid(&lease.view)) || self.core.watched_until() == 0 {
+            if self.is_promised(*lease)? || on_chain.is_some_and(|lease| paid(&lease.view)) {
                 continue;
             }
             tracing::warn!(%lease, "a machine that nothing explains is removed");
@@ -205,6 +207,11 @@ impl Provider {
             });
         }
         Ok(())
+    }
+
+    /// Whether an open promise explains a lease or a machine, as of now.
+    fn is_promised(&self, lease: B256) -> Result<bool, EngineError> {
+        Ok(self.core.store.get::<Promise>(lease.as_slice())?.is_some())
     }
 
     /// Takes a new template in; it is announced in the next pass.
