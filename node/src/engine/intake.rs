@@ -6,17 +6,13 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use alloy_primitives::Address;
 use futures::FutureExt as _;
-use sublet_market::{Decline, DeclineCode, Ignored, OrderMessage, TradeRequest, TradeResponse};
+use sublet_market::{Decline, DeclineCode, TradeRequest, TradeResponse};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Core, provider::Provider};
-use crate::{
-    chain::ChainError,
-    p2p::{Inbound, InboundOrder, InboundTrade, Verdict},
-};
+use super::{Core, admit, provider::Provider};
+use crate::p2p::{Inbound, InboundOrder, InboundTrade, Verdict};
 
 /// How many orders may wait for the chain at once; the network sheds gossip beyond that.
 const MOST_ORDERS: usize = 48;
@@ -77,7 +73,7 @@ fn spawn(room: &Arc<Semaphore>, stop: &CancellationToken, work: impl Future<Outp
 
 async fn take_order(core: &Core, order: Box<InboundOrder>) {
     let InboundOrder { message, signer, verdict, .. } = *order;
-    let decision = match admit(core, message, signer).await {
+    let decision = match admit::admit(core, message, signer).await {
         Ok(()) => {
             core.wake.buyer.notify_one();
             Verdict::Accept
@@ -89,42 +85,6 @@ async fn take_order(core: &Core, order: Box<InboundOrder>) {
     };
     // The network may have given up on the verdict: the order is in the book all the same.
     let _ = verdict.send(decision);
-}
-
-/// Why an order does not count here and now.
-#[derive(Debug, thiserror::Error)]
-pub enum NotAdmitted {
-    /// The book does not take it.
-    #[error(transparent)]
-    Ignored(#[from] Ignored),
-    /// Its maker's account could not be read.
-    #[error("the chain did not answer: {0}")]
-    Chain(#[from] ChainError),
-}
-
-impl NotAdmitted {
-    /// A stable name, for verdicts and metrics.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Ignored(reason) => reason.as_str(),
-            Self::Chain(_) => "chain",
-        }
-    }
-}
-
-/// Puts an order whose signature recovers to `signer` into the book, or says why not.
-pub async fn admit(core: &Core, message: OrderMessage, signer: Address) -> Result<(), NotAdmitted> {
-    let maker = message.maker();
-    if signer != maker && core.chain.is_operator(maker, signer).await? {
-        core.book().set_operator(maker, signer, true);
-    }
-    let known = core.book().maker(&maker).is_some();
-    if !known {
-        core.refresh_maker(maker).await?;
-    }
-    let now = core.now();
-    core.book().insert(message, signer, now)?;
-    Ok(())
 }
 
 async fn answer(core: &Core, provider: Option<&Provider>, trade: Box<InboundTrade>) {

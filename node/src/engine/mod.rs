@@ -5,6 +5,7 @@
 //! and take the next step of each trade. Events only wake a pass early: a pass that runs on time alone comes
 //! to the same end.
 
+pub mod admit;
 pub mod buyer;
 pub mod intake;
 pub mod jobs;

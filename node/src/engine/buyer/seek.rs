@@ -10,7 +10,7 @@ use sublet_market::{Accept, OrderMessage, Quote, Signed, TradeRequest, TradeResp
 
 use super::{Buyer, decide::SETTLE_MARGIN};
 use crate::{
-    engine::{EngineError, intake, jobs::JobEnd},
+    engine::{EngineError, admit, jobs::JobEnd},
     store::{BuyerPhase, Decline, Purchase},
 };
 
@@ -154,7 +154,7 @@ impl Buyer {
     /// Counts the bid in our own book and tells every peer of it.
     pub(super) async fn gossip(&self, purchase: &Purchase) -> Result<(), EngineError> {
         let message = OrderMessage::Bid { bid: purchase.bid.clone(), spec: purchase.spec.clone() };
-        let admitted = intake::admit(&self.core, message.clone(), self.core.address()).await;
+        let admitted = admit::admit(&self.core, message.clone(), self.core.address()).await;
         admitted.map_err(|e| EngineError::Invalid(format!("the market does not take this bid: {e}")))?;
         if let Err(error) = self.core.p2p.publish(message).await {
             tracing::warn!(%error, bid = %purchase.id, "the bid could not be gossiped; asking goes on");

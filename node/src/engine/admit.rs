@@ -1,0 +1,43 @@
+//! The door of the book: an order that holds in itself goes in if the chain's word about its maker lets it.
+
+use alloy_primitives::Address;
+use sublet_market::{Ignored, OrderMessage};
+
+use super::Core;
+use crate::chain::ChainError;
+
+/// Why an order does not count here and now.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAdmitted {
+    /// The book does not take it.
+    #[error(transparent)]
+    Ignored(#[from] Ignored),
+    /// Its maker's account could not be read.
+    #[error("the chain did not answer: {0}")]
+    Chain(#[from] ChainError),
+}
+
+impl NotAdmitted {
+    /// A stable name, for verdicts and metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Ignored(reason) => reason.as_str(),
+            Self::Chain(_) => "chain",
+        }
+    }
+}
+
+/// Puts an order whose signature recovers to `signer` into the book, or says why not.
+pub async fn admit(core: &Core, message: OrderMessage, signer: Address) -> Result<(), NotAdmitted> {
+    let maker = message.maker();
+    if signer != maker && core.chain.is_operator(maker, signer).await? {
+        core.book().set_operator(maker, signer, true);
+    }
+    let known = core.book().maker(&maker).is_some();
+    if !known {
+        core.refresh_maker(maker).await?;
+    }
+    let now = core.now();
+    core.book().insert(message, signer, now)?;
+    Ok(())
+}
