@@ -267,7 +267,7 @@ async fn log_in(buyer: &NodeProcess, bid: &BidInfo) -> anyhow::Result<((), Vec<S
     let id = bid.id.to_string();
     let text = succeed(buyer.binary(), buyer.home().path(), &["lease", "ssh", &id, "--", command]).await?;
     anyhow::ensure!(text.contains("Linux"), "the guest answered: {text}");
-    Ok(((), said(&format!("sublet lease ssh {} -- '{command}'", &id[..10]), &text)))
+    Ok(((), said(&format!("sublet lease ssh {id} -- '{command}'"), &text)))
 }
 
 async fn watch_meter(buyer: &NodeProcess, bid: &BidInfo) -> anyhow::Result<((), Vec<String>)> {
@@ -314,7 +314,7 @@ async fn close(
     let end = lease.ended.context("the lease has not ended")?;
     let charged = lease.metered_seconds;
     let lines = vec![
-        format!("$ sublet lease close {}   {} (gas {})", &id[..10], done.tx, done.gas),
+        format!("$ sublet lease close {id}   {} (gas {})", done.tx, done.gas),
         format!(
             "charged {charged} s, {} s of them for NOTICE, at {}",
             DEVNET_PARAMS.notice,

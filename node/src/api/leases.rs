@@ -39,7 +39,7 @@ pub(super) async fn close(
         Role::Buyer => Ok(Json(transaction("close", &state.buyer.end(id, false).await?))),
         Role::Provider => {
             let report = state.require_provider()?.close(id).await?;
-            Ok(Json(transaction("provider_close", &report)))
+            Ok(Json(transaction(&report.call, &report)))
         }
     }
 }

@@ -203,7 +203,9 @@ impl<E: Into<EngineError>> From<E> for ApiError {
             EngineError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
             EngineError::Funds(_) => (StatusCode::PAYMENT_REQUIRED, "funds"),
             EngineError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
-            EngineError::Chain(ChainError::GasMoney { .. }) => (StatusCode::PAYMENT_REQUIRED, "gas"),
+            EngineError::Gas(_) | EngineError::Chain(ChainError::GasMoney { .. }) => {
+                (StatusCode::PAYMENT_REQUIRED, "gas")
+            }
             EngineError::Chain(e) if e.revert_name().is_some() => (StatusCode::CONFLICT, "refused"),
             EngineError::Chain(_) => (StatusCode::BAD_GATEWAY, "chain"),
             EngineError::Store(_) | EngineError::Adapter(_) => {

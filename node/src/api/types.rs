@@ -95,6 +95,10 @@ pub struct Wallet {
     pub wallet: Amount,
     /// Tokens free in the Market.
     pub free: Amount,
+    /// Part of the free tokens that bids of ours may lock any moment.
+    pub reserved: Amount,
+    /// What must be free for orders to count at all, by this node's own rule.
+    pub floor: Amount,
     /// Reputation points (10^9 base units of burned fee each).
     pub points: u64,
 }
@@ -362,6 +366,6 @@ pub struct Points {
 pub struct ErrorBody {
     /// One line, with the remedy.
     pub error: String,
-    /// Stable: `invalid`, `funds`, `not_found`, `refused`, `chain`, `unauthorized`, `internal`.
+    /// Stable: `invalid`, `funds`, `gas`, `not_found`, `refused`, `chain`, `unauthorized`, `internal`.
     pub code: String,
 }

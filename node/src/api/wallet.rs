@@ -23,6 +23,8 @@ pub(super) async fn show(State(state): State<ApiState>) -> Result<Json<Wallet>, 
         gas_wei: Amount(balances.eth),
         wallet: Amount(balances.wallet),
         free: Amount(balances.free),
+        reserved: Amount(state.buyer.reserved()?),
+        floor: Amount(state.buyer.floor()),
         points: balances.points,
     }))
 }

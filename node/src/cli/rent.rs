@@ -174,12 +174,13 @@ impl Rent {
 
 /// What has to be deposited for `budget`, or why it cannot be.
 fn shortfall(wallet: &Wallet, budget: u128) -> anyhow::Result<u128> {
-    let missing = budget.saturating_sub(wallet.free.0);
+    let needed = budget.max(wallet.floor.0).saturating_add(wallet.reserved.0);
+    let missing = needed.saturating_sub(wallet.free.0);
     if missing > wallet.wallet.0 {
         return Err(Refused(format!(
-            "this needs up to {}; {} is free in the Market and {} in the wallet {}: get {} more (on a devnet, `sublet \
+            "this needs {} in the Market; {} is free there and {} in the wallet {}: get {} more (on a devnet, `sublet \
              faucet`)",
-            Amount(budget),
+            Amount(needed),
             wallet.free,
             wallet.wallet,
             short(&wallet.address),

@@ -58,6 +58,9 @@ pub enum EngineError {
     /// Not enough money for what was asked; the text names what is needed and what is there.
     #[error("{0}")]
     Funds(String),
+    /// No native currency to pay gas with; the text says where to send it.
+    #[error("{0}")]
+    Gas(String),
     /// There is no such thing here.
     #[error("{0}")]
     NotFound(String),
@@ -208,7 +211,7 @@ impl Core {
         if self.chain.balances(address).await?.eth > 0 {
             return Ok(());
         }
-        Err(EngineError::Funds(format!(
+        Err(EngineError::Gas(format!(
             "the wallet {address} has no gas money: send some of the native currency of chain {} to it",
             self.chain.deployment().chain_id
         )))

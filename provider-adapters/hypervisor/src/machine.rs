@@ -8,7 +8,7 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use sublet_adapter::AdapterError;
 use sublet_adapter::support::ssh_greeting;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::adapter::Shared;
 use crate::console::{self, CONSOLE};
@@ -16,6 +16,9 @@ use crate::process::Process;
 use crate::state::{Record, Wanted};
 use crate::{image, qemu, qmp};
 
+/// How long a started QEMU may take to show up among the processes: it takes a millisecond.
+const APPEARS_WITHIN: Duration = Duration::from_secs(1);
+const APPEARS_POLL: Duration = Duration::from_millis(5);
 /// A free port may be taken by somebody else before QEMU has it; so often in a row means that something else is wrong.
 const PORT_ATTEMPTS: u32 = 5;
 /// The power button does nothing before the guest listens to it, so it is pressed again.
@@ -92,7 +95,7 @@ impl Shared {
             ssh,
             sandbox: self.config.sandbox,
         };
-        let child =
+        let mut child =
             qemu::spawn(&self.config, &machine, &self.state.lease_dir(record.lease)).map_err(|error| {
                 AdapterError::configuration(
                     format!("qemu cannot be started: {error}"),
@@ -100,9 +103,20 @@ impl Shared {
                 )
             })?;
         tracing::info!(lease = %record.lease, pid = child.id(), port = ssh.port(), %accel, "machine started");
+        // For a moment between two programs the kernel shows no command line: looking once could miss a machine that
+        // has just been started.
+        let deadline = Instant::now() + APPEARS_WITHIN;
+        let found = loop {
+            let found = self.process(record.lease).await?;
+            let ended = !matches!(child.try_wait(), Ok(None));
+            if found.is_some() || ended || Instant::now() > deadline {
+                break found;
+            }
+            sleep(APPEARS_POLL).await;
+        };
         // Forgotten on purpose: it is not ours to wait for, and the runtime reaps it.
         drop(child);
-        self.process(record.lease).await
+        Ok(found)
     }
 
     async fn wait_for_ssh(

@@ -87,19 +87,25 @@ impl Buyer {
         Ok((purchase, explanation))
     }
 
+    /// What bids that are still looking, or accepted, may lock any moment.
+    pub fn reserved(&self) -> Result<u128, EngineError> {
+        let purchases = self.core.store.all::<Purchase>()?;
+        let open = purchases
+            .iter()
+            .filter(|p| matches!(p.phase, BuyerPhase::Seeking | BuyerPhase::Accepted))
+            .filter(|p| p.bid.order.valid_until > self.core.now());
+        Ok(open.map(|p| p.bid.order.budget()).sum())
+    }
+
+    /// What must be free in the Market for orders to count at all.
+    pub fn floor(&self) -> u128 {
+        self.floor
+    }
+
     /// The bid's budget must be free in the Market now: later is too late for the provider that holds capacity.
     async fn check_funds(&self, bid: &Bid, free: u128) -> Result<(), EngineError> {
         let needed = bid.budget().max(self.floor);
-        // Other bids that are still looking, or accepted, may lock their budgets first.
-        let promised: u128 = self
-            .core
-            .store
-            .all::<Purchase>()?
-            .iter()
-            .filter(|p| matches!(p.phase, BuyerPhase::Seeking | BuyerPhase::Accepted))
-            .filter(|p| p.bid.order.valid_until > self.core.now())
-            .map(|p| p.bid.order.budget())
-            .sum();
+        let promised = self.reserved()?;
         if free >= needed.saturating_add(promised) {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use sublet_adapter::{Instance, LeaseOrder};
+use sublet_adapter::{ErrorKind, Instance, LeaseOrder};
 
 use super::{Provider, Step};
 use crate::{
@@ -78,8 +78,12 @@ impl Provider {
     }
 
     async fn remove(&self, id: B256) -> Result<(), EngineError> {
-        // What cannot be undone is done on the newest state: a top-up may be in a block not yet deep enough.
-        mirror::refresh_lease(&self.core, id).await?;
+        // What cannot be undone is done on the newest state: a top-up may be in a block not yet deep enough. But what
+        // is known to be unpaid stops now, whether the chain answers or not; its disk waits.
+        if let Err(error) = mirror::refresh_lease(&self.core, id).await {
+            self.adapter.stop(id).await?;
+            return Err(error);
+        }
         let lease = self.core.store.get::<ChainLease>(id.as_slice())?;
         let paid = |lease: &ChainLease| {
             lease.view.state == LeaseState::Active && self.core.now() < u64::from(lease.view.funded_until)
@@ -117,7 +121,8 @@ impl Provider {
     }
 
     fn note_trouble(&self, id: B256, step: Step, error: &EngineError) {
-        let permanent = matches!(error, EngineError::Adapter(e) if !e.is_retryable());
+        // What the operator can mend (a missing program, a quota) is tried again until the time is up.
+        let permanent = matches!(error, EngineError::Adapter(e) if e.kind() == ErrorKind::Permanent);
         let noted = self.update(id, |p| {
             p.trouble = Some(error.to_string());
             p.give_up |= permanent && step == Step::Provision;
