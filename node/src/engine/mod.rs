@@ -86,7 +86,7 @@ pub struct Core {
     parties: Mutex<Parties>,
 }
 
-/// Who buys and who provides, of the leases opened lately: at most [`Parties::MOST`], the oldest go first.
+/// Who buys and who provides, of the leases opened lately: a bounded number, the oldest go first.
 #[derive(Default)]
 pub struct Parties {
     by_lease: HashMap<B256, (Address, Address)>,
