@@ -34,14 +34,16 @@ contract Market is Orders, Leases {
         bytes calldata acceptSignature
     ) external returns (bytes32 id) {
         if (!_speaksFor(msg.sender, bid.settler)) revert NotSettler(msg.sender, bid.settler);
-        Account buyer = _accounts[bid.buyer];
-        Account provider = _accounts[accept.provider];
+        Maker storage buyerSlot = _makers[bid.buyer];
+        Maker storage providerSlot = _makers[accept.provider];
+        Account buyer = buyerSlot.account;
+        Account provider = providerSlot.account;
         id = _check(bid, accept, buyer, provider);
         _checkSignatures(id, bid, bidSignature, accept, acceptSignature);
         (uint256 escrow, uint256 bond) = _amounts(bid, accept);
         // The rules have made sure that both are covered.
-        _accounts[bid.buyer] = buyer.withFree((buyer.free() - escrow).toUint96());
-        _accounts[accept.provider] = provider.withFree((provider.free() - bond).toUint96());
+        buyerSlot.account = buyer.withFree((buyer.free() - escrow).toUint96());
+        providerSlot.account = provider.withFree((provider.free() - bond).toUint96());
         _open(id, bid, accept);
     }
 
@@ -61,7 +63,7 @@ contract Market is Orders, Leases {
         view
         returns (bytes32 id, uint256 escrow, uint256 bond)
     {
-        id = _check(bid, accept, _accounts[bid.buyer], _accounts[accept.provider]);
+        id = _check(bid, accept, _makers[bid.buyer].account, _makers[accept.provider].account);
         (escrow, bond) = _amounts(bid, accept);
     }
 

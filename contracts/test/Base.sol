@@ -3,11 +3,21 @@ pragma solidity 0.8.37;
 
 /// @dev The cheatcodes that these tests use, of forge's many.
 interface Vm {
+    struct Gas {
+        uint64 gasLimit;
+        uint64 gasTotalUsed;
+        uint64 gasMemoryUsed;
+        int64 gasRefunded;
+        uint64 gasRemaining;
+    }
+
     function addr(uint256 key) external pure returns (address);
     function chainId(uint256 id) external;
+    function envOr(string calldata name, bool otherwise) external view returns (bool);
     function etch(address target, bytes calldata code) external;
     function expectEmit(bool topic1, bool topic2, bool topic3, bool data, address emitter) external;
     function expectRevert(bytes calldata data) external;
+    function lastCallGas() external view returns (Gas memory);
     function parseJsonAddress(string calldata json, string calldata path) external pure returns (address);
     function parseJsonBool(string calldata json, string calldata path) external pure returns (bool);
     function parseJsonBytes(string calldata json, string calldata path) external pure returns (bytes memory);
@@ -17,6 +27,7 @@ interface Vm {
     function readFile(string calldata path) external view returns (string memory);
     function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256);
+    function snapshotValue(string calldata group, string calldata name, uint256 value) external;
     function startPrank(address sender) external;
     function stopPrank() external;
     function toString(uint256 value) external pure returns (string memory);

@@ -3,19 +3,14 @@ pragma solidity 0.8.37;
 
 import { MarketFixture } from "./MarketFixture.sol";
 
-/// @dev Writes snapshots/gas.json under `bin/gas`: whole transactions with cold storage, in a Market that has been used
-/// before (its burn bucket is not empty).
+/// @dev Writes snapshots/gas.json under `bin/test --gas`: whole transactions with cold storage, in a Market that has been
+/// used before (its burn bucket is not empty), by makers who have traded before.
 contract GasTest is MarketFixture {
     string private constant GROUP = "gas";
 
     function setUp() public override {
         super.setUp();
-        Trade memory t = goodTrade();
-        t.bid.salt = 99;
-        resign(t);
-        bytes32 id = settle(t);
-        VM.prank(provider);
-        market.activate(id);
+        bytes32 id = anotherLease(99);
         VM.prank(buyer);
         market.close(id);
     }
@@ -27,41 +22,45 @@ contract GasTest is MarketFixture {
         market.withdraw(0.5 ether);
         record("withdraw");
         market.flushBurn();
-        record("flushBurn");
+        record("flush_burn");
     }
 
-    function test_gas_of_a_closed_lease() public {
+    function test_gas_of_a_life() public {
         bytes32 id = openedLease();
-        record("settle");
+        uint256 life = record("settle_first");
         VM.prank(provider);
         market.activate(id);
-        record("activate");
+        life += record("activate");
         VM.warp(START + HOLD + 100);
         claim(id);
-        record("claim");
-        VM.prank(buyer);
-        market.topUp(id, 100);
-        record("topUp");
+        life += record("claim_one");
         VM.prank(buyer);
         market.close(id);
-        record("close");
+        life += record("close");
+        VM.snapshotValue(GROUP, "life", life);
     }
 
-    function test_gas_of_a_claim_of_two() public {
-        bytes32[] memory ids = new bytes32[](2);
-        ids[0] = activeLease();
-        Trade memory t = goodTrade();
-        t.bid.salt = 2;
-        resign(t);
-        ids[1] = settle(t);
-        VM.prank(provider);
-        market.activate(ids[1]);
+    function test_gas_of_each_further_claim() public {
+        bytes32[] memory ids = new bytes32[](3);
+        for (uint256 i = 0; i < ids.length; i++) {
+            ids[i] = anotherLease(uint64(2 + i));
+        }
         VM.warp(START + HOLD + 100);
+        claim(ids[0]);
+        uint256 first = VM.lastCallGas().gasTotalUsed;
+        VM.warp(START + HOLD + 200);
         market.claim(ids);
-        record("claim of two");
+        VM.snapshotValue(GROUP, "claim_next", (VM.lastCallGas().gasTotalUsed - first + 1) / 2);
     }
 
-    function test_gas_of_the_other_ends() public {
+    function test_gas_of_topUp() public {
+        bytes32 id = activeLease();
+        VM.prank(buyer);
+        market.topUp(id, 100);
+        record("top_up");
+    }
+
+    function test_gas_of_the_ends_before_activation() public {
         Trade memory t = goodTrade();
         VM.prank(buyer);
         market.cancel(t.bid);
@@ -87,7 +86,7 @@ contract GasTest is MarketFixture {
         VM.warp(START + HOLD + 100);
         VM.prank(provider);
         market.providerClose(id);
-        record("providerClose");
+        record("provider_close");
     }
 
     function test_gas_of_finish() public {
@@ -97,7 +96,17 @@ contract GasTest is MarketFixture {
         record("finish");
     }
 
-    function record(string memory name) private {
-        VM.snapshotGasLastCall(GROUP, name);
+    /// @dev A lease between the same two, active since now.
+    function anotherLease(uint64 salt) private returns (bytes32 id) {
+        Trade memory t = goodTrade();
+        t.bid.salt = salt;
+        resign(t);
+        id = settle(t);
+        VM.prank(provider);
+        market.activate(id);
+    }
+
+    function record(string memory name) private returns (uint256) {
+        return VM.snapshotGasLastCall(GROUP, name);
     }
 }

@@ -16,8 +16,12 @@ abstract contract Accounts is Parameters, ReentrancyGuardTransient {
     using SafeCast for uint256;
     using SafeERC20 for IERC20;
 
-    mapping(address maker => Account) internal _accounts;
-    mapping(address maker => mapping(address key => bool)) private _operators;
+    struct Maker {
+        Account account;
+        mapping(address key => bool) operators;
+    }
+
+    mapping(address maker => Maker) internal _makers;
 
     /// @inheritdoc IMarket
     function deposit(uint256 amount) external nonReentrant {
@@ -48,40 +52,42 @@ abstract contract Accounts is Parameters, ReentrancyGuardTransient {
     /// @inheritdoc IMarket
     function setOperator(address key, bool approved) external {
         if (key == address(0)) revert ZeroAddress();
-        _operators[msg.sender][key] = approved;
+        _makers[msg.sender].operators[key] = approved;
         emit OperatorSet(msg.sender, key, approved);
     }
 
     /// @inheritdoc IMarket
     function bumpEpoch() external {
-        Account a = _accounts[msg.sender];
-        uint32 epoch = a.epoch() + 1;
-        _accounts[msg.sender] = a.withEpoch(epoch);
+        Maker storage m = _makers[msg.sender];
+        uint32 epoch = m.account.epoch() + 1;
+        m.account = m.account.withEpoch(epoch);
         emit EpochBumped(msg.sender, epoch);
     }
 
     /// @inheritdoc IMarket
     function isOperator(address maker, address key) external view returns (bool) {
-        return _operators[maker][key];
+        return _makers[maker].operators[key];
     }
 
     /// @dev Whether `key` may act for `maker`: it is the maker or its operator.
     function _speaksFor(address key, address maker) internal view returns (bool) {
-        return key == maker || _operators[maker][key];
+        return key == maker || _makers[maker].operators[key];
     }
 
     /// @dev Locks `amount` of the maker's free balance.
     function _debit(address maker, uint256 amount) internal {
-        Account a = _accounts[maker];
+        Maker storage m = _makers[maker];
+        Account a = m.account;
         uint256 free = a.free();
         if (free < amount) revert InsufficientFree(maker, free, amount);
-        _accounts[maker] = a.withFree((free - amount).toUint96());
+        m.account = a.withFree((free - amount).toUint96());
     }
 
     /// @dev Frees `amount` for the maker.
     function _credit(address maker, uint256 amount) internal {
-        Account a = _accounts[maker];
-        _accounts[maker] = a.withFree((a.free() + amount).toUint96());
+        Maker storage m = _makers[maker];
+        Account a = m.account;
+        m.account = a.withFree((a.free() + amount).toUint96());
     }
 
     function _deposit(address maker, uint256 amount) private {

@@ -37,40 +37,40 @@ abstract contract Leases is Points, Burn {
 
     /// @inheritdoc IMarket
     function activate(bytes32 id) external {
-        (LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Opened);
+        (Lease storage stored, LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Opened);
         _onlyProvider(run);
         uint32 start = _now();
         if (start > run.paidUntil()) revert ActivationLate(run.paidUntil(), start);
         (terms, run) = (terms.activated(start), run.activated(start));
-        _leases[id].terms = terms;
-        _leases[id].run = run;
+        stored.terms = terms;
+        stored.run = run;
         emit LeaseActivated(id, start, run.fundedUntil(), terms.maxEnd());
     }
 
     /// @inheritdoc IMarket
     function abort(bytes32 id) external {
-        (LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Opened);
+        (Lease storage stored, LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Opened);
         uint32 moment = _now();
         if (moment <= run.paidUntil() && !_speaksFor(msg.sender, run.provider())) {
             revert AbortEarly(run.paidUntil(), moment);
         }
         // As if it had started now: all of its seconds are refunded.
         run = run.activated(moment);
-        _end(id, terms, run, EndReason.Aborted, moment, moment);
+        _end(stored, id, terms, run, EndReason.Aborted, moment, moment);
     }
 
     /// @inheritdoc IMarket
     function topUp(bytes32 id, uint32 secs) external {
-        (LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Active);
+        (Lease storage stored, LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Active);
         _onlyBuyer(terms);
         if (block.timestamp >= run.fundedUntil()) revert LeaseOver(run.fundedUntil(), block.timestamp);
         if (secs == 0) revert ZeroSeconds();
         uint256 end = uint256(run.fundedUntil()) + secs;
         if (end > terms.maxEnd()) revert TopUpTooLong(end, terms.maxEnd());
         uint32 until = end.toUint32();
-        uint256 amount = uint256(terms.rate()) * secs;
+        uint256 amount = _times(terms.rate(), secs);
         _debit(terms.buyer(), amount);
-        _leases[id].run = run.funded(until);
+        stored.run = run.funded(until);
         emit LeaseToppedUp(id, until, amount);
     }
 
@@ -85,42 +85,54 @@ abstract contract Leases is Points, Burn {
 
     /// @inheritdoc IMarket
     function close(bytes32 id) external {
-        (LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Active);
+        (Lease storage stored, LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Active);
         _onlyBuyer(terms);
         uint32 end = _noticedEnd(run);
-        _end(id, terms, run, EndReason.Closed, end, end);
+        _end(stored, id, terms, run, EndReason.Closed, end, end);
     }
 
     /// @inheritdoc IMarket
     function reject(bytes32 id) external {
-        (LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Active);
+        (Lease storage stored, LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Active);
         _onlyBuyer(terms);
         uint256 deadline = uint256(run.fundedUntil()) + HOLD;
         if (block.timestamp >= deadline) revert RejectLate(deadline, block.timestamp);
-        _end(id, terms, run, EndReason.Rejected, _settledUntil(run), _noticedEnd(run));
+        _end(stored, id, terms, run, EndReason.Rejected, _settledUntil(run), _noticedEnd(run));
     }
 
     /// @inheritdoc IMarket
     function providerClose(bytes32 id) external {
-        (LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Active);
+        (Lease storage stored, LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Active);
         _onlyProvider(run);
         if (block.timestamp >= run.fundedUntil()) revert LeaseOver(run.fundedUntil(), block.timestamp);
         uint32 end = _settledUntil(run);
-        _end(id, terms, run, EndReason.ProviderClosed, end, end);
+        _end(stored, id, terms, run, EndReason.ProviderClosed, end, end);
     }
 
     /// @inheritdoc IMarket
     function finish(bytes32 id) external {
-        (LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Active);
+        (Lease storage stored, LeaseTerms terms, LeaseRun run) = _load(id, LeaseState.Active);
         uint256 earliest = uint256(run.fundedUntil()) + HOLD;
         if (block.timestamp < earliest) revert FinishEarly(earliest, block.timestamp);
-        _end(id, terms, run, EndReason.Finished, run.fundedUntil(), run.fundedUntil());
+        _end(stored, id, terms, run, EndReason.Finished, run.fundedUntil(), run.fundedUntil());
     }
 
     /// @inheritdoc IMarket
-    function lease(bytes32 id) external view returns (LeaseView memory v) {
-        LeaseTerms terms = _leases[id].terms;
-        LeaseRun run = _leases[id].run;
+    function lease(bytes32 id) external view returns (LeaseView memory) {
+        return _view(_leases[id]);
+    }
+
+    /// @inheritdoc IMarket
+    function leases(bytes32[] calldata ids) external view returns (LeaseView[] memory views) {
+        views = new LeaseView[](ids.length);
+        for (uint256 i = 0; i < ids.length; i++) {
+            views[i] = _view(_leases[ids[i]]);
+        }
+    }
+
+    function _view(Lease storage stored) private view returns (LeaseView memory v) {
+        LeaseTerms terms = stored.terms;
+        LeaseRun run = stored.run;
         v.state = run.state();
         v.reason = run.reason();
         v.buyer = terms.buyer();
@@ -144,29 +156,36 @@ abstract contract Leases is Points, Burn {
 
     /// @dev Pays what is due; false if nothing is.
     function _claim(bytes32 id) private returns (bool) {
-        LeaseRun run = _leases[id].run;
+        Lease storage stored = _leases[id];
+        LeaseRun run = stored.run;
         if (run.state() != LeaseState.Active) return false;
         uint32 until = _settledUntil(run);
         if (until == run.paidUntil()) return false;
-        Flows memory flows;
-        (flows.net, flows.fee) = _pay(_leases[id].terms.rate(), until - run.paidUntil());
-        _leases[id].run = run.paid(until);
-        emit LeaseClaimed(id, until, flows.net, flows.fee);
-        _creditProvider(run, flows, 0);
+        (uint256 net, uint256 fee) = _pay(stored.terms.rate(), until - run.paidUntil());
+        stored.run = run.paid(until);
+        _creditProvider(run, net, fee, 0, 0);
+        _collect(run.burn() ? net : 0, fee);
+        emit LeaseClaimed(id, run.provider(), until, net, fee);
         return true;
     }
 
     /// @dev Ends a lease: pays paidUntil..payUntil, burns payUntil..endedAt and as much of the bond, refunds
     /// endedAt..fundedUntil. The bond's rest is the buyer's if the provider broke its word, else the provider's.
-    function _end(bytes32 id, LeaseTerms terms, LeaseRun run, EndReason reason, uint32 payUntil, uint32 endedAt)
-        private
-    {
+    function _end(
+        Lease storage stored,
+        bytes32 id,
+        LeaseTerms terms,
+        LeaseRun run,
+        EndReason reason,
+        uint32 payUntil,
+        uint32 endedAt
+    ) private {
         uint256 rate = terms.rate();
-        uint256 bond = rate * run.bondSeconds();
+        uint256 bond = _times(rate, run.bondSeconds());
         Flows memory flows;
         (flows.net, flows.fee) = _pay(rate, payUntil - run.paidUntil());
-        flows.refunded = rate * (run.fundedUntil() - endedAt);
-        uint256 burnedEscrow = rate * (endedAt - payUntil);
+        flows.refunded = _times(rate, run.fundedUntil() - endedAt);
+        uint256 burnedEscrow = _times(rate, endedAt - payUntil);
         if (reason == EndReason.Aborted || reason == EndReason.ProviderClosed) {
             flows.bondToBuyer = bond;
         } else {
@@ -175,9 +194,14 @@ abstract contract Leases is Points, Burn {
             flows.bondToProvider = bond - burnedBond;
         }
 
-        _leases[id].run = run.ended(endedAt, reason);
+        stored.run = run.ended(endedAt, reason);
+        uint256 toBuyer = flows.refunded + flows.bondToBuyer;
+        if (toBuyer != 0) _credit(terms.buyer(), toBuyer);
+        _creditProvider(run, flows.net, flows.fee, flows.bondToProvider, bond - flows.bondToProvider);
+        _collect(run.burn() ? flows.net : 0, flows.fee + flows.burned);
         emit LeaseEnded(
             id,
+            run.provider(),
             reason,
             endedAt,
             flows.net,
@@ -187,27 +211,27 @@ abstract contract Leases is Points, Burn {
             flows.bondToProvider,
             flows.bondToBuyer
         );
-        uint256 toBuyer = flows.refunded + flows.bondToBuyer;
-        if (toBuyer != 0) _credit(terms.buyer(), toBuyer);
-        _creditProvider(run, flows, bond - flows.bondToProvider);
     }
 
-    /// @dev Books pay, fee, burn and bond of one payment, and the provider's points.
-    function _creditProvider(LeaseRun run, Flows memory flows, uint256 bondLost) private {
-        bool burn = run.burn();
-        address provider = run.provider();
-        Account a = _scored(provider, _accounts[provider], flows.fee, bondLost);
-        uint256 free = a.free() + (burn ? 0 : flows.net) + flows.bondToProvider;
-        _accounts[provider] = a.withFree(free.toUint96());
-        _collect(burn ? flows.net : 0, flows.fee + flows.burned);
+    /// @dev Books what a provider gets from one payment, and its points.
+    function _creditProvider(LeaseRun run, uint256 net, uint256 fee, uint256 bondBack, uint256 bondLost) private {
+        Maker storage m = _makers[run.provider()];
+        Account a = _scored(m.account, fee, bondLost);
+        uint256 free = a.free() + (run.burn() ? 0 : net) + bondBack;
+        m.account = a.withFree(free.toUint96());
     }
 
-    /// @dev Both slots of a lease that must be in the state `needed`.
-    function _load(bytes32 id, LeaseState needed) private view returns (LeaseTerms terms, LeaseRun run) {
-        run = _leases[id].run;
+    /// @dev A lease that must be in the state `needed`: where it is stored, and both of its slots.
+    function _load(bytes32 id, LeaseState needed)
+        private
+        view
+        returns (Lease storage stored, LeaseTerms terms, LeaseRun run)
+    {
+        stored = _leases[id];
+        run = stored.run;
         LeaseState state = run.state();
         if (state != needed) revert WrongState(id, state, needed);
-        terms = _leases[id].terms;
+        terms = stored.terms;
     }
 
     function _onlyBuyer(LeaseTerms terms) private view {
@@ -221,7 +245,14 @@ abstract contract Leases is Points, Burn {
     /// @dev Pay and fee of `secs` seconds.
     function _pay(uint256 rate, uint256 secs) private view returns (uint256 net, uint256 fee) {
         uint256 feePerSecond = _feePerSecond(rate);
-        return ((rate - feePerSecond) * secs, feePerSecond * secs);
+        return (_times(rate - feePerSecond, secs), _times(feePerSecond, secs));
+    }
+
+    /// @dev Unchecked: a rate has 64 bits, seconds have 32. What is subtracted or added stays checked.
+    function _times(uint256 rate, uint256 secs) private pure returns (uint256) {
+        unchecked {
+            return rate * secs;
+        }
     }
 
     /// @dev The second up to which pay is beyond dispute: `hold` old, within paidUntil..fundedUntil.

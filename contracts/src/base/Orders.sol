@@ -93,9 +93,14 @@ abstract contract Orders is Points, Domain {
         return signer != address(0) && _speaksFor(signer, maker);
     }
 
-    /// @dev Zero for anything but 65 bytes r, s, v with v 27 or 28 and s in the lower half (EIP-2). No call to the
-    /// maker (ERC-1271): contract wallets approve an operator.
+    /// @dev Zero for anything but 65 bytes r, s, v with v 27 or 28, or 64 bytes r, vs (ERC-2098), with s in the lower
+    /// half (EIP-2). No call to the maker (ERC-1271): contract wallets approve an operator, and an account with
+    /// delegated code (EIP-7702) signs as before.
     function _recover(bytes32 digest, bytes calldata signature) private pure returns (address signer) {
-        (signer,,) = ECDSA.tryRecoverCalldata(digest, signature);
+        if (signature.length == 64) {
+            (signer,,) = ECDSA.tryRecover(digest, bytes32(signature[:32]), bytes32(signature[32:]));
+        } else {
+            (signer,,) = ECDSA.tryRecoverCalldata(digest, signature);
+        }
     }
 }

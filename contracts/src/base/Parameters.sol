@@ -50,7 +50,10 @@ abstract contract Parameters is IMarket {
 
     /// @dev The burned part of `rate`, base units per second, rounded up: never more than the rate.
     function _feePerSecond(uint256 rate) internal view returns (uint256) {
-        return (rate * FEE_BPS + BPS - 1) / BPS;
+        // A rate has 64 bits and FEE_BPS 16.
+        unchecked {
+            return (rate * FEE_BPS + BPS - 1) / BPS;
+        }
     }
 
     /// @dev Chain time in the width that leases store; good until 2106.

@@ -92,6 +92,16 @@ interface IMarket {
         uint64 settleBy;
     }
 
+    /// @notice A maker's account as views return it.
+    struct AccountView {
+        /// Base units that are not locked.
+        uint96 free;
+        /// The epoch that the maker's bids must carry.
+        uint32 epoch;
+        /// Reputation, decayed to now.
+        uint64 points;
+    }
+
     /// @notice A lease as views return it. Fields that the state does not have are zero.
     struct LeaseView {
         LeaseState state;
@@ -159,7 +169,8 @@ interface IMarket {
     event LeaseToppedUp(bytes32 indexed id, uint32 fundedUntil, uint256 amount);
 
     /// @notice The provider was paid up to `paidUntil`: `net` to it (or to the payouts to burn), `fee` to be burned.
-    event LeaseClaimed(bytes32 indexed id, uint32 paidUntil, uint256 net, uint256 fee);
+    /// The provider's points have grown by the fee.
+    event LeaseClaimed(bytes32 indexed id, address provider, uint32 paidUntil, uint256 net, uint256 fee);
 
     /// @notice A lease ended. The six amounts add up to all that it held: escrow and bond.
     /// @param endedAt the second up to which the buyer was charged, be it paid or burned; for an abort, the abort's time
@@ -171,6 +182,7 @@ interface IMarket {
     /// @param bondToBuyer bond that went to the buyer
     event LeaseEnded(
         bytes32 indexed id,
+        address provider,
         EndReason reason,
         uint32 endedAt,
         uint256 paidToProvider,
@@ -180,9 +192,6 @@ interface IMarket {
         uint256 bondToProvider,
         uint256 bondToBuyer
     );
-
-    /// @notice The provider's points were written; they decay from this block's day on.
-    event PointsChanged(address indexed provider, uint64 points);
 
     /// @notice `payouts` went to 0x…dEaD and `fees` were burned through the token.
     event BurnFlushed(uint256 payouts, uint256 fees);
@@ -345,8 +354,8 @@ interface IMarket {
     // ----------------------------------------------------------------------------------------- calls: leases
 
     /// @notice Opens a lease from a bid and an accept. Caller: the bid's settler or its operator.
-    /// @param bidSignature 65 bytes r, s, v of the buyer or its operator over the bid's digest
-    /// @param acceptSignature 65 bytes r, s, v of the provider or its operator over the accept's digest
+    /// @param bidSignature of the buyer or its operator over the bid's digest: 65 bytes r, s, v or 64 bytes r, vs
+    /// @param acceptSignature of the provider or its operator over the accept's digest, likewise
     /// @return id the lease's id, which is the bid's digest
     function settle(
         Bid calldata bid,
@@ -394,8 +403,14 @@ interface IMarket {
     /// @return points its reputation, decayed to now
     function account(address maker) external view returns (uint96 free, uint32 epoch, uint64 points);
 
+    /// @notice As account, for many makers, in their order.
+    function accounts(address[] calldata makers) external view returns (AccountView[] memory);
+
     /// @notice One lease; state None if there is none.
     function lease(bytes32 id) external view returns (LeaseView memory);
+
+    /// @notice As lease, for many ids, in their order.
+    function leases(bytes32[] calldata ids) external view returns (LeaseView[] memory);
 
     /// @notice Whether `key` is an operator of `maker`.
     function isOperator(address maker, address key) external view returns (bool);

@@ -49,7 +49,7 @@ contract AccountsTest is MarketFixture {
 
     function test_deposit_credits_what_arrived() public {
         TaxedToken taxed = new TaxedToken();
-        Market other = new Market(taxed, defaultParams(), SALT);
+        Market other = deploy(taxed, defaultParams(), SALT);
         taxed.approve(address(other), 10 ether);
         other.deposit(10 ether);
         (uint96 free,,) = other.account(address(this));
@@ -58,7 +58,7 @@ contract AccountsTest is MarketFixture {
 
     function test_deposit_beyond_96_bits_is_refused() public {
         CallbackToken huge = new CallbackToken();
-        Market other = new Market(huge, defaultParams(), SALT);
+        Market other = deploy(huge, defaultParams(), SALT);
         huge.approve(address(other), type(uint256).max);
         other.deposit(1);
         huge.mint(address(this), type(uint96).max);
@@ -160,7 +160,7 @@ contract AccountsTest is MarketFixture {
 
     function test_a_token_that_calls_back_is_refused() public {
         CallbackToken hooked = new CallbackToken();
-        Market other = new Market(hooked, defaultParams(), SALT);
+        Market other = deploy(hooked, defaultParams(), SALT);
         hooked.approve(address(other), 100 ether);
         other.deposit(10 ether);
         bytes memory reentry = abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector);

@@ -37,7 +37,7 @@ contract DomainTest is MarketFixture {
     }
 
     function test_signatures_of_another_deployment_do_not_count() public {
-        Market twin = new Market(token, defaultParams(), keccak256("another deployment"));
+        Market twin = deploy(token, defaultParams(), keccak256("another deployment"));
         assertTrue(twin.domainSeparator() != market.domainSeparator(), "separators differ");
         Trade memory t = goodTrade();
         bytes32 id = twin.bidDigest(t.bid);

@@ -157,7 +157,7 @@ contract LeasesTest is MarketFixture {
         VM.warp(START + HOLD + 100);
         VM.prank(stranger);
         VM.expectEmit(true, true, true, true, address(market));
-        emit IMarket.LeaseClaimed(id, START + 100, uint256(NET_RATE) * 100, uint256(FEE_RATE) * 100);
+        emit IMarket.LeaseClaimed(id, provider, START + 100, uint256(NET_RATE) * 100, uint256(FEE_RATE) * 100);
         claim(id);
         assertEq(freeOf(provider), DEPOSIT - BOND + uint256(NET_RATE) * 100, "provider");
         assertEq(feesInBucket(), uint256(FEE_RATE) * 100, "fees");

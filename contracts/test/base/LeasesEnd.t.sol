@@ -325,6 +325,8 @@ contract LeasesEndTest is MarketFixture {
     /// @dev `flows` in the order of the event: pay, fee, burned, refunded, bond to the provider, bond to the buyer.
     function expectEnd(bytes32 id, IMarket.EndReason reason, uint256 endedAt, uint256[6] memory flows) private {
         VM.expectEmit(true, true, true, true, address(market));
-        emit IMarket.LeaseEnded(id, reason, uint32(endedAt), flows[0], flows[1], flows[2], flows[3], flows[4], flows[5]);
+        emit IMarket.LeaseEnded(
+            id, provider, reason, uint32(endedAt), flows[0], flows[1], flows[2], flows[3], flows[4], flows[5]
+        );
     }
 }

@@ -217,15 +217,43 @@ contract OrdersTest is MarketFixture {
         Trade memory t = goodTrade();
         (uint8 v, bytes32 r, bytes32 s) = VM.sign(BUYER_KEY, t.accept.bid);
         refuseBidSignature(t, "");
-        refuseBidSignature(t, abi.encodePacked(r, s));
         refuseBidSignature(t, abi.encodePacked(r, s, v, uint8(0)));
+        refuseBidSignature(t, abi.encodePacked(r));
         refuseBidSignature(t, abi.encodePacked(r, s, v - 27));
         refuseBidSignature(t, abi.encodePacked(bytes32(0), s, v));
         // The same signature with the other s, which the curve would take.
         bytes32 highS = bytes32(CURVE_ORDER - uint256(s));
         refuseBidSignature(t, abi.encodePacked(r, highS, v == 27 ? uint8(28) : uint8(27)));
-        // The compact form of ERC-2098.
-        refuseBidSignature(t, abi.encodePacked(r, bytes32(uint256(s) | (uint256(v - 27) << 255))));
+        // In the compact form the top bit is v, so of the high half only what is below it can be written.
+        refuseBidSignature(t, abi.encodePacked(r, bytes32(CURVE_ORDER / 2 + 1)));
+    }
+
+    function test_compact_signatures_settle() public {
+        Trade memory t = goodTrade();
+        t.bidSignature = compact(t.bidSignature);
+        t.acceptSignature = compact(t.acceptSignature);
+        assertEq(t.bidSignature.length, 64, "ERC-2098");
+        assertEq(uint256(market.lease(settle(t)).state), uint256(IMarket.LeaseState.Opened), "state");
+    }
+
+    function testFuzz_compact_signatures_are_as_good(uint64 salt) public {
+        Trade memory t = goodTrade();
+        t.bid.salt = salt;
+        resign(t);
+        t.bidSignature = compact(t.bidSignature);
+        settle(t);
+    }
+
+    /// @dev EIP-7702: an account with delegated code is still its key's. Its code is never asked.
+    function test_a_maker_with_delegated_code_signs_as_before() public {
+        Trade memory t = goodTrade();
+        VM.etch(buyer, abi.encodePacked(hex"ef0100", address(token)));
+        VM.etch(provider, abi.encodePacked(hex"ef0100", address(market)));
+        settle(t);
+        VM.prank(provider);
+        market.activate(t.accept.bid);
+        VM.prank(buyer);
+        market.close(t.accept.bid);
     }
 
     function test_a_malformed_accept_signature_is_of_nobody() public {
@@ -275,5 +303,16 @@ contract OrdersTest is MarketFixture {
 
     function digest(bytes32 hashStruct) private view returns (bytes32) {
         return keccak256(abi.encodePacked(hex"1901", market.domainSeparator(), hashStruct));
+    }
+
+    /// @dev ERC-2098: the parity of v in the top bit of s.
+    function compact(bytes memory signature) private pure returns (bytes memory) {
+        bytes32 r;
+        uint256 s;
+        assembly ("memory-safe") {
+            r := mload(add(signature, 32))
+            s := mload(add(signature, 64))
+        }
+        return abi.encodePacked(r, s | (uint256(uint8(signature[64])) - 27) << 255);
     }
 }

@@ -18,9 +18,9 @@ contract ParametersTest is MarketFixture {
     }
 
     function test_bounds_themselves_are_allowed() public {
-        new Market(token, IMarket.Params({ feeBps: 10, hold: 60, notice: 0, halfLifeDays: 7 }), SALT);
-        new Market(token, IMarket.Params({ feeBps: 500, hold: 3600, notice: 600, halfLifeDays: 365 }), SALT);
-        new Market(token, IMarket.Params({ feeBps: 500, hold: 60, notice: 60, halfLifeDays: 365 }), SALT);
+        deploy(token, IMarket.Params({ feeBps: 10, hold: 60, notice: 0, halfLifeDays: 7 }), SALT);
+        deploy(token, IMarket.Params({ feeBps: 500, hold: 3600, notice: 600, halfLifeDays: 365 }), SALT);
+        deploy(token, IMarket.Params({ feeBps: 500, hold: 60, notice: 60, halfLifeDays: 365 }), SALT);
     }
 
     function test_a_fee_outside_is_refused() public {
@@ -59,11 +59,11 @@ contract ParametersTest is MarketFixture {
 
     function test_a_token_without_code_is_refused() public {
         VM.expectRevert(abi.encodeWithSelector(IMarket.TokenWithoutCode.selector, stranger));
-        new Market(IERC20(stranger), defaultParams(), SALT);
+        deploy(IERC20(stranger), defaultParams(), SALT);
     }
 
     function refuse(IMarket.Params memory p, bytes memory data) private {
         VM.expectRevert(data);
-        new Market(token, p, SALT);
+        deploy(token, p, SALT);
     }
 }

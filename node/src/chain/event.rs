@@ -65,6 +65,7 @@ pub enum MarketEvent {
     /// The provider was paid for what is HOLD old.
     LeaseClaimed {
         id: B256,
+        provider: Address,
         paid_until: u32,
         #[serde(with = "text_number")]
         net: u128,
@@ -74,6 +75,7 @@ pub enum MarketEvent {
     /// A lease is over; the amounts are all that it held.
     LeaseEnded {
         id: B256,
+        provider: Address,
         reason: EndReason,
         ended_at: u32,
         #[serde(with = "text_number")]
@@ -89,8 +91,6 @@ pub enum MarketEvent {
         #[serde(with = "text_number")]
         bond_to_buyer: u128,
     },
-    /// A provider's reputation was written.
-    PointsChanged { provider: Address, points: u64 },
     /// Collected fees and payouts were burned.
     BurnFlushed {
         #[serde(with = "text_number")]
@@ -115,8 +115,8 @@ impl MarketEvent {
         }
     }
 
-    /// The makers that the event names: what the chain says of them has changed. The later events of a lease name
-    /// nobody; who is party to a lease is in its `LeaseOpened`.
+    /// The makers that the event names: what the chain says of them has changed. The later events of a lease name its
+    /// provider at most; who is party to a lease is in its `LeaseOpened`.
     #[must_use]
     pub fn makers(&self) -> Vec<Address> {
         match self {
@@ -125,7 +125,7 @@ impl MarketEvent {
             | Self::OperatorSet { maker, .. } => vec![*maker],
             Self::EpochBumped { buyer, .. } | Self::BidCancelled { buyer, .. } => vec![*buyer],
             Self::LeaseOpened { buyer, provider, .. } => vec![*buyer, *provider],
-            Self::PointsChanged { provider, .. } => vec![*provider],
+            Self::LeaseClaimed { provider, .. } | Self::LeaseEnded { provider, .. } => vec![*provider],
             _ => Vec::new(),
         }
     }
@@ -144,7 +144,6 @@ impl MarketEvent {
             Self::LeaseToppedUp { .. } => "LeaseToppedUp",
             Self::LeaseClaimed { .. } => "LeaseClaimed",
             Self::LeaseEnded { .. } => "LeaseEnded",
-            Self::PointsChanged { .. } => "PointsChanged",
             Self::BurnFlushed { .. } => "BurnFlushed",
         }
     }
@@ -194,12 +193,12 @@ fn plain(event: MarketEvents) -> Result<Option<MarketEvent>, ChainError> {
         }
         E::LeaseClaimed(e) => MarketEvent::LeaseClaimed {
             id: e.id,
+            provider: e.provider,
             paid_until: e.paidUntil,
             net: amount(e.net)?,
             fee: amount(e.fee)?,
         },
         E::LeaseEnded(e) => ended(&e)?,
-        E::PointsChanged(e) => MarketEvent::PointsChanged { provider: e.provider, points: e.points },
         E::BurnFlushed(e) => MarketEvent::BurnFlushed { payouts: amount(e.payouts)?, fees: amount(e.fees)? },
         #[allow(unreachable_patterns)] // ERC-5267 and OpenZeppelin events, where the ABI has them.
         _ => return Ok(None),
@@ -227,6 +226,7 @@ fn ended(e: &Market::LeaseEnded) -> Result<MarketEvent, ChainError> {
     let reason = end_reason(e.reason)?.ok_or_else(|| wrong("an end without a reason"))?;
     Ok(MarketEvent::LeaseEnded {
         id: e.id,
+        provider: e.provider,
         reason,
         ended_at: e.endedAt,
         paid_to_provider: amount(e.paidToProvider)?,

@@ -97,7 +97,7 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
             MarketEvent::OperatorSet { maker, key, approved } => {
                 core.book().set_operator(*maker, *key, *approved);
             }
-            // The later events of a lease do not name its parties. Who is forgotten is read again when it next trades.
+            // The later events of a lease do not name its buyer. Who is forgotten is read again when it next trades.
             event => {
                 let parties = event.lease().and_then(|id| core.parties().get(id));
                 makers.extend(parties.into_iter().flat_map(|(buyer, provider)| [buyer, provider]));
