@@ -38,6 +38,10 @@ experiments: tools guest build ## The three reference experiments (ADAPTER=aws: 
 compose-test: build ## Trades between containers: one on QEMU, one on EC2 (installs docker if there is none)
 	@tests/docker-up && $(BIN)/compose_test
 
+.PHONY: chaos
+chaos: tools guest build ## Kill nodes at every place between two side effects of a trade; a quarter of an hour
+	@$(BIN)/chaos $(if $(ONLY),--only $(ONLY))
+
 .PHONY: test
 test: ## Everything that CI runs
 	@tests/run-all

@@ -3,6 +3,7 @@
 //! Everything here drives real parts from outside: the `sublet` binary as a user types it, node processes,
 //! anvil, QEMU guests, the system's ssh.
 
+pub mod chaos;
 pub mod command;
 pub mod compose;
 pub mod demo;

@@ -18,6 +18,7 @@ use alloy::{
     transports::TransportError,
 };
 use alloy_primitives::{Address, B256, Bytes, TxKind};
+use sublet_adapter::failpoint;
 use tokio::sync::Mutex;
 use tracing::{debug, warn};
 
@@ -127,6 +128,7 @@ impl Sender {
         self.simulate(order).await?;
         for attempt in 1..=NONCE_ATTEMPTS {
             let mut flight = self.prepare(order).await?;
+            failpoint::reach(&["sender", order.call, "signed"]);
             match self.broadcast(order, &flight).await {
                 Broadcast::Sent => {}
                 Broadcast::Unclear(e) => {
@@ -139,7 +141,9 @@ impl Sender {
                 }
                 Broadcast::NonceTaken => return Err(self.superseded(order, flight.nonce)),
             }
+            failpoint::reach(&["sender", order.call, "sent"]);
             let receipt = self.land(order, &mut flight).await?;
+            failpoint::reach(&["sender", order.call, "mined"]);
             return if receipt.status() { Ok(receipt) } else { Err(self.failure(order, &receipt).await) };
         }
         // The last attempt of the loop returns.

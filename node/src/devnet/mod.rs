@@ -52,6 +52,8 @@ pub enum DevnetError {
     Process(#[from] ProcessError),
     #[error("cannot write {path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
+    #[error("there is no node '{0}' in this network")]
+    NoSuchNode(String),
     #[error("something is left behind: {0}; look with `ps`, and remove it by hand")]
     LeftBehind(String),
 }
@@ -127,6 +129,17 @@ impl Devnet {
         let node = NodeProcess::start(name, &self.binary, home).await?;
         self.remains.nodes.push(node.clone());
         Ok(node)
+    }
+
+    /// Ends the node `name`, as a power cut would, and starts it again; it may take a moment to answer. `failpoint` names the
+    /// place where it is to end, as [`sublet_adapter::failpoint`] has it.
+    pub fn restart(&mut self, name: &str, failpoint: Option<&str>) -> Result<NodeProcess, DevnetError> {
+        let Some(place) = self.remains.nodes.iter_mut().find(|node| node.name() == name) else {
+            return Err(DevnetError::NoSuchNode(name.to_owned()));
+        };
+        place.kill();
+        *place = NodeProcess::spawn(name, &self.binary, place.home().clone(), failpoint)?;
+        Ok(place.clone())
     }
 
     /// Gives gas money and tokens to an address.

@@ -13,6 +13,8 @@ use nix::{
     unistd::Pid,
 };
 
+use sublet_adapter::{Adapter, AdapterError, Instance};
+
 use super::anvil::on_path;
 use crate::{
     api::{
@@ -79,6 +81,19 @@ impl Drop for Child {
 impl NodeProcess {
     /// Starts the node of `home` and waits until its API answers.
     pub async fn start(name: &str, binary: &Path, home: Home) -> Result<Self, ProcessError> {
+        let node = Self::spawn(name, binary, home, None)?;
+        node.wait_until_up().await?;
+        Ok(node)
+    }
+
+    /// Starts the node of `home`, which may take a moment to answer. `failpoint` names the place where it is to end,
+    /// as `sublet_adapter::failpoint` has it.
+    pub fn spawn(
+        name: &str,
+        binary: &Path,
+        home: Home,
+        failpoint: Option<&str>,
+    ) -> Result<Self, ProcessError> {
         let log_path = home.path().join("node.log");
         let spawn_error = |source| ProcessError::Spawn { binary: binary.into(), source };
         let open = std::fs::OpenOptions::new().create(true).append(true).open(&log_path);
@@ -86,19 +101,14 @@ impl NodeProcess {
         let mut command = command(binary);
         command.args(["node", "run", "--home"]).arg(home.path());
         // A group of its own: Ctrl-C reaches the harness, which ends the nodes in order.
+        command.env_remove("SUBLET_FAILPOINT").envs(failpoint.map(|name| ("SUBLET_FAILPOINT", name)));
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().map_err(spawn_error)?;
-        let node = Self {
-            name: name.into(),
-            home,
-            binary: binary.into(),
-            child: Arc::new(Child(Mutex::new(child))),
-        };
-        node.wait_until_up().await?;
-        Ok(node)
+        Ok(Self { name: name.into(), home, binary: binary.into(), child: Arc::new(Child(Mutex::new(child))) })
     }
 
-    async fn wait_until_up(&self) -> Result<(), ProcessError> {
+    /// Waits until its API answers.
+    pub async fn wait_until_up(&self) -> Result<(), ProcessError> {
         let deadline = Instant::now() + START_LIMIT;
         loop {
             if let Ok(client) = self.client()
@@ -181,9 +191,7 @@ impl NodeProcess {
     /// Removes every machine that this node's adapter started, and says which could not be. For nodes that are
     /// stopped.
     pub async fn remove_machines(&self) -> Vec<String> {
-        let Ok(Config { provider: Some(provider), .. }) = Config::load(&self.home) else { return Vec::new() };
-        let Ok(wallet) = self.home.wallet() else { return Vec::new() };
-        let Ok(adapter) = backend::open(&provider, wallet.address()) else { return Vec::new() };
+        let Some(adapter) = self.adapter() else { return Vec::new() };
         let machines = match adapter.list().await {
             Ok(machines) => machines,
             Err(error) => {
@@ -197,6 +205,19 @@ impl NodeProcess {
             }
         }
         trouble
+    }
+
+    /// The machines of this node, as its adapter sees them; none if it does not provide.
+    pub async fn machines(&self) -> Result<Vec<Instance>, AdapterError> {
+        match self.adapter() {
+            Some(adapter) => adapter.list().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn adapter(&self) -> Option<Arc<dyn Adapter>> {
+        let provider = Config::load(&self.home).ok()?.provider?;
+        backend::open(&provider, self.home.wallet().ok()?.address()).ok()
     }
 
     fn signal(&self, signal: Signal) {

@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use alloy_primitives::{Address, B256};
+use sublet_adapter::failpoint;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -108,7 +109,13 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
         }
     }
     refresh_makers(core, makers).await?;
+    if !events.is_empty() {
+        failpoint::reach(&["mirror.noted"]);
+    }
     core.store.put_meta(CURSOR_KEY, cursor)?;
+    if !events.is_empty() {
+        failpoint::reach(&["mirror.moved"]);
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use alloy_primitives::B256;
 use async_trait::async_trait;
 use qapi::qmp::RunState;
 use sublet_adapter::support::LeaseLocks;
-use sublet_adapter::{Adapter, AdapterError, Instance, InstanceState, LeaseOrder};
+use sublet_adapter::{Adapter, AdapterError, Instance, InstanceState, LeaseOrder, failpoint};
 use sublet_market::{Access, Manifest, Resources, Spec};
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
@@ -164,7 +164,11 @@ impl Shared {
         let lease = order.lease;
         let record = match self.load(lease).await? {
             Some(record) => same_order(record, &order)?,
-            None => self.begin(&order).await?,
+            None => {
+                let record = self.begin(&order).await?;
+                failpoint::reach(&["hypervisor.folder"]);
+                record
+            }
         };
         match self.instance_state(&record).await? {
             InstanceState::Running => {}
@@ -300,6 +304,7 @@ impl Shared {
         let _guard = self.locks.lock(lease).await;
         self.want_stop(lease).await?;
         self.end(lease, None).await?;
+        failpoint::reach(&["hypervisor.ended"]);
         self.blocking("remove a lease's folder", move |state| state.remove(lease)).await
     }
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use alloy_primitives::B256;
-use sublet_adapter::AdapterError;
 use sublet_adapter::support::ssh_greeting;
+use sublet_adapter::{AdapterError, failpoint};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::adapter::Shared;
@@ -52,6 +52,7 @@ impl Shared {
                 Some(process) => Some(process),
                 None => self.launch(&mut record).await?,
             };
+            failpoint::reach(&["hypervisor.spawned"]);
             let Err(why) = self.wait_for_ssh(&record, process.as_ref(), deadline).await else { break };
             let log = self.tail(record.lease, qemu::LOG, ERROR_LINES);
             if matches!(why, NotReady::Ended)
@@ -65,6 +66,7 @@ impl Shared {
             self.end(record.lease, None).await?;
             return Err(self.explain(&record, &why, &log));
         }
+        failpoint::reach(&["hypervisor.booted"]);
         record.ready = true;
         self.save(&record).await?;
         Ok(record)

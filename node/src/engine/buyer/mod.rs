@@ -14,6 +14,7 @@ use std::{
 };
 
 use alloy_primitives::B256;
+use sublet_adapter::failpoint;
 use sublet_market::{AccessState, TradeRequest, TradeResponse};
 use tokio_util::sync::CancellationToken;
 
@@ -115,6 +116,13 @@ impl Buyer {
     }
 
     async fn perform(&self, step: Step, id: B256) -> Result<JobEnd, EngineError> {
+        failpoint::reach(&["buyer", step.as_str(), "before"]);
+        let end = self.take(step, id).await?;
+        failpoint::reach(&["buyer", step.as_str(), "after"]);
+        Ok(end)
+    }
+
+    async fn take(&self, step: Step, id: B256) -> Result<JobEnd, EngineError> {
         match step {
             Step::Wait => {}
             Step::Seek => return self.seek(id).await,
@@ -133,6 +141,7 @@ impl Buyer {
             }
             Step::Conclude => {
                 self.conclude(id, BuyerPhase::Done)?;
+                failpoint::reach(&["buyer.conclude.half"]);
                 self.core.store.retire::<ChainLease>(id.as_slice())?;
             }
         }

@@ -1,5 +1,6 @@
 //! A new bid: checked against the money, signed, kept, told to everybody.
 
+use sublet_adapter::failpoint;
 use sublet_market::{Bid, Explanation, Manifest, Order as _, Resources, Spec, Traits, amount::format_amount};
 
 use super::Buyer;
@@ -82,7 +83,9 @@ impl Buyer {
             trouble: None,
         };
         self.gossip(&purchase).await?;
+        failpoint::reach(&["buyer.post.gossiped"]);
         self.core.store.put(&purchase)?;
+        failpoint::reach(&["buyer.post.stored"]);
         self.core.wake.buyer.notify_one();
         Ok((purchase, explanation))
     }

@@ -6,6 +6,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use alloy_primitives::{Address, B256};
+use sublet_adapter::failpoint;
 use sublet_market::{Accept, OrderMessage, Quote, Signed, TradeRequest, TradeResponse, check_accept};
 
 use super::{Buyer, decide::SETTLE_MARGIN};
@@ -44,6 +45,7 @@ impl Buyer {
             }
             match self.ask(&purchase, &quote).await? {
                 Answer::Accepted(accept) => {
+                    failpoint::reach(&["buyer.seek.accepted"]);
                     tracing::info!(bid = %id, rate = accept.order.rate, "a provider accepted");
                     self.update(id, |p| {
                         // Cancelled while we asked: the accept lapses by itself.

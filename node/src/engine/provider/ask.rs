@@ -2,7 +2,7 @@
 //! before it is sent, or a reason code.
 
 use alloy_primitives::{Address, B256};
-use sublet_adapter::AdapterError;
+use sublet_adapter::{AdapterError, failpoint};
 use sublet_market::{
     Accept, AccessState, Bid, Decline, DeclineCode, Maker, Manifest, MatchContext, Order as _, Resources,
     Signed, Spec, check_accept, first_miss,
@@ -259,7 +259,9 @@ impl Provider {
             give_up: false,
             console: Vec::new(),
         };
+        failpoint::reach(&["provider.ask.signed"]);
         self.core.store.put(&promise).map_err(|e| busy(&e))?;
+        failpoint::reach(&["provider.ask.promised"]);
         tracing::info!(lease = %promise.id, rate = accept.order.rate, "accepted a bid; the capacity is held");
         self.core.wake.provider.notify_one();
         Ok(accept)

@@ -11,6 +11,7 @@ use std::{
 };
 
 use alloy_primitives::B256;
+use sublet_adapter::failpoint;
 use sublet_market::{Offer, Order as _, OrderMessage, Resources, Signed};
 
 use super::Provider;
@@ -116,6 +117,7 @@ impl Provider {
         }
         // On disk before it is signed: a sequence number is never used for two different offers.
         self.core.store.put(&template)?;
+        failpoint::reach(&["provider.offer.numbered"]);
         let signed = self.core.sign(self.offer_of(&template, units, valid_until));
         let digest = signed.order.digest(&self.core.chain.domain());
         let mut announced = self.announced();
@@ -169,6 +171,7 @@ impl Provider {
                 false
             }
         };
+        failpoint::reach(&["provider.offer.published"]);
         if let Some(versions) = self.announced().by_series.get_mut(&series)
             && let Some(stored) = versions.iter_mut().find(|stored| stored.digest == live.digest)
         {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alloy_primitives::B256;
-use sublet_adapter::{ErrorKind, Instance, LeaseOrder};
+use sublet_adapter::{ErrorKind, Instance, LeaseOrder, failpoint};
 
 use super::{Provider, Step};
 use crate::{
@@ -34,6 +34,13 @@ impl Provider {
     }
 
     async fn perform(&self, step: Step, id: B256) -> Result<(), EngineError> {
+        failpoint::reach(&["provider", step.as_str(), "before"]);
+        self.take(step, id).await?;
+        failpoint::reach(&["provider", step.as_str(), "after"]);
+        Ok(())
+    }
+
+    async fn take(&self, step: Step, id: B256) -> Result<(), EngineError> {
         match step {
             Step::Wait => Ok(()),
             Step::Lapse => self.update(id, |p| p.phase = ProviderPhase::Lapsed),
@@ -49,6 +56,7 @@ impl Provider {
                 tracing::info!(lease = %id, "the lease is over and its machine is gone");
                 self.update(id, |p| p.phase = ProviderPhase::Done)?;
                 self.core.store.retire::<Promise>(id.as_slice())?;
+                failpoint::reach(&["provider.conclude.half"]);
                 Ok(self.core.store.retire::<ChainLease>(id.as_slice())?)
             }
             Step::Retire => Ok(self.core.store.retire::<Promise>(id.as_slice())?),
@@ -68,6 +76,7 @@ impl Provider {
             provider: accept.provider,
         };
         let Instance { id: name, access, .. } = self.adapter.provision(&order).await?;
+        failpoint::reach(&["provider.provision.made"]);
         tracing::info!(lease = %id, instance = %name, "the machine runs");
         self.update(id, |p| {
             p.instance = Some(name);
@@ -99,6 +108,7 @@ impl Provider {
             }
             p.access = None;
         })?;
+        failpoint::reach(&["provider.remove.noted"]);
         self.adapter.deprovision(id).await?;
         tracing::info!(lease = %id, "the machine is removed");
         Ok(())

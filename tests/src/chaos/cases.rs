@@ -1,0 +1,144 @@
+//! The table of the places where a node is killed, and what the trade around it is.
+
+/// How the trade goes, apart from the crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Bid, machine, pay is claimed, the buyer closes.
+    Close,
+    /// Bid, machine, the funds run out, the provider finishes.
+    Finish,
+    /// The buyer's node dies with an accept in its hands and stays away until it has lapsed.
+    Unsettled,
+    /// Nobody sells at the bid's price: it expires.
+    Unsold,
+    /// The provider's node dies before the machine is there and stays away until the deadline has passed.
+    ProviderAway,
+}
+
+impl Flow {
+    /// What must come of it.
+    pub const fn expected(self) -> &'static str {
+        match self {
+            Self::Close => "closed, paid for what was metered",
+            Self::Finish => "finished, paid in full",
+            Self::Unsettled | Self::Unsold => "never settled, nothing locked",
+            Self::ProviderAway => "aborted, escrow and bond to the buyer",
+        }
+    }
+}
+
+/// Whose node is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// The one that sells.
+    Provider,
+    /// The one that buys.
+    Buyer,
+}
+
+/// One crash.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    /// The place, as `sublet_adapter::failpoint` names it.
+    pub failpoint: &'static str,
+    /// Whose node.
+    pub who: Who,
+    /// The trade.
+    pub flow: Flow,
+    /// Part of the short run.
+    pub short: bool,
+}
+
+const fn case(who: Who, flow: Flow, failpoint: &'static str) -> Case {
+    Case { failpoint, who, flow, short: false }
+}
+
+const fn short(case: Case) -> Case {
+    Case { short: true, ..case }
+}
+
+use Flow::{Close, Finish, ProviderAway, Unsettled, Unsold};
+use Who::{Buyer, Provider};
+
+/// Every place between two side effects that a trade comes by.
+pub const CASES: &[Case] = &[
+    case(Provider, Close, "provider.offer.numbered"),
+    case(Provider, Close, "provider.offer.published"),
+    case(Buyer, Close, "buyer.post.gossiped"),
+    case(Buyer, Close, "buyer.post.stored"),
+    case(Buyer, Close, "buyer.seek.before"),
+    case(Provider, Close, "provider.ask.signed"),
+    case(Provider, Close, "provider.ask.promised"),
+    case(Buyer, Close, "buyer.seek.accepted"),
+    case(Buyer, Close, "buyer.seek.after"),
+    case(Buyer, Close, "buyer.settle.before"),
+    case(Buyer, Close, "sender.settle.signed"),
+    short(case(Buyer, Close, "sender.settle.sent")),
+    case(Buyer, Close, "sender.settle.mined"),
+    case(Buyer, Close, "buyer.settle.after"),
+    case(Buyer, Close, "mirror.noted"),
+    case(Buyer, Close, "mirror.moved"),
+    case(Provider, Close, "mirror.noted"),
+    case(Provider, Close, "mirror.moved"),
+    case(Buyer, Close, "buyer.note_leased.before"),
+    case(Buyer, Close, "buyer.note_leased.after"),
+    case(Provider, Close, "provider.note_leased.before"),
+    case(Provider, Close, "provider.note_leased.after"),
+    case(Provider, Close, "provider.provision.before"),
+    case(Provider, Close, "hypervisor.folder"),
+    short(case(Provider, Close, "hypervisor.spawned")),
+    case(Provider, Close, "hypervisor.booted"),
+    case(Provider, Close, "provider.provision.made"),
+    case(Provider, Close, "provider.provision.after"),
+    case(Provider, Close, "provider.activate.before"),
+    case(Provider, Close, "sender.activate.signed"),
+    short(case(Provider, Close, "sender.activate.sent")),
+    case(Provider, Close, "sender.activate.mined"),
+    case(Provider, Close, "provider.activate.after"),
+    case(Buyer, Close, "buyer.fetch_access.before"),
+    case(Buyer, Close, "buyer.fetch_access.after"),
+    case(Provider, Close, "provider.claim.before"),
+    case(Provider, Close, "sender.claim.signed"),
+    case(Provider, Close, "sender.claim.sent"),
+    case(Provider, Close, "sender.claim.mined"),
+    case(Provider, Close, "provider.claim.after"),
+    case(Buyer, Close, "sender.close.signed"),
+    case(Buyer, Close, "sender.close.sent"),
+    case(Buyer, Close, "sender.close.mined"),
+    case(Provider, Close, "provider.remove.before"),
+    case(Provider, Close, "provider.remove.noted"),
+    short(case(Provider, Close, "hypervisor.ended")),
+    case(Provider, Close, "provider.remove.after"),
+    case(Provider, Close, "provider.conclude.before"),
+    case(Provider, Close, "provider.conclude.half"),
+    case(Provider, Close, "provider.conclude.after"),
+    case(Buyer, Close, "buyer.conclude.before"),
+    case(Buyer, Close, "buyer.conclude.half"),
+    case(Buyer, Close, "buyer.conclude.after"),
+    case(Provider, Finish, "provider.finish.before"),
+    case(Provider, Finish, "sender.finish.sent"),
+    short(case(Provider, Finish, "provider.finish.after")),
+    case(Provider, Unsettled, "provider.lapse.before"),
+    case(Provider, Unsettled, "provider.lapse.after"),
+    case(Provider, Unsettled, "provider.retire.before"),
+    case(Provider, Unsettled, "provider.retire.after"),
+    case(Buyer, Unsold, "buyer.expire.before"),
+    case(Buyer, Unsold, "buyer.expire.after"),
+    short(case(Buyer, ProviderAway, "buyer.abort.before")),
+    case(Buyer, ProviderAway, "sender.abort.sent"),
+    case(Buyer, ProviderAway, "buyer.abort.after"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_case_is_there_twice_and_some_are_short() {
+        let distinct: BTreeSet<_> = CASES.iter().map(|c| (c.failpoint, c.who == Buyer)).collect();
+        assert_eq!(distinct.len(), CASES.len());
+        assert!(CASES.iter().filter(|c| c.short).count() >= 5);
+    }
+}

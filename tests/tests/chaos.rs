@@ -1,0 +1,56 @@
+//! A few crashes of many (`make chaos` has them all), and proof that the table knows every place.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
+use std::path::Path;
+
+use sublet::devnet::{DEVNET_PARAMS, Devnet, DevnetOptions};
+use sublet_tests::{
+    chaos::{self, CASES, Case},
+    images, sublet_binary,
+};
+
+#[tokio::test]
+async fn a_trade_survives_a_crash_at_any_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = DevnetOptions {
+        dir: dir.path().join("net"),
+        binary: sublet_binary().unwrap(),
+        params: DEVNET_PARAMS,
+    };
+    let mut net = Devnet::start(options).await.unwrap();
+    let cases: Vec<Case> = CASES.iter().filter(|case| case.short).copied().collect();
+    let rows = chaos::run(&mut net, &images().unwrap(), &cases).await.unwrap();
+    net.down().await.unwrap();
+    let failed: Vec<_> = rows.iter().filter(|row| row.verdict != "pass").collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// Places with a whole name; those with a step's or a call's name in them are many more.
+#[test]
+fn the_table_knows_every_named_place_in_the_sources() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut places = Vec::new();
+    for folder in ["node/src", "provider-adapters/hypervisor/src"] {
+        collect(&root.join(folder), &mut places);
+    }
+    assert!(places.len() >= 12, "only {places:?}");
+    for place in places {
+        assert!(CASES.iter().any(|case| case.failpoint == place), "no case ends a node at {place}");
+    }
+}
+
+fn collect(folder: &Path, places: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, places);
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let calls = text.split("failpoint::reach(&[\"").skip(1);
+        places.extend(calls.filter_map(|call| Some(call.split_once("\"])")?.0.to_owned())));
+    }
+    // A name in parts has more quotes in it.
+    places.retain(|place| !place.contains('"'));
+}
