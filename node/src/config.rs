@@ -165,6 +165,10 @@ pub struct ProviderConfig {
     /// How long a buyer that let an accept lapse waits for the next one.
     #[serde(default = "default_backoff", with = "human")]
     pub backoff: Duration,
+    /// How long machines run on while no new block of the chain is seen: then they are stopped, with their disks kept,
+    /// until it is there again.
+    #[serde(default = "default_max_blind", with = "human")]
+    pub max_blind: Duration,
     /// Machines on this host.
     #[serde(default)]
     pub hypervisor: Option<HypervisorConfig>,
@@ -313,6 +317,11 @@ fn default_claim_every() -> Duration {
 
 fn default_backoff() -> Duration {
     Duration::from_secs(300)
+}
+
+/// Longer than RPC outages usually are; what is at stake is this much unpaid work for each lease that ends meanwhile.
+fn default_max_blind() -> Duration {
+    Duration::from_secs(1800)
 }
 
 fn default_listen() -> Vec<Multiaddr> {

@@ -26,6 +26,20 @@ async fn a_trade_survives_a_crash_at_any_place() {
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
+#[tokio::test]
+async fn a_machine_is_stopped_only_when_the_chain_is_out_of_sight_for_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = DevnetOptions {
+        dir: dir.path().join("net"),
+        binary: sublet_binary().unwrap(),
+        params: DEVNET_PARAMS,
+    };
+    let mut net = Devnet::start(options).await.unwrap();
+    let rows = chaos::dark(&mut net, &images().unwrap()).await.unwrap();
+    net.down().await.unwrap();
+    assert!(rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
+}
+
 /// Places with a whole name; those with a step's or a call's name in them are many more.
 #[test]
 fn the_table_knows_every_named_place_in_the_sources() {

@@ -46,6 +46,9 @@ impl Config {
             if provider.claim_every < Duration::from_secs(1) {
                 return wrong("provider.claim_every", "must be at least 1s, for example \"1h\"");
             }
+            if provider.max_blind < Duration::from_secs(10) {
+                return wrong("provider.max_blind", "must be at least 10s, for example \"30m\"");
+            }
         }
         Ok(())
     }

@@ -17,6 +17,8 @@ const SOON: Duration = Duration::from_secs(60);
 const BOOTED: Duration = Duration::from_secs(120);
 /// More than the provider's price.
 const GOOD_RATE: &str = "0.003 CTK/s";
+/// What the provider of the dark test is configured with.
+const MAX_BLIND: Duration = Duration::from_secs(10);
 /// Less than anybody's.
 const BAD_RATE: &str = "0.0001 CTK/s";
 
@@ -171,4 +173,41 @@ async fn provider_away(stage: &mut Stage<'_>, case: &Case) -> anyhow::Result<Str
     stage.bring_back(Who::Provider)?;
     stage.until_concluded(id).await?;
     stage.check_end(id, "aborted").await
+}
+
+/// The RPC hangs while a machine runs: for less than `max_blind` nobody notices, after that the machine is stopped, and
+/// with the next block it is back.
+pub async fn dark(net: &mut Devnet, images: &Path) -> anyhow::Result<Vec<Row>> {
+    let mut stage = Stage::set(net, images).await?;
+    stage.set_max_blind(MAX_BLIND).await?;
+    let id = stage.post_bid(GOOD_RATE).await?;
+    stage.until("the machine runs", BOOTED, async |stage| stage.log_in(id).await.map(|()| true)).await?;
+    let mut rows = Vec::new();
+    for (fault, dark_for, expected) in [
+        ("the RPC hangs for less than max_blind", MAX_BLIND / 2, "the machine runs on"),
+        ("the RPC hangs for longer than max_blind", MAX_BLIND * 2, "the machine is stopped, and comes back"),
+    ] {
+        let started = std::time::Instant::now();
+        let stopped = stage.go_dark(dark_for).await?;
+        let came_back = stage
+            .until("the machine is back", BOOTED, async |stage| stage.log_in(id).await.map(|()| true))
+            .await;
+        let ends = stage.state(id).await? == LeaseState::Active;
+        let right = stopped == (dark_for > MAX_BLIND) && came_back.is_ok() && ends;
+        rows.push(Row {
+            case: "dark".into(),
+            fault: fault.into(),
+            expected: expected.into(),
+            seen: format!(
+                "stopped meanwhile: {stopped}; login afterwards: {}; lease still active: {ends}",
+                came_back.is_ok()
+            ),
+            verdict: if right { "pass" } else { "fail" },
+            seconds: started.elapsed().as_secs(),
+        });
+    }
+    stage.close(id).await?;
+    stage.until_concluded(id).await?;
+    stage.check_money().await?;
+    Ok(rows)
 }

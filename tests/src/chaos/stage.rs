@@ -14,6 +14,7 @@ use sublet::{
     },
     store::{BuyerPhase, ProviderPhase},
 };
+use sublet_adapter::InstanceState;
 use sublet_contracts::Market;
 
 use super::cases::Who;
@@ -142,6 +143,31 @@ impl<'a> Stage<'a> {
             }
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// Gives the provider another `max_blind`.
+    pub(super) async fn set_max_blind(&mut self, max_blind: Duration) -> anyhow::Result<()> {
+        let path = self.provider.home().path().join("node.toml");
+        let text = std::fs::read_to_string(&path)?;
+        let line = format!("[provider]\nmax_blind = \"{}s\"\n", max_blind.as_secs());
+        ensure!(text.contains("[provider]\n"), "{} has no [provider]", path.display());
+        std::fs::write(&path, text.replacen("[provider]\n", &line, 1))?;
+        self.restart(Who::Provider, None)?;
+        Ok(self.provider.wait_until_up().await?)
+    }
+
+    /// The RPC hangs for so long. Tells whether a machine was stopped meanwhile.
+    pub(super) async fn go_dark(&self, dark_for: Duration) -> anyhow::Result<bool> {
+        self.net.anvil.pause();
+        let until = tokio::time::Instant::now() + dark_for;
+        let mut stopped = false;
+        while tokio::time::Instant::now() < until {
+            let machines = self.provider.machines().await;
+            stopped |= machines?.iter().any(|machine| machine.state == InstanceState::Stopped);
+            tokio::time::sleep(POLL).await;
+        }
+        self.net.anvil.resume();
+        Ok(stopped)
     }
 
     /// Moves chain time.

@@ -19,6 +19,8 @@ pub(super) enum Step {
     NoteLeased,
     /// Start the machine, or start it again.
     Provision,
+    /// No new block for too long: stop the machine, and keep it.
+    Pause,
     /// Tell the chain that the machine runs: billing starts.
     Activate,
     /// Give the lease up before it started: everything goes back to the buyer.
@@ -39,10 +41,11 @@ pub(super) enum Step {
 
 impl Step {
     /// All that do something.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Lapse,
         Self::NoteLeased,
         Self::Provision,
+        Self::Pause,
         Self::Activate,
         Self::Abort,
         Self::Claim,
@@ -60,6 +63,7 @@ impl Step {
             Self::Lapse => "lapse",
             Self::NoteLeased => "note_leased",
             Self::Provision => "provision",
+            Self::Pause => "pause",
             Self::Activate => "activate",
             Self::Abort => "abort",
             Self::Claim => "claim",
@@ -84,6 +88,8 @@ pub(super) struct Sight<'a> {
     pub(super) now: u64,
     /// All blocks up to this time have been read.
     pub(super) watched_until: u64,
+    /// No new block was seen for longer than machines may run on without.
+    pub(super) blind: bool,
     /// The market's parameters.
     pub(super) params: &'a Params,
     /// The chain has said at the wanted depth that the lease has ended.
@@ -147,6 +153,10 @@ fn while_active(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         let finish_at = funded_until.saturating_add(u64::from(sight.params.hold));
         return if sight.now >= finish_at { Step::Finish } else { Step::Wait };
     }
+    if sight.blind {
+        let runs = matches!(sight.instance, Some(InstanceState::Running | InstanceState::Starting));
+        return if runs { Step::Pause } else { Step::Wait };
+    }
     match sight.instance {
         Some(InstanceState::Running) => {}
         _ if sight.promise.give_up => return Step::GiveUp,
@@ -176,6 +186,7 @@ mod tests {
         now: u64,
         give_up: bool,
         ended: bool,
+        blind: bool,
     }
 
     impl Default for Case {
@@ -187,6 +198,7 @@ mod tests {
                 now: SETTLE_BY,
                 give_up: false,
                 ended: false,
+                blind: false,
             }
         }
     }
@@ -201,6 +213,7 @@ mod tests {
             instance: case.instance.as_ref(),
             now: case.now,
             watched_until: case.now,
+            blind: case.blind,
             params: &PARAMS,
             ended: case.ended,
             claim_every: 100,
@@ -220,6 +233,7 @@ mod tests {
             instance: None,
             now: SETTLE_BY + 1_000,
             watched_until: SETTLE_BY,
+            blind: false,
             params: &PARAMS,
             ended: false,
             claim_every: 100,
@@ -275,6 +289,26 @@ mod tests {
             });
             assert_eq!(seen, Step::Provision);
         }
+    }
+
+    #[test]
+    fn without_sight_of_the_chain_a_machine_is_stopped_not_removed_and_comes_back() {
+        let now = u64::from(FUNDED_UNTIL) - 1;
+        let active = |instance, blind| {
+            step(Case { state: Some(LeaseState::Active), instance, now, blind, ..Case::default() })
+        };
+        assert_eq!(active(RUNNING, true), Step::Pause);
+        assert_eq!(active(Some(InstanceState::Starting), true), Step::Pause);
+        assert_eq!(active(Some(InstanceState::Stopped), true), Step::Wait);
+        assert_eq!(active(Some(InstanceState::Stopped), false), Step::Provision);
+        let over = step(Case {
+            state: Some(LeaseState::Active),
+            instance: RUNNING,
+            now: u64::from(FUNDED_UNTIL),
+            blind: true,
+            ..Case::default()
+        });
+        assert_eq!(over, Step::Remove, "unpaid is unpaid");
     }
 
     #[test]

@@ -144,6 +144,7 @@ impl Provider {
                 instance: machines.get(&promise.id).map(|machine| &machine.state),
                 now: self.core.now(),
                 watched_until: self.core.watched_until(),
+                blind: self.core.chain.newest().age() > self.config.max_blind,
                 params: self.core.chain.params(),
                 claim_every: self.config.claim_every.as_secs(),
                 backoff: self.config.backoff.as_secs(),

@@ -46,6 +46,7 @@ impl Provider {
             Step::Lapse => self.update(id, |p| p.phase = ProviderPhase::Lapsed),
             Step::NoteLeased => self.update(id, |p| p.phase = ProviderPhase::Leased),
             Step::Provision => self.provision(id).await,
+            Step::Pause => self.pause(id).await,
             Step::Activate => self.transact(Call::Activate { id }, id).await,
             Step::Abort => self.transact(Call::Abort { id }, id).await,
             Step::Claim => self.transact(Call::Claim { ids: vec![id] }, id).await,
@@ -83,6 +84,16 @@ impl Provider {
             p.access = access;
             p.trouble = None;
             p.give_up = false;
+        })
+    }
+
+    /// The chain may have ended the lease without our seeing it: no more unpaid work than `max_blind`.
+    async fn pause(&self, id: B256) -> Result<(), EngineError> {
+        self.adapter.stop(id).await?;
+        tracing::warn!(lease = %id, "no new block of the chain for too long: the machine is stopped until there is one");
+        self.update(id, |p| {
+            p.trouble = Some("paused: this node has not seen a new block of the chain for too long".into());
+            p.access = None;
         })
     }
 
