@@ -54,6 +54,7 @@ pub(super) async fn create(
             valid_for: body.valid_for,
             image: body.image,
             ssh_authorized_keys: body.ssh_authorized_keys,
+            top_up_budget: body.top_up_budget.0,
         })
         .await?;
     Ok(Json(info(purchase, Some(&explanation))))

@@ -8,11 +8,12 @@ use axum::{
 
 use super::{
     ApiError, ApiState,
-    types::{Amount, LeaseEnded, LeaseInfo, Role, Transaction},
+    types::{Amount, LeaseEnded, LeaseInfo, Role, TopUp, Transaction},
     wallet::transaction,
 };
 use crate::{
     chain::{LoggedEvent, MarketEvent},
+    engine::buyer::fund::ending_in,
     store::{ChainLease, Promise, Purchase},
 };
 
@@ -56,6 +57,17 @@ pub(super) async fn reject(
     }
 }
 
+pub(super) async fn top_up(
+    State(state): State<ApiState>,
+    Path(id): Path<B256>,
+    Json(body): Json<TopUp>,
+) -> Result<Json<Transaction>, ApiError> {
+    match role(&state, id)? {
+        Role::Buyer => Ok(Json(transaction("topUp", &state.buyer.top_up(id, body.seconds).await?))),
+        Role::Provider => Err(ApiError::invalid("only the buyer can top a lease up")),
+    }
+}
+
 fn role(state: &ApiState, id: B256) -> Result<Role, ApiError> {
     let lease = state.core.store.find::<ChainLease>(id.as_slice())?.ok_or_else(|| unknown(id))?;
     Ok(role_in(state, &lease))
@@ -78,6 +90,10 @@ fn info(state: &ApiState, lease: ChainLease) -> Result<LeaseInfo, ApiError> {
     let promise = if role == Role::Provider { state.core.store.find::<Promise>(key)? } else { None };
     let meter = Meter::read(&lease, state.core.now());
     let view = &lease.view;
+    let warning = purchase.as_ref().and_then(|p| {
+        let left = ending_in(view, p.bid.order.duration, state.core.now())?;
+        Some(format!("the funds end in {left} s: `sublet lease top-up {} --for 10m`", lease.id))
+    });
     let access = purchase.as_ref().and_then(|p| p.access.clone());
     let trouble =
         purchase.and_then(|p| p.trouble).or_else(|| promise.as_ref().and_then(|p| p.trouble.clone()));
@@ -99,6 +115,7 @@ fn info(state: &ApiState, lease: ChainLease) -> Result<LeaseInfo, ApiError> {
         instance: promise.as_ref().and_then(|p| p.instance.clone()),
         access: access.or_else(|| promise.as_ref().and_then(|p| p.access.clone())),
         trouble,
+        warning,
         console: promise.map(|p| p.console).unwrap_or_default(),
         events: lease.events,
     })

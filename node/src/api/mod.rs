@@ -112,6 +112,7 @@ fn router(state: ApiState) -> Router {
         .route("/v1/leases/{id}", get(leases::show))
         .route("/v1/leases/{id}/close", post(leases::close))
         .route("/v1/leases/{id}/reject", post(leases::reject))
+        .route("/v1/leases/{id}/top-up", post(leases::top_up))
         .fallback(|| async { ApiError::not_found("no such path: see docs/api.md") })
         .layer(middleware::from_fn_with_state(state.clone(), authorize))
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))

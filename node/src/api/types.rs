@@ -214,6 +214,17 @@ pub struct PostBid {
     pub image: String,
     /// OpenSSH public keys that may log in.
     pub ssh_authorized_keys: Vec<String>,
+    /// What the node may spend on top-ups by itself when the funds run out.
+    #[serde(default)]
+    pub top_up_budget: Amount,
+}
+
+/// More time for a lease.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopUp {
+    /// Seconds.
+    pub seconds: u32,
 }
 
 /// A bid of ours.
@@ -323,6 +334,9 @@ pub struct LeaseInfo {
     pub access: Option<Access>,
     /// Why the last step failed.
     pub trouble: Option<String>,
+    /// The funds end soon: when, and what to do (role buyer).
+    #[serde(default)]
+    pub warning: Option<String>,
     /// The machine's last console lines (role provider, after the end).
     pub console: Vec<String>,
     /// Every confirmed event.

@@ -83,6 +83,9 @@ pub(super) struct Post {
     /// OpenSSH public key file; the home's own key (see `sublet lease ssh`) may always log in.
     #[arg(long)]
     ssh_key: Option<PathBuf>,
+    /// When the funds run out, top up by the same time again, as long as this lasts, for example "5 CTK".
+    #[arg(long, value_name = "BUDGET", default_value = "0", value_parser = values::amount)]
+    auto_top_up: u128,
     /// Wait until the machine can be logged in to.
     #[arg(long)]
     wait: bool,
@@ -130,6 +133,7 @@ async fn post(context: &Context, args: Post) -> anyhow::Result<()> {
         valid_for: args.valid_for,
         image: args.image,
         ssh_authorized_keys: keys,
+        top_up_budget: Amount(args.auto_top_up),
     };
     let bid: BidInfo = client.post("/v1/bids", &body).await?;
     if !args.wait {

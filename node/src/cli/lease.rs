@@ -16,7 +16,7 @@ use super::{
     values::{self, time},
 };
 use crate::{
-    api::types::{LeaseInfo, Role, Transaction},
+    api::types::{LeaseInfo, Role, TopUp, Transaction},
     chain::LeaseState,
     home::write_atomic,
 };
@@ -47,6 +47,15 @@ pub(super) enum Lease {
         #[arg(value_parser = values::id)]
         id: B256,
     },
+    /// Pay for more time of a running lease.
+    TopUp {
+        /// The lease's id.
+        #[arg(value_parser = values::id)]
+        id: B256,
+        /// How much more, within the provider's longest lease.
+        #[arg(long = "for", value_parser = values::top_up, value_name = "DURATION")]
+        duration: u32,
+    },
     /// End a lease whose machine does not work: the last minutes' pay is burned, not paid.
     Reject {
         /// The lease's id.
@@ -71,10 +80,27 @@ impl Lease {
                 let lease: LeaseInfo = client.get(&format!("/v1/leases/{id}")).await?;
                 ssh(context, &lease, &command)
             }
+            Self::TopUp { id, duration } => top_up(context, id, duration).await,
             Self::Close { id } => end(context, id, "close").await,
             Self::Reject { id } => end(context, id, "reject").await,
         }
     }
+}
+
+async fn top_up(context: &Context, id: B256, seconds: u32) -> anyhow::Result<()> {
+    let client = context.client()?;
+    note("waiting for the chain…");
+    let done: Transaction = client.post(&format!("/v1/leases/{id}/top-up"), &TopUp { seconds }).await?;
+    let lease: LeaseInfo = client.get(&format!("/v1/leases/{id}")).await?;
+    context.output.print(&done, |tx| {
+        format!(
+            "{} in {} (gas {}); the lease is funded until {}",
+            tx.call,
+            short(&tx.tx),
+            tx.gas,
+            time(lease.funded_until)
+        )
+    })
 }
 
 async fn end(context: &Context, id: B256, how: &str) -> anyhow::Result<()> {
@@ -173,6 +199,7 @@ fn show(lease: &LeaseInfo) -> String {
     rows.extend(
         lease.access.as_ref().map(|a| ("reached at", format!("{}@{} port {}", a.user, a.host, a.port))),
     );
+    rows.extend(lease.warning.clone().map(|warning| ("warning", warning)));
     rows.extend(lease.trouble.clone().map(|trouble| ("last trouble", trouble)));
     if let Some(end) = &lease.ended {
         rows.push(("ended", format!("{} at {}", end.reason, time(end.at))));

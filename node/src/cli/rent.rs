@@ -167,6 +167,7 @@ impl Rent {
             valid_for: BID_LIFE,
             image: self.image.clone(),
             ssh_authorized_keys: keys,
+            top_up_budget: Amount(0),
         };
         Ok(client.post("/v1/bids", &body).await?)
     }

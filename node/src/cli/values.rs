@@ -34,6 +34,11 @@ pub(super) fn lease_duration(text: &str) -> Result<u32, String> {
     duration_within(text, "a lease", MIN_DURATION_SECONDS..=MAX_DURATION_SECONDS, "1h")
 }
 
+/// More time for a lease.
+pub(super) fn top_up(text: &str) -> Result<u32, String> {
+    duration_within(text, "a top-up", 1..=MAX_DURATION_SECONDS, "10m")
+}
+
 /// A bond in time of the rate: the contract's bound.
 pub(super) fn bond(text: &str) -> Result<u32, String> {
     duration_within(text, "a bond", 0..=MAX_BOND_SECONDS, "10m")

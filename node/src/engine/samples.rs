@@ -139,6 +139,8 @@ pub(crate) fn purchase(phase: BuyerPhase) -> Purchase {
         declines: Vec::new(),
         access: None,
         trouble: None,
+        asked: Vec::new(),
+        top_up_budget: 0,
     }
 }
 

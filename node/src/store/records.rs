@@ -183,6 +183,12 @@ pub struct Purchase {
     pub access: Option<Access>,
     /// Why the last step failed, in words.
     pub trouble: Option<String>,
+    /// Offers that were asked and whose answer is not known: on disk before the question, as an accept may be waiting.
+    #[serde(default)]
+    pub asked: Vec<Signed<Offer>>,
+    /// What the engine may still spend on top-ups by itself, base units.
+    #[serde(with = "crate::text_number", default)]
+    pub top_up_budget: u128,
 }
 
 impl Record for Purchase {

@@ -1,5 +1,6 @@
 //! What to do next for one purchase: a pure function of what is known, so that every case has a test.
 
+use super::fund::due_top_up;
 use crate::{
     chain::{LeaseState, LeaseView},
     store::{BuyerPhase, Purchase},
@@ -22,6 +23,8 @@ pub(super) enum Step {
     NoteLeased,
     /// Ask the provider where the machine is.
     FetchAccess,
+    /// The funds end soon, and there is a budget for more.
+    TopUp,
     /// The provider did not start in time: take the money back.
     Abort,
     /// Over.
@@ -30,13 +33,14 @@ pub(super) enum Step {
 
 impl Step {
     /// All that do something.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Seek,
         Self::Expire,
         Self::Settle,
         Self::SeekAgain,
         Self::NoteLeased,
         Self::FetchAccess,
+        Self::TopUp,
         Self::Abort,
         Self::Conclude,
     ];
@@ -51,6 +55,7 @@ impl Step {
             Self::SeekAgain => "seek_again",
             Self::NoteLeased => "note_leased",
             Self::FetchAccess => "fetch_access",
+            Self::TopUp => "top_up",
             Self::Abort => "abort",
             Self::Conclude => "conclude",
         }
@@ -118,6 +123,7 @@ fn on_the_chain(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         LeaseState::Ended => Step::Conclude,
         _ if !noted => Step::NoteLeased,
         LeaseState::Opened if sight.now > u64::from(lease.activate_by) => Step::Abort,
+        LeaseState::Active if due_top_up(sight.purchase, lease, sight.now) > 0 => Step::TopUp,
         LeaseState::Active if sight.access_due && sight.now < u64::from(lease.funded_until) => {
             Step::FetchAccess
         }

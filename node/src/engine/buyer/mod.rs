@@ -4,6 +4,7 @@
 //! store) and starts the next step of each.
 
 mod decide;
+pub mod fund;
 mod post;
 mod seek;
 
@@ -135,6 +136,7 @@ impl Buyer {
             Step::Settle => self.settle(id).await?,
             Step::NoteLeased => self.update(id, |p| p.phase = BuyerPhase::Leased)?,
             Step::FetchAccess => return self.fetch_access(id).await,
+            Step::TopUp => self.top_up_by_itself(id).await?,
             Step::Abort => {
                 self.core.execute(Call::Abort { id }).await?;
                 mirror::refresh_lease(&self.core, id).await?;

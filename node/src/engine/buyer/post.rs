@@ -32,6 +32,8 @@ pub struct NewBid {
     pub image: String,
     /// OpenSSH public keys that may log in.
     pub ssh_authorized_keys: Vec<String>,
+    /// What may be spent on top-ups without asking again, base units.
+    pub top_up_budget: u128,
 }
 
 impl Buyer {
@@ -81,6 +83,8 @@ impl Buyer {
             declines: Vec::new(),
             access: None,
             trouble: None,
+            asked: Vec::new(),
+            top_up_budget: new.top_up_budget,
         };
         self.gossip(&purchase).await?;
         failpoint::reach(&["buyer.post.gossiped"]);

@@ -1,13 +1,17 @@
 //! Finding a provider: ask the best offers of the own book, one after the other, until one accepts.
 //!
 //! One at a time, because an accept that is not settled costs its provider capacity and us its goodwill. A no that
-//! cannot change is final for this bid; any other is asked again after a pause that doubles.
+//! cannot change is final for this bid; any other is asked again after a pause that doubles. Where no answer came, by a
+//! crash on either side, the same question is asked again first: the provider may hold its capacity for us, and then
+//! its newer offers do not have it any more.
 
 use std::{collections::HashMap, time::Duration};
 
 use alloy_primitives::{Address, B256};
 use sublet_adapter::failpoint;
-use sublet_market::{Accept, OrderMessage, Quote, Signed, TradeRequest, TradeResponse, check_accept};
+use sublet_market::{
+    Accept, Offer, Order as _, OrderMessage, Quote, Signed, TradeRequest, TradeResponse, check_accept,
+};
 
 use super::{Buyer, decide::SETTLE_MARGIN};
 use crate::{
@@ -28,6 +32,11 @@ const ROUND_PAUSE: Duration = Duration::from_secs(1);
 /// The first pause after a no that may change, chain time in seconds; doubles with each further one.
 const FIRST_RETRY: u64 = 2;
 const LONGEST_RETRY: u64 = 60;
+/// Questions without an answer that are remembered.
+const MOST_UNANSWERED: usize = 4;
+
+/// The reason code of a question without an answer.
+const UNREACHABLE: &str = "unreachable";
 
 /// What an ask came to.
 enum Answer {
@@ -43,6 +52,7 @@ impl Buyer {
             if self.purchase_of(id)?.phase != BuyerPhase::Seeking {
                 return Ok(JobEnd::Done);
             }
+            self.update(id, |p| note_asked(p, &quote))?;
             match self.ask(&purchase, &quote).await? {
                 Answer::Accepted(accept) => {
                     failpoint::reach(&["buyer.seek.accepted"]);
@@ -51,17 +61,23 @@ impl Buyer {
                         // Cancelled while we asked: the accept lapses by itself.
                         if p.phase == BuyerPhase::Seeking {
                             p.phase = BuyerPhase::Accepted;
-                            p.offer = Some(quote.offer);
+                            p.offer = Some(quote.offer.clone());
                             p.accept = Some(accept);
                             p.trouble = None;
                         }
+                        note_answered(p, &quote);
                     })?;
                     return Ok(JobEnd::Done);
                 }
                 Answer::Declined { code, detail } => {
                     tracing::info!(bid = %id, code, detail, "a provider declined");
                     let at = self.core.now();
-                    self.update(id, |p| note_decline(p, &quote, code, detail, at))?;
+                    self.update(id, |p| {
+                        if code != UNREACHABLE {
+                            note_answered(p, &quote);
+                        }
+                        note_decline(p, &quote, code, detail, at);
+                    })?;
                 }
             }
         }
@@ -75,7 +91,10 @@ impl Buyer {
         let quotes = self.core.book().best(bid, spec, now, MOST_QUOTES);
         let mut of_provider: HashMap<Address, usize> = HashMap::new();
         let mut candidates = Vec::new();
-        for quote in quotes.into_iter().filter(|quote| may_be_asked(purchase, quote, now)) {
+        let unanswered = self.unanswered(purchase);
+        let is_new = |quote: &Quote| unanswered.iter().all(|asked| asked.digest != quote.digest);
+        let quotes: Vec<_> = quotes.into_iter().filter(is_new).collect();
+        for quote in unanswered.into_iter().chain(quotes).filter(|quote| may_be_asked(purchase, quote, now)) {
             let count = of_provider.entry(quote.offer.order.provider).or_default();
             *count += 1;
             if *count <= MOST_OF_ONE {
@@ -86,6 +105,16 @@ impl Buyer {
             }
         }
         candidates
+    }
+
+    /// The quotes of the questions that got no answer.
+    fn unanswered(&self, purchase: &Purchase) -> Vec<Quote> {
+        let domain = self.core.chain.domain();
+        let quote = |offer: &Signed<Offer>| {
+            let rate = offer.order.rate(purchase.spec.units)?;
+            Some(Quote { digest: offer.order.digest(&domain), offer: offer.clone(), points: 0, rate })
+        };
+        purchase.asked.iter().filter_map(quote).collect()
     }
 
     async fn ask(&self, purchase: &Purchase, quote: &Quote) -> Result<Answer, EngineError> {
@@ -104,7 +133,7 @@ impl Buyer {
             },
             Ok(TradeResponse::Declined(no)) => declined(&no.code.to_string(), no.detail),
             Ok(TradeResponse::Access(_)) => declined("bad_accept", "the answer was not an accept".into()),
-            Err(problem) => declined("unreachable", problem),
+            Err(problem) => declined(UNREACHABLE, problem),
         }
     }
 
@@ -163,6 +192,20 @@ impl Buyer {
         }
         Ok(())
     }
+}
+
+fn note_asked(purchase: &mut Purchase, quote: &Quote) {
+    if purchase.asked.contains(&quote.offer) {
+        return;
+    }
+    if purchase.asked.len() >= MOST_UNANSWERED {
+        purchase.asked.remove(0);
+    }
+    purchase.asked.push(quote.offer.clone());
+}
+
+fn note_answered(purchase: &mut Purchase, quote: &Quote) {
+    purchase.asked.retain(|offer| *offer != quote.offer);
 }
 
 /// Notes a no, together with earlier ones of the same provider, terms and reason.
@@ -231,6 +274,23 @@ mod tests {
             assert!(!may_be_asked(&thrice, &quote(), 109), "{code}");
             assert!(may_be_asked(&thrice, &quote(), 110), "{code}");
         }
+    }
+
+    #[test]
+    fn a_question_without_an_answer_is_remembered_until_there_is_one() {
+        let mut purchase = purchase(BuyerPhase::Seeking);
+        note_asked(&mut purchase, &quote());
+        note_asked(&mut purchase, &quote());
+        assert_eq!(purchase.asked, [quote().offer]);
+        for n in 0..10 {
+            let mut other = quote();
+            other.offer.order.seq += n;
+            note_asked(&mut purchase, &other);
+        }
+        assert_eq!(purchase.asked.len(), MOST_UNANSWERED);
+        let last = purchase.asked[MOST_UNANSWERED - 1].clone();
+        note_answered(&mut purchase, &Quote { offer: last.clone(), ..quote() });
+        assert!(!purchase.asked.contains(&last) && purchase.asked.len() == MOST_UNANSWERED - 1);
     }
 
     #[test]

@@ -35,6 +35,9 @@ impl Provider {
         offer: B256,
         manifest: &[u8],
     ) -> Result<Signed<Accept>, Decline> {
+        if let Some(given) = self.given_already(node, &bid, offer)? {
+            return Ok(given);
+        }
         // What costs nothing to check comes first, the chain's word second, the turn for the capacity last.
         let request = self.check_request(node, bid, spec, offer, manifest)?;
         let (buyer, ours) = Box::pin(self.check_chain(&request)).await?;
@@ -46,6 +49,22 @@ impl Provider {
         self.check_capacity(&request).await?;
         let accept = self.accept_for(&request)?;
         self.promise(request, accept)
+    }
+
+    /// The answer to a question that was answered before: it may have been lost, and this node restarted since, so that it
+    /// knows the offer no more and sells what it holds for this buyer to nobody.
+    fn given_already(
+        &self,
+        node: B256,
+        bid: &Signed<Bid>,
+        offer: B256,
+    ) -> Result<Option<Signed<Accept>>, Decline> {
+        let id = bid.order.digest(&self.core.chain.domain());
+        let promise = self.core.store.get::<Promise>(id.as_slice()).map_err(|e| busy(&e))?;
+        Ok(promise
+            .filter(|p| p.bid.order.node == node && p.phase == ProviderPhase::Held)
+            .map(|p| p.accept)
+            .filter(|accept| accept.order.offer == offer && accept.order.settle_by > self.core.now()))
     }
 
     /// Where the machine of `lease` is, for the peer that the bid names and nobody else.

@@ -1,0 +1,141 @@
+//! Keeping a lease funded: by hand, or by itself within a budget; and the warning before the funds end.
+
+use alloy_primitives::B256;
+use sublet_market::amount::format_amount;
+
+use super::Buyer;
+use crate::{
+    chain::{Call, LeaseState, LeaseView, TxReport},
+    engine::{EngineError, mirror},
+    store::{BuyerPhase, Purchase},
+};
+
+/// The buyer is warned at a tenth of the time that was paid for, and at so many seconds at the latest.
+const LEAST_WARNING: u64 = 60;
+/// A top-up with less time left would come too late. Seconds.
+const TOP_UP_MARGIN: u64 = 5;
+
+/// Seconds left of an active lease, if they are so few that the buyer should know.
+pub fn ending_in(lease: &LeaseView, duration: u32, now: u64) -> Option<u64> {
+    if lease.state != LeaseState::Active {
+        return None;
+    }
+    let left = u64::from(lease.funded_until).saturating_sub(now);
+    (left > 0 && left <= (u64::from(duration) / 10).max(LEAST_WARNING)).then_some(left)
+}
+
+/// How many seconds the engine should buy now; 0 if it should not, or may not.
+pub(super) fn due_top_up(purchase: &Purchase, lease: &LeaseView, now: u64) -> u32 {
+    let duration = purchase.bid.order.duration;
+    match ending_in(lease, duration, now) {
+        Some(left) if left > TOP_UP_MARGIN && purchase.phase == BuyerPhase::Leased => {}
+        _ => return 0,
+    }
+    let affordable = purchase.top_up_budget.checked_div(u128::from(lease.rate)).unwrap_or(0);
+    let affordable = u32::try_from(affordable).unwrap_or(u32::MAX);
+    duration.min(affordable).min(lease.max_end.saturating_sub(lease.funded_until))
+}
+
+impl Buyer {
+    /// The step of the engine: on disk first that the budget is spent, then the transaction. A crash in between costs
+    /// budget, never more money than the budget.
+    pub(super) async fn top_up_by_itself(&self, id: B256) -> Result<(), EngineError> {
+        let purchase = self.purchase_of(id)?;
+        let lease = self.core.chain.lease(id).await?;
+        let free = self.core.refresh_maker(self.core.address()).await?.free;
+        let wanted = due_top_up(&purchase, &lease, self.core.now());
+        let affordable = u32::try_from(free / u128::from(lease.rate.max(1))).unwrap_or(u32::MAX);
+        let secs = wanted.min(affordable);
+        if secs == 0 {
+            // The store was behind the chain, or there is nothing left to pay with: then the warning stands.
+            mirror::refresh_lease(&self.core, id).await?;
+            if wanted == 0 {
+                return Ok(());
+            }
+            return Err(EngineError::Funds(format!(
+                "the lease is to be topped up, and nothing is free in the Market: run `sublet wallet deposit {}`",
+                format_amount(u128::from(lease.rate) * u128::from(wanted)).trim_end_matches(" CTK")
+            )));
+        }
+        let cost = u128::from(lease.rate) * u128::from(secs);
+        self.update(id, |p| p.top_up_budget = p.top_up_budget.saturating_sub(cost))?;
+        match self.core.execute(Call::TopUp { id, secs }).await {
+            Ok(report) => {
+                tracing::info!(lease = %id, tx = %report.hash, secs, cost = format_amount(cost), "topped up");
+                self.update(id, |p| p.trouble = None)?;
+            }
+            Err(error) if error.is_unclear() => return Err(error.into()),
+            Err(error) => {
+                self.update(id, |p| p.top_up_budget = p.top_up_budget.saturating_add(cost))?;
+                return Err(error.into());
+            }
+        }
+        mirror::refresh_lease(&self.core, id).await
+    }
+
+    /// Buys more time for a lease, as its owner asks.
+    pub async fn top_up(&self, id: B256, secs: u32) -> Result<TxReport, EngineError> {
+        let lease = self.core.chain.lease(id).await?;
+        let now = self.core.now();
+        if lease.state != LeaseState::Active || now >= u64::from(lease.funded_until) {
+            return Err(EngineError::Invalid(format!(
+                "the lease {id} does not run: only a running one can be topped up"
+            )));
+        }
+        let most = lease.max_end.saturating_sub(lease.funded_until);
+        if secs > most {
+            return Err(EngineError::Invalid(format!(
+                "the provider's terms leave room for {most} s more, {secs} s are too many: top up by less, or rent anew later"
+            )));
+        }
+        let cost = u128::from(lease.rate) * u128::from(secs);
+        let free = self.core.refresh_maker(self.core.address()).await?.free;
+        if free < cost {
+            return Err(EngineError::Funds(format!(
+                "{secs} s cost {}, and {} is free in the Market: run `sublet wallet deposit {}` first",
+                format_amount(cost),
+                format_amount(free),
+                format_amount(cost - free).trim_end_matches(" CTK")
+            )));
+        }
+        let report = self.core.execute(Call::TopUp { id, secs }).await?;
+        mirror::refresh_lease(&self.core, id).await?;
+        self.core.wake.buyer.notify_one();
+        Ok(report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::samples::{FUNDED_UNTIL, purchase, view};
+
+    const END: u64 = FUNDED_UNTIL as u64;
+
+    #[test]
+    fn the_warning_comes_at_a_tenth_of_the_time_or_a_minute() {
+        let active = view(LeaseState::Active);
+        assert_eq!(ending_in(&active, 3_600, END - 361), None);
+        assert_eq!(ending_in(&active, 3_600, END - 360), Some(360));
+        assert_eq!(ending_in(&active, 300, END - 61), None);
+        assert_eq!(ending_in(&active, 300, END - 60), Some(60));
+        assert_eq!(ending_in(&active, 300, END), None);
+        assert_eq!(ending_in(&view(LeaseState::Opened), 300, END - 60), None);
+    }
+
+    #[test]
+    fn a_top_up_stays_within_the_budget_the_terms_and_the_time() {
+        let lease = view(LeaseState::Active);
+        let mut bought = purchase(BuyerPhase::Leased);
+        let duration = bought.bid.order.duration;
+        assert_eq!(due_top_up(&bought, &lease, END - 30), 0, "nobody asked for it");
+        bought.top_up_budget = u128::from(lease.rate) * 100_000_000;
+        assert_eq!(due_top_up(&bought, &lease, END - 30), duration);
+        assert_eq!(due_top_up(&bought, &lease, END - 5), 0, "too late");
+        assert_eq!(due_top_up(&bought, &lease, 1_000_500), 0, "too early");
+        let near_the_end = LeaseView { max_end: FUNDED_UNTIL + 7, ..lease.clone() };
+        assert_eq!(due_top_up(&bought, &near_the_end, END - 30), 7);
+        bought.top_up_budget = u128::from(lease.rate) * 9 + 1;
+        assert_eq!(due_top_up(&bought, &lease, END - 30), 9);
+    }
+}
