@@ -1,4 +1,4 @@
-//! `make chaos`: nodes die at every place between two side effects; writes reports/chaos.json.
+//! `make chaos`: nodes die at every place between two side effects, and the RPC hangs; writes reports/chaos.json.
 
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ async fn main() -> ExitCode {
     conclude("chaos", &run().await)
 }
 
-/// A node is killed in the middle of a trade, started again, and the trade must come to its end.
+/// A node is killed, or the chain's RPC hangs, in the middle of a trade, started again, and the trade must come to its end.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Only the cases whose place has this in its name.
@@ -28,6 +28,23 @@ struct Arguments {
     short: bool,
 }
 
+/// The network in which the RPC hangs.
+struct Dark(Vec<Row>);
+
+impl Tale for Dark {
+    async fn tell(&mut self, net: &mut Devnet) -> anyhow::Result<()> {
+        self.0 = chaos::dark(net, &images()?).await?;
+        for row in &self.0 {
+            say(&format!("{} {:>3} s  {}: {}", row.verdict, row.seconds, row.fault, row.seen))?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, _net: &Devnet, told: anyhow::Result<Ended>) -> anyhow::Result<Ended> {
+        told
+    }
+}
+
 async fn run() -> anyhow::Result<Ended> {
     let arguments = Arguments::parse();
     let wanted = |case: &&Case| {
@@ -36,7 +53,12 @@ async fn run() -> anyhow::Result<Ended> {
     };
     let cases: Vec<Case> = CASES.iter().filter(wanted).copied().collect();
     anyhow::ensure!(!cases.is_empty(), "no case has that in its name");
-    with_network("chaos", &mut Chaos { cases, rows: Vec::new() }).await
+    let mut dark = Dark(Vec::new());
+    // The hanging RPC needs a network of its own; it has no place for a name.
+    if arguments.only.is_none() && with_network("dark", &mut dark).await? == Ended::Interrupted {
+        return Ok(Ended::Interrupted);
+    }
+    with_network("chaos", &mut Chaos { cases, rows: dark.0 }).await
 }
 
 struct Chaos {
@@ -47,7 +69,7 @@ struct Chaos {
 impl Tale for Chaos {
     async fn tell(&mut self, net: &mut Devnet) -> anyhow::Result<()> {
         say(&format!("{} crashes, some ten seconds each…", self.cases.len()))?;
-        self.rows = chaos::run(net, &images()?, &self.cases).await?;
+        self.rows.extend(chaos::run(net, &images()?, &self.cases).await?);
         let failed = self.rows.iter().filter(|row| row.verdict != "pass").count();
         anyhow::ensure!(failed == 0, "{failed} of {} cases failed", self.rows.len());
         Ok(())
