@@ -1,0 +1,95 @@
+//! More time for a running machine: by hand, and by itself within a budget.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
+use std::{path::Path, time::Duration};
+
+use sublet::{
+    api::types::{BidInfo, LeaseInfo},
+    chain::LeaseState,
+    devnet::{
+        DEVNET_PARAMS, Devnet, DevnetOptions,
+        market::{BUYER_FUNDS, SELLERS, add_seller, deposit},
+    },
+};
+use sublet_market::amount::BASE_UNITS_PER_CTK;
+use sublet_tests::{
+    command::{json, sublet, until},
+    images, sublet_binary,
+};
+
+const SOON: Duration = Duration::from_secs(60);
+/// What the seller asks, base units a second.
+const RATE: u128 = 2_500_000_000_000_000;
+
+async fn lease(binary: &Path, home: &Path, id: &str) -> LeaseInfo {
+    json(binary, home, &["lease", "show", id]).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_lease_gets_more_time_by_hand_and_then_by_itself_until_the_budget_is_spent() {
+    let dir = tempfile::tempdir().unwrap();
+    let binary = sublet_binary().unwrap();
+    let options =
+        DevnetOptions { dir: dir.path().join("net"), binary: binary.clone(), params: DEVNET_PARAMS };
+    let mut net = Devnet::start(options).await.unwrap();
+    add_seller(&mut net, &SELLERS[2], &images().unwrap()).await.unwrap();
+    let buyer = net.add_node("buyer", BUYER_FUNDS, None).await.unwrap();
+    deposit(&buyer, BUYER_FUNDS).await.unwrap();
+    let home = buyer.home().path();
+
+    // Enough for one whole top-up by itself and for a part of another.
+    let args = [
+        "bid",
+        "post",
+        "--memory",
+        "256MiB",
+        "--max-rate",
+        "0.003 CTK/s",
+        "--for",
+        "5m",
+        "--auto-top-up",
+        "1 CTK",
+        "--wait",
+    ];
+    let bid: BidInfo = json(&binary, home, &args).await.unwrap();
+    let id = bid.id.to_string();
+    let first = lease(&binary, home, &id).await;
+    assert_eq!((first.state, &first.warning), (LeaseState::Active, &None));
+
+    let by_hand = sublet(&binary, home, &["lease", "top-up", &id, "--for", "10m"]).await.unwrap();
+    assert_eq!(by_hand.code, Some(0), "{by_hand:?}");
+    assert!(by_hand.stdout.contains("funded until"), "{by_hand:?}");
+    let second = lease(&binary, home, &id).await;
+    assert_eq!(second.funded_until, first.funded_until + 600);
+    let too_much = sublet(&binary, home, &["lease", "top-up", &id, "--for", "2d"]).await.unwrap();
+    assert_eq!(too_much.code, Some(4), "{too_much:?}");
+    assert!(too_much.stderr.contains("sublet wallet deposit"), "{too_much:?}");
+
+    net.anvil.advance(860).await.unwrap();
+    let bought = |seconds: u64| {
+        let (binary, id) = (&binary, &id);
+        until("it is topped up", SOON, move || async move {
+            let seen = lease(binary, home, id).await.funded_until;
+            assert!(seen <= second.funded_until + seconds, "too much was bought");
+            Ok((seen == second.funded_until + seconds).then_some(()))
+        })
+    };
+    bought(300).await.unwrap();
+    net.anvil.advance(300).await.unwrap();
+    // 1 CTK is 400 s at this rate.
+    let all = u64::try_from(BASE_UNITS_PER_CTK / RATE).unwrap();
+    bought(all).await.unwrap();
+
+    // Nothing is left to spend: the warning stands.
+    net.anvil.advance(80).await.unwrap();
+    until("the warning stands", SOON, || async {
+        let last = lease(&binary, home, &id).await;
+        assert_eq!(last.funded_until, second.funded_until + all);
+        Ok(last.warning.is_some_and(|text| text.contains("sublet lease top-up")).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(sublet(&binary, home, &["lease", "close", &id]).await.unwrap().code, Some(0));
+    net.down().await.unwrap();
+}
