@@ -139,9 +139,15 @@ fn before_activation(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         return if sight.instance.is_some() { Step::Remove } else { Step::Abort };
     }
     match sight.instance {
-        Some(InstanceState::Running) => Step::Activate,
+        Some(InstanceState::Running) if is_noted(sight.promise) => Step::Activate,
         _ => Step::Provision,
     }
+}
+
+/// Whether what the adapter said of the machine is on disk: a crash may have come in between, and the buyer could never
+/// log in to what it pays for. Provisioning again only asks.
+fn is_noted(promise: &Promise) -> bool {
+    promise.instance.is_some()
 }
 
 fn while_active(sight: &Sight<'_>, lease: &LeaseView) -> Step {
@@ -158,7 +164,7 @@ fn while_active(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         return if runs { Step::Pause } else { Step::Wait };
     }
     match sight.instance {
-        Some(InstanceState::Running) => {}
+        Some(InstanceState::Running) if is_noted(sight.promise) => {}
         _ if sight.promise.give_up => return Step::GiveUp,
         // Paid for and not running (host restarted, guest powered off): start it again, the disk is there.
         _ => return Step::Provision,
@@ -205,6 +211,7 @@ mod tests {
 
     fn step(case: Case) -> Step {
         let mut promise = promise(case.phase);
+        promise.instance = Some("qemu-1".into());
         promise.give_up = case.give_up;
         let lease = case.state.map(view);
         decide(&Sight {
@@ -251,6 +258,27 @@ mod tests {
         assert_eq!(opened(ProviderPhase::Leased, None), Step::Provision);
         assert_eq!(opened(ProviderPhase::Leased, Some(InstanceState::Starting)), Step::Provision);
         assert_eq!(opened(ProviderPhase::Leased, RUNNING), Step::Activate);
+    }
+
+    #[test]
+    fn a_machine_that_nobody_noted_is_asked_for_before_anything_is_billed() {
+        let promise = promise(ProviderPhase::Leased);
+        for state in [LeaseState::Opened, LeaseState::Active] {
+            let lease = view(state);
+            let sight = Sight {
+                promise: &promise,
+                lease: Some(&lease),
+                instance: RUNNING.as_ref(),
+                now: SETTLE_BY,
+                watched_until: SETTLE_BY,
+                blind: false,
+                params: &PARAMS,
+                ended: false,
+                claim_every: 100,
+                backoff: 300,
+            };
+            assert_eq!(decide(&sight), Step::Provision);
+        }
     }
 
     #[test]

@@ -93,6 +93,8 @@ impl Provider {
         tracing::warn!(lease = %id, "no new block of the chain for too long: the machine is stopped until there is one");
         self.update(id, |p| {
             p.trouble = Some("paused: this node has not seen a new block of the chain for too long".into());
+            // Where it is reached is known anew when it runs again.
+            p.instance = None;
             p.access = None;
         })
     }
