@@ -56,6 +56,10 @@ lint: ## Format, lints, dependency policy
 contracts-test: ## Format, build, ABI and tests of the contracts
 	@contracts/bin/test
 
+.PHONY: contracts-prove
+contracts-prove: tools ## Long fuzzing, proofs, static analysis, coverage of the contracts (half an hour at most)
+	@contracts/bin/prove
+
 .PHONY: docs
 docs: ## The API documentation of all crates, without warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps

@@ -182,6 +182,8 @@ abstract contract Leases is Points, Burn {
     ) private {
         uint256 rate = terms.rate();
         uint256 bond = _times(rate, run.bondSeconds());
+        // All zero until the branches below say otherwise.
+        // slither-disable-next-line uninitialized-local
         Flows memory flows;
         (flows.net, flows.fee) = _pay(rate, payUntil - run.paidUntil());
         flows.refunded = _times(rate, run.fundedUntil() - endedAt);

@@ -97,9 +97,12 @@ abstract contract Orders is Points, Domain {
     /// half (EIP-2). No call to the maker (ERC-1271): contract wallets approve an operator, and an account with
     /// delegated code (EIP-7702) signs as before.
     function _recover(bytes32 digest, bytes calldata signature) private pure returns (address signer) {
+        // What else the library says is why the signer is zero, which is all that counts here.
         if (signature.length == 64) {
+            // slither-disable-next-line unused-return
             (signer,,) = ECDSA.tryRecover(digest, bytes32(signature[:32]), bytes32(signature[32:]));
         } else {
+            // slither-disable-next-line unused-return
             (signer,,) = ECDSA.tryRecoverCalldata(digest, signature);
         }
     }

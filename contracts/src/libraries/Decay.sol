@@ -11,6 +11,8 @@ library Decay {
     function pow(uint256 base, uint256 exponent) internal pure returns (uint256 result) {
         result = ONE;
         while (exponent != 0) {
+            // Each product is rounded down on its own: that is the definition, which Rust repeats.
+            // slither-disable-next-line divide-before-multiply
             if (exponent & 1 != 0) result = result * base / ONE;
             base = base * base / ONE;
             exponent >>= 1;
