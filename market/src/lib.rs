@@ -3,7 +3,7 @@
 //! What flows in: orders that makers signed ([`orders`], hashed by EIP-712 in [`eip712`], signed in [`signature`]),
 //! bytes from other peers ([`codec`]), what the chain says of makers ([`rule::Maker`]), and the time as an argument.
 //! What flows out: which offers fit a bid and why the others do not ([`rule`], [`fit`], [`book`]), whether an accept keeps
-//! what its offer promised ([`fit::check_accept`]), and what each step of a lease moves ([`lease`]).
+//! what its offer promised ([`fit::check_accept`]), whether the contract will take both ([`settle`]), and what each step of a lease moves ([`lease`]).
 //!
 //! Amounts are base units (10^-18 CTK), rates base units per second, times Unix seconds of chain time, durations seconds.
 
@@ -19,6 +19,7 @@ pub mod message;
 pub mod orders;
 pub mod resources;
 pub mod rule;
+pub mod settle;
 pub mod signature;
 pub mod trade;
 pub mod traits;
@@ -32,6 +33,7 @@ pub use message::OrderMessage;
 pub use orders::{Accept, Bid, Offer, Order, Spec, StructureError};
 pub use resources::Resources;
 pub use rule::{Maker, MatchContext, Rule};
+pub use settle::{Locked, SettleRefusal, check_settle};
 pub use signature::{OrderKey, OrderSignature, SignatureError, Signed};
 pub use trade::{Access, AccessState, Decline, DeclineCode, TradeError, TradeRequest, TradeResponse};
 pub use traits::{TraitError, Traits};

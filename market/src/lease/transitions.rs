@@ -78,7 +78,21 @@ impl Lease {
     /// # Errors
     /// The wrong caller, the wrong state or the wrong time.
     pub fn apply(&self, action: Action, by: Party, now: u64, params: &Params) -> Step {
+        // The state first, then the caller, as in the contract.
         match action {
+            Action::Activate | Action::Abort if !matches!(self.state, State::Opened { .. }) => {
+                Err(Refusal::NotInState("opened"))
+            }
+            Action::TopUp(_)
+            | Action::Claim
+            | Action::Close
+            | Action::Reject
+            | Action::ProviderClose
+            | Action::Finish
+                if self.billing().is_none() =>
+            {
+                Err(Refusal::NotInState("active"))
+            }
             Action::Activate | Action::ProviderClose if by != Party::Provider => {
                 Err(Refusal::NotAllowed("provider"))
             }

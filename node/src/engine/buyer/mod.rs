@@ -16,7 +16,7 @@ use std::{
 
 use alloy_primitives::B256;
 use sublet_adapter::failpoint;
-use sublet_market::{AccessState, TradeRequest, TradeResponse};
+use sublet_market::{Accept, AccessState, TradeRequest, TradeResponse, check_settle};
 use tokio_util::sync::CancellationToken;
 
 use self::decide::{Sight, Step, decide};
@@ -179,6 +179,14 @@ impl Buyer {
         if self.core.chain.lease(id).await?.state != LeaseState::None {
             return self.update(id, |p| p.phase = BuyerPhase::Settled);
         }
+        let (buyer, provider) = tokio::try_join!(
+            self.core.refresh_maker(purchase.bid.order.buyer),
+            self.core.refresh_maker(accept.order.provider),
+        )?;
+        let orders = (&purchase.bid.order, &accept.order);
+        if let Err(no) = check_settle(orders.0, id, orders.1, &buyer, &provider, self.core.now()) {
+            return self.note_refused(id, &accept.order, no.name(), &no.to_string());
+        }
         let call = Call::Settle { bid: purchase.bid, accept: accept.clone() };
         match self.core.execute(call).await {
             Ok(report) => {
@@ -197,25 +205,30 @@ impl Buyer {
                 })
             }
             Err(ChainError::Reverted { name, text, .. }) => {
-                tracing::warn!(bid = %id, name, text, "the settlement was refused; looking for another provider");
-                self.update(id, |p| {
-                    p.declines.push(crate::store::Decline {
-                        node: accept.order.node,
-                        provider: accept.order.provider,
-                        offer: accept.order.offer,
-                        rate: accept.order.rate,
-                        code: "settle_refused".into(),
-                        detail: format!("{text} ({name})"),
-                        at: self.core.now(),
-                        times: 1,
-                    });
-                    p.accept = None;
-                    p.offer = None;
-                    p.phase = BuyerPhase::Seeking;
-                })
+                self.note_refused(id, &accept.order, &name, &text)
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The contract does not take this accept: back to looking for another.
+    fn note_refused(&self, id: B256, accept: &Accept, name: &str, text: &str) -> Result<(), EngineError> {
+        tracing::warn!(bid = %id, name, text, "the settlement is refused; looking for another provider");
+        self.update(id, |p| {
+            p.declines.push(crate::store::Decline {
+                node: accept.node,
+                provider: accept.provider,
+                offer: accept.offer,
+                rate: accept.rate,
+                code: "settle_refused".into(),
+                detail: format!("{text} ({name})"),
+                at: self.core.now(),
+                times: 1,
+            });
+            p.accept = None;
+            p.offer = None;
+            p.phase = BuyerPhase::Seeking;
+        })
     }
 
     async fn fetch_access(&self, id: B256) -> Result<JobEnd, EngineError> {
