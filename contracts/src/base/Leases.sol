@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity 0.8.37;
 
-import { Math } from "@openzeppelin/contracts/utils/math/Math.sol";
 import { SafeCast } from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import { IMarket } from "../interfaces/IMarket.sol";
@@ -191,7 +190,7 @@ abstract contract Leases is Points, Burn {
         if (reason == EndReason.Aborted || reason == EndReason.ProviderClosed) {
             flows.bondToBuyer = bond;
         } else {
-            uint256 burnedBond = Math.min(bond, burnedEscrow);
+            uint256 burnedBond = bond < burnedEscrow ? bond : burnedEscrow;
             flows.burned = burnedEscrow + burnedBond;
             flows.bondToProvider = bond - burnedBond;
         }

@@ -242,4 +242,20 @@ contract LeasesTest is MarketFixture {
         assertEq(feesInBucket(), 100, "all of it is fee");
         assertEq(freeOf(provider), DEPOSIT - BOND_SECONDS, "nothing is left");
     }
+
+    // ------------------------------------------------------------------------------------------------- views
+
+    function test_many_leases_in_one_call_are_as_each_alone() public {
+        bytes32[] memory ids = new bytes32[](3);
+        ids[0] = activeLease();
+        ids[1] = keccak256("unknown");
+        ids[2] = ids[0];
+        IMarket.LeaseView[] memory views = market.leases(ids);
+        assertEq(views.length, 3, "length");
+        for (uint256 i = 0; i < ids.length; i++) {
+            assertEq(keccak256(abi.encode(views[i])), keccak256(abi.encode(market.lease(ids[i]))), "view");
+        }
+        assertEq(uint256(views[1].state), uint256(IMarket.LeaseState.None), "unknown");
+        assertEq(market.leases(new bytes32[](0)).length, 0, "none");
+    }
 }

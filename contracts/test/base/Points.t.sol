@@ -170,4 +170,22 @@ contract PointsTest is MarketFixture {
     function assertWithin(uint256 got, uint256 wanted, uint256 delta) private pure {
         assertTrue(got <= wanted + delta && wanted <= got + delta, VM.toString(got));
     }
+
+    function test_many_accounts_in_one_call_are_as_each_alone() public {
+        earn();
+        VM.warp(block.timestamp + 10 days);
+        VM.prank(buyer);
+        market.bumpEpoch();
+        address[] memory makers = new address[](3);
+        (makers[0], makers[1], makers[2]) = (provider, buyer, stranger);
+        IMarket.AccountView[] memory views = market.accounts(makers);
+        assertEq(views.length, 3, "length");
+        for (uint256 i = 0; i < makers.length; i++) {
+            (uint96 free, uint32 epoch, uint64 points) = market.account(makers[i]);
+            assertEq(views[i].free, free, "free");
+            assertEq(views[i].epoch, epoch, "epoch");
+            assertEq(views[i].points, points, "points");
+        }
+        assertTrue(views[0].points > 0 && views[1].epoch == 1 && views[2].free == 0, "each its own");
+    }
 }

@@ -34,8 +34,7 @@ contract Product {
 /// - Opened: 300 <= duration <= maxDuration <= 366 days; activateBy at most 1800 s ahead
 /// - Active: paidUntil <= fundedUntil <= maxEnd; paidUntil <= now
 /// - now leaves room for a lease's times in uint32 (until the year 2104)
-/// Left out: points are zero at the start, for decay is a loop over days that a prover cannot follow; that scores never
-/// touch a balance is a check of its own.
+/// Left out: points are zero at the start, for decay is a loop over days that a prover cannot follow.
 abstract contract SymbolicBase is Base {
     Prover internal constant PROVER = Prover(address(VM));
     bytes32 internal constant ID = keccak256("lease");

@@ -34,8 +34,4 @@ contract SymbolicMarket is Market {
     function words(bytes32 id) external view returns (LeaseTerms terms, LeaseRun run) {
         return (_leases[id].terms, _leases[id].run);
     }
-
-    function scored(Account a, uint256 fee, uint256 bondLost) external view returns (Account) {
-        return _scored(a, fee, bondLost);
-    }
 }

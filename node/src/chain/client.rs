@@ -17,6 +17,7 @@ use super::{
     rpc::{Head, Rpc},
     sender::{Order, SendOptions, Sender},
     time::{ChainTime, HeadClock, SeenHead},
+    verify::verify,
 };
 
 /// How the chain is talked to.
@@ -218,29 +219,4 @@ pub(crate) fn report(
         fee_wei: receipt.effective_gas_price.saturating_mul(u128::from(receipt.gas_used)),
         events: events.into_iter().flatten().collect(),
     })
-}
-
-/// Checks everything that a deployment file says against the chain.
-pub(crate) async fn verify(rpc: &Rpc, deployment: &Deployment) -> Result<(), ChainError> {
-    let actual = rpc.chain_id().await?;
-    let expected = deployment.chain_id;
-    if actual != expected {
-        return Err(ChainError::WrongChain { expected, actual, url: rpc.label().to_owned() });
-    }
-    for (what, address) in [("token", deployment.token), ("market", deployment.market)] {
-        if !rpc.has_code(address).await? {
-            return Err(ChainError::NoContract { what, address, chain_id: expected });
-        }
-    }
-    let market = deployment.market;
-    let same = |what: &'static str, expected: String, actual: String| {
-        if expected == actual { Ok(()) } else { Err(ChainError::Mismatch { what, expected, actual, market }) }
-    };
-    let token = rpc.view("Market.token", market, Market::tokenCall {}).await?;
-    same("the token", deployment.token.to_string(), token.to_string())?;
-    let separator = rpc.view("Market.domainSeparator", market, Market::domainSeparatorCall {}).await?;
-    same("the domain separator", deployment.domain().separator().to_string(), separator.to_string())?;
-    let params = rpc.view("Market.params", market, Market::paramsCall {}).await?;
-    let actual = Params::from(&params);
-    same("the Market's constants", format!("{:?}", deployment.params), format!("{actual:?}"))
 }

@@ -8,11 +8,12 @@ use sublet_market::lease::Params;
 
 use super::{
     call::TxReport,
-    client::{ChainOptions, report, verify},
+    client::{ChainOptions, report},
     deployment::Deployment,
     error::ChainError,
     rpc::Rpc,
     sender::{Order, Sender},
+    verify::{code_hashes, verify},
 };
 
 /// What to deploy.
@@ -51,7 +52,9 @@ pub async fn deploy(
     let code = [Market::BYTECODE.as_ref(), &arguments.abi_encode()].concat();
     let (market, market_report) = create(&sender, "deploy Market", code.into()).await?;
 
-    let deployment = Deployment { chain_id, token, market, salt, block: market_report.block, params };
+    let code_hashes = code_hashes(&rpc, token, market).await?;
+    let deployment =
+        Deployment { chain_id, token, market, salt, block: market_report.block, params, code_hashes };
     verify(&rpc, &deployment).await?;
     Ok((deployment, vec![token_report, market_report]))
 }

@@ -24,6 +24,18 @@ pub struct Deployment {
     pub block: u64,
     /// The Market's constants.
     pub params: Params,
+    /// What the code at both addresses hashes to.
+    pub code_hashes: CodeHashes,
+}
+
+/// Keccak-256 of the deployed code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CodeHashes {
+    /// Of the CloudToken.
+    pub token: B256,
+    /// Of the Market.
+    pub market: B256,
 }
 
 impl Deployment {
@@ -66,6 +78,7 @@ mod tests {
             salt: B256::repeat_byte(3),
             block: 2,
             params: Params { fee_bps: 100, hold: 600, notice: 60, half_life_days: 90 },
+            code_hashes: CodeHashes { token: B256::repeat_byte(4), market: B256::repeat_byte(5) },
         }
     }
 

@@ -132,7 +132,12 @@ impl Rpc {
 
     /// Whether there is a contract at `address`.
     pub(crate) async fn has_code(&self, address: Address) -> Result<bool, ChainError> {
-        Ok(!self.ask("eth_getCode", self.provider.get_code_at(address)).await?.is_empty())
+        Ok(!self.code(address).await?.is_empty())
+    }
+
+    /// The code at `address`; empty where there is no contract.
+    pub(crate) async fn code(&self, address: Address) -> Result<Bytes, ChainError> {
+        self.ask("eth_getCode", self.provider.get_code_at(address)).await
     }
 
     /// Native balance in wei.

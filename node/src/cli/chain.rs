@@ -8,12 +8,12 @@ use serde_json::json;
 use sublet_market::lease::Params;
 
 use super::{
-    Context,
-    output::{facts, note},
+    Context, Refused,
+    output::{facts, note, table},
     values,
 };
 use crate::{
-    chain::{DeployOptions, Deployment, deploy},
+    chain::{ChainOptions, DeployOptions, Deployment, check_deployment, deploy},
     home::read_wallet_key,
 };
 
@@ -22,6 +22,19 @@ use crate::{
 pub(super) enum Chain {
     /// Deploy CloudToken and Market; write the file that nodes read.
     Deploy(Deploy),
+    /// Check that the contracts of a deployment file are those that this binary knows.
+    Verify(Verify),
+}
+
+/// What to check.
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// JSON-RPC of the chain.
+    #[arg(long, default_value = "http://127.0.0.1:8545")]
+    rpc_url: String,
+    /// The deployment file.
+    #[arg(long, default_value = "deployment.json", value_name = "FILE")]
+    deployment: PathBuf,
 }
 
 /// What to deploy where.
@@ -58,7 +71,42 @@ pub(super) struct Deploy {
 
 impl Chain {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let Self::Deploy(args) = self;
+        match self {
+            Self::Deploy(args) => args.run(context).await,
+            Self::Verify(args) => args.run(context).await,
+        }
+    }
+}
+
+impl Verify {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let deployment = Deployment::read(&self.deployment)?;
+        let timeout = ChainOptions::default().request_timeout;
+        let checks = check_deployment(&self.rpc_url, &deployment, timeout).await?;
+        let file = self.deployment.display();
+        context.output.print(&checks, |checks| {
+            let rows = checks.iter().map(|check| {
+                let verdict = if check.ok { "ok" } else { "DIFFERS" };
+                vec![check.what.to_owned(), verdict.to_owned(), check.expected.clone(), check.seen.clone()]
+            });
+            table(&["what", "verdict", "expected", "on chain"], rows)
+        })?;
+        let wrong = checks.iter().filter(|check| !check.ok).count();
+        if wrong > 0 {
+            return Err(Refused(format!(
+                "{wrong} of {} checks failed: this is not the market that {file} and this binary mean; do not trade on it. Get \
+                 the right file from who runs the market, or the release that belongs to it",
+                checks.len()
+            ))
+            .into());
+        }
+        Ok(())
+    }
+}
+
+impl Deploy {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let args = self;
         anyhow::ensure!(
             args.force || !args.out.exists(),
             "{} is there already: choose another file with --out, or replace it with --force",

@@ -1,8 +1,11 @@
 //! Deployment, connection, and what each of them says when something is wrong.
 
+use std::time::Duration;
+
+use alloy::providers::{Provider as _, ext::AnvilApi as _};
 use alloy_primitives::{Address, B256};
 use sublet::{
-    chain::{Chain, ChainError, DeployOptions, Deployment, deploy},
+    chain::{Chain, ChainError, Check, CodeHashes, DeployOptions, Deployment, check_deployment, deploy},
     devnet::anvil::{Anvil, AnvilConfig, AnvilError},
 };
 use sublet_market::lease::Params;
@@ -69,7 +72,53 @@ async fn whatever_differs_from_the_deployment_is_named_with_the_remedy() {
     assert!(said.contains("the domain separator"), "{said}");
     let params = Params { hold: 700, ..good.params };
     let said = refused(&world, Deployment { params, ..good }).await.to_string();
-    assert!(said.contains("hold: 700") && said.contains("hold: 600"), "{said}");
+    assert!(said.contains("hold 700 s") && said.contains("hold 600 s"), "{said}");
+}
+
+fn wrong(checks: &[Check]) -> Vec<&'static str> {
+    checks.iter().filter(|check| !check.ok).map(|check| check.what).collect()
+}
+
+#[tokio::test]
+async fn a_deployment_is_trusted_only_with_the_code_that_this_binary_knows() {
+    let world = World::new(instant()).await;
+    let good = world.deployment.clone();
+    let check = async |deployment: Deployment| {
+        check_deployment(world.anvil.url(), &deployment, Duration::from_secs(5)).await.unwrap()
+    };
+    let checks = check(good.clone()).await;
+    assert_eq!((wrong(&checks), checks.len()), (vec![], 10), "{checks:#?}");
+
+    // Constants that are not those of the deployment make other code.
+    let params = Params { notice: 1, ..good.params };
+    let other = check(Deployment { params, ..good.clone() }).await;
+    assert_eq!(wrong(&other), ["the Market's code by this binary", "the Market's constants"]);
+    assert_eq!(wrong(&check(Deployment { chain_id: 1, ..good.clone() }).await), ["chain id"]);
+    let nowhere = Deployment { token: Address::repeat_byte(9), ..good.clone() };
+    assert_eq!(wrong(&check(nowhere).await), ["a contract at the token's address"]);
+
+    // One byte of the Market is another one: it still answers as it should.
+    let provider = world.anvil.provider();
+    let mut code = provider.get_code_at(good.market).await.unwrap().to_vec();
+    let last = code.len() - 1;
+    code[last] ^= 1;
+    provider.anvil_set_code(good.market, code.into()).await.unwrap();
+    let changed = check(good.clone()).await;
+    assert_eq!(wrong(&changed), ["the Market's code hash", "the Market's code by this binary"]);
+    let said = refused(&world, good.clone()).await.to_string();
+    assert!(said.contains("the Market's code hash") && said.contains("sublet chain deploy"), "{said}");
+
+    // A file that goes along with the change does not help.
+    let seen = changed.iter().find(|check| check.what == "the Market's code hash").unwrap().seen.parse();
+    let code_hashes = CodeHashes { market: seen.unwrap(), ..good.code_hashes };
+    let said = refused(&world, Deployment { code_hashes, ..good.clone() }).await.to_string();
+    assert!(said.contains("the Market's code by this binary"), "{said}");
+
+    // Something else altogether at the Market's address.
+    let token = provider.get_code_at(good.token).await.unwrap();
+    provider.anvil_set_code(good.market, token).await.unwrap();
+    let strange = check(good).await;
+    assert!(wrong(&strange).contains(&"the Market's answers"), "{strange:#?}");
 }
 
 #[tokio::test]
