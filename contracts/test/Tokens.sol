@@ -48,3 +48,61 @@ contract CallbackToken is ERC20("Callback", "CB") {
         }
     }
 }
+
+/// @title A token whose transfers return nothing, as some old ones do
+contract SilentToken {
+    mapping(address => uint256) public balanceOf;
+    mapping(address => mapping(address => uint256)) public allowance;
+
+    constructor() {
+        balanceOf[msg.sender] = 1_000_000 ether;
+    }
+
+    function approve(address spender, uint256 amount) external {
+        allowance[msg.sender][spender] = amount;
+    }
+
+    function transfer(address to, uint256 amount) external {
+        _move(msg.sender, to, amount);
+    }
+
+    function transferFrom(address from, address to, uint256 amount) external {
+        allowance[from][msg.sender] -= amount;
+        _move(from, to, amount);
+    }
+
+    function _move(address from, address to, uint256 amount) private {
+        balanceOf[from] -= amount;
+        balanceOf[to] += amount;
+    }
+}
+
+/// @title A token that pays to nobody whom it does not like, and can be told to fail without a revert
+contract PickyToken is ERC20("Picky", "PKY") {
+    error Disliked(address who);
+
+    mapping(address => bool) private _disliked;
+    bool private _mute;
+
+    constructor() {
+        _mint(msg.sender, 1_000_000 ether);
+    }
+
+    function dislike(address who, bool yes) external {
+        _disliked[who] = yes;
+    }
+
+    function mute(bool yes) external {
+        _mute = yes;
+    }
+
+    function transfer(address to, uint256 amount) public override returns (bool) {
+        if (_mute) return false;
+        return super.transfer(to, amount);
+    }
+
+    function _update(address from, address to, uint256 amount) internal override {
+        if (_disliked[to]) revert Disliked(to);
+        super._update(from, to, amount);
+    }
+}

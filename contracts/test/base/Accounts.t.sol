@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity 0.8.37;
 
+import { SafeERC20, IERC20 } from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import { IERC20Errors } from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
 import { ReentrancyGuardTransient } from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import { SafeCast } from "@openzeppelin/contracts/utils/math/SafeCast.sol";
@@ -8,7 +9,7 @@ import { SafeCast } from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import { Market } from "../../src/Market.sol";
 import { IMarket } from "../../src/interfaces/IMarket.sol";
 import { MarketFixture } from "../MarketFixture.sol";
-import { CallbackToken, TaxedToken } from "../Tokens.sol";
+import { CallbackToken, PickyToken, SilentToken, TaxedToken } from "../Tokens.sol";
 
 contract AccountsTest is MarketFixture {
     bytes32 private constant PERMIT_TYPEHASH =
@@ -176,6 +177,50 @@ contract AccountsTest is MarketFixture {
         hooked.arm(abi.encodeCall(IMarket.flushBurn, ()));
         VM.expectRevert(reentry);
         other.withdraw(1 ether);
+    }
+
+    function test_a_token_that_returns_nothing_works() public {
+        SilentToken silent = new SilentToken();
+        Market other = deploy(IERC20(address(silent)), defaultParams(), SALT);
+        silent.approve(address(other), 10 ether);
+        other.deposit(10 ether);
+        other.withdraw(4 ether);
+        (uint96 free,,) = other.account(address(this));
+        assertEq(free, 6 ether, "free");
+        assertEq(silent.balanceOf(address(other)), 6 ether, "tokens");
+    }
+
+    /// @dev Nobody's refusal stands in another's way, and who is refused keeps the balance.
+    function test_a_token_that_refuses_a_payee_harms_nobody_else() public {
+        PickyToken picky = new PickyToken();
+        Market other = deploy(picky, defaultParams(), SALT);
+        picky.approve(address(other), 20 ether);
+        other.depositFor(buyer, 10 ether);
+        other.depositFor(provider, 10 ether);
+        picky.dislike(buyer, true);
+        VM.prank(buyer);
+        VM.expectRevert(abi.encodeWithSelector(PickyToken.Disliked.selector, buyer));
+        other.withdraw(1 ether);
+        VM.prank(provider);
+        other.withdraw(10 ether);
+        (uint96 free,,) = other.account(buyer);
+        assertEq(free, 10 ether, "the balance stays");
+        picky.dislike(buyer, false);
+        VM.prank(buyer);
+        other.withdraw(10 ether);
+        assertEq(picky.balanceOf(buyer), 10 ether, "paid later");
+    }
+
+    function test_a_transfer_that_fails_without_a_revert_takes_no_balance() public {
+        PickyToken picky = new PickyToken();
+        Market other = deploy(picky, defaultParams(), SALT);
+        picky.approve(address(other), 10 ether);
+        other.deposit(10 ether);
+        picky.mute(true);
+        VM.expectRevert(abi.encodeWithSelector(SafeERC20.SafeERC20FailedOperation.selector, address(picky)));
+        other.withdraw(1 ether);
+        (uint96 free,,) = other.account(address(this));
+        assertEq(free, 10 ether, "free");
     }
 
     function permit(uint256 amount) private returns (uint8 v, bytes32 r, bytes32 s) {
