@@ -1,21 +1,25 @@
 //! Free money on a development chain: native currency by decree, tokens from whoever holds the supply.
 //!
-//! Only anvil lets anybody act for any account; on every other chain the faucet refuses before it does anything.
+//! Only anvil and Hardhat's node let anybody act for any account; on every other chain the faucet refuses before it does
+//! anything. Both know the calls by Hardhat's names.
 
 use std::time::Duration;
 
 use alloy::{
     primitives::TxHash,
-    providers::{Provider as _, ext::AnvilApi as _},
+    providers::Provider as _,
     rpc::types::{Filter, TransactionRequest},
     sol_types::{SolCall as _, SolEvent as _},
 };
 use alloy_primitives::{Address, B256, U256};
+use serde_json::{Value, json};
 use sublet_contracts::CloudToken;
 
 use super::{deployment::Deployment, error::ChainError, rpc::Rpc};
 
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// What the names of development chains begin with, in lower case.
+const DEVNETS: [&str; 2] = ["anvil", "hardhatnetwork"];
 /// A devnet mines every few seconds at most.
 const MINED_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(200);
@@ -23,7 +27,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// Sees to it that `to` has at least `wei` of gas money, and gives it `ctk` base units of the token.
 ///
 /// # Errors
-/// [`ChainError::NotADevnet`] on anything but anvil.
+/// [`ChainError::NotADevnet`] on anything but anvil and Hardhat's node.
 pub async fn faucet(
     rpc_url: &str,
     deployment: &Deployment,
@@ -33,7 +37,8 @@ pub async fn faucet(
 ) -> Result<B256, ChainError> {
     let rpc = Rpc::new(rpc_url, REQUEST_LIMIT)?;
     let version = rpc.ask("web3_clientVersion", rpc.provider().get_client_version()).await?;
-    if !version.to_ascii_lowercase().contains("anvil") {
+    let name = version.to_ascii_lowercase();
+    if !DEVNETS.iter().any(|devnet| name.starts_with(devnet)) {
         return Err(ChainError::NotADevnet { url: rpc.label().to_owned(), version });
     }
     let actual = rpc.chain_id().await?;
@@ -42,18 +47,21 @@ pub async fn faucet(
         return Err(ChainError::WrongChain { expected, actual, url });
     }
     if rpc.balance(to).await? < wei {
-        let set = rpc.provider().anvil_set_balance(to, U256::from(wei));
-        rpc.ask("anvil_setBalance", set).await?;
+        decree(&rpc, "hardhat_setBalance", json!([to, U256::from(wei)])).await?;
     }
     let holder = supply_holder(&rpc, deployment.token).await?;
-    let impersonate = rpc.provider().anvil_impersonate_account(holder);
-    rpc.ask("anvil_impersonateAccount", impersonate).await?;
+    decree(&rpc, "hardhat_impersonateAccount", json!([holder])).await?;
     let sent = send(&rpc, deployment.token, holder, to, ctk).await;
-    let stop = rpc.provider().anvil_stop_impersonating_account(holder);
-    rpc.ask("anvil_stopImpersonatingAccount", stop).await?;
+    decree(&rpc, "hardhat_stopImpersonatingAccount", json!([holder])).await?;
     let hash = sent?;
     mined(&rpc, hash, to).await?;
     Ok(hash)
+}
+
+/// A call that only a development chain knows; what it answers says nothing.
+async fn decree(rpc: &Rpc, method: &'static str, params: Value) -> Result<(), ChainError> {
+    let answer = rpc.provider().raw_request::<_, Value>(method.into(), params);
+    rpc.ask(method, answer).await.map(|_| ())
 }
 
 /// Whom the token's supply was minted to.

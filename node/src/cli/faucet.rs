@@ -13,7 +13,7 @@ use crate::{
 /// Gas money that lasts for thousands of transactions: 10 of the chain's native currency.
 const GAS_MONEY_WEI: u128 = 10_000_000_000_000_000_000;
 
-/// Free CTK and gas money for this home's wallet, on a development chain (anvil). Needs no running node.
+/// Free CTK and gas money for this home's wallet, on a development chain (anvil or Hardhat's node). Needs no running node.
 #[derive(Debug, Args)]
 pub(super) struct Faucet {
     /// How many tokens, for example 100.

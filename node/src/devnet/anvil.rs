@@ -260,8 +260,9 @@ impl Anvil {
 
     /// Sets a native balance, in wei.
     pub async fn set_balance(&self, address: Address, wei: u128) -> Result<(), AnvilError> {
-        let set = self.provider.anvil_set_balance(address, U256::from(wei)).await;
-        set.map_err(|e| refused("anvil_setBalance", &e))
+        // By the name that Hardhat's node knows too.
+        let set = self.provider.raw_request("hardhat_setBalance".into(), (address, U256::from(wei))).await;
+        set.map(|_: serde_json::Value| ()).map_err(|e| refused("hardhat_setBalance", &e))
     }
 
     /// A fresh key with 1,000 of the native currency.

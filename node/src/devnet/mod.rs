@@ -87,11 +87,16 @@ pub struct Devnet {
 impl Devnet {
     /// Starts the chain and deploys the contracts; no node yet.
     pub async fn start(options: DevnetOptions) -> Result<Self, DevnetError> {
+        Self::start_on(AnvilConfig::default(), options).await
+    }
+
+    /// The same on a chain of the caller's choice.
+    pub async fn start_on(chain: AnvilConfig, options: DevnetOptions) -> Result<Self, DevnetError> {
         let DevnetOptions { dir, binary, params } = options;
         // From here on an error takes the directory with it.
         let remains =
             Remains::new(dir.clone()).map_err(|source| DevnetError::Io { path: dir.clone(), source })?;
-        let anvil = Anvil::start(AnvilConfig::default()).await?;
+        let anvil = Anvil::start(chain).await?;
         let deployer = anvil.funded_signer().await?;
         let deploying = DeployOptions { params, ..DeployOptions::default() };
         let (deployment, deploy_reports) = deploy(anvil.url(), deployer.clone(), deploying).await?;
