@@ -135,7 +135,7 @@ async fn connect(
         ..SendOptions::default()
     };
     let options = ChainOptions { send, ..ChainOptions::default() };
-    let chain = Chain::connect_with(&config.chain.rpc_url, deployment, wallet.clone(), options).await?;
+    let chain = Chain::connect_with(&config.chain.rpc_urls(), deployment, wallet.clone(), options).await?;
     store.bind_market(chain.domain().separator())?;
     let (p2p, inbound): (P2p, _) = p2p::spawn(p2p_config(home, config, &chain)?, stop.clone()).await?;
     let book = Book::new(chain.domain(), BookLimits { floor: config.market.floor, ..BookLimits::default() });
