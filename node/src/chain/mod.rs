@@ -17,6 +17,7 @@ mod event;
 mod failover;
 mod faucet;
 mod lease;
+mod retry;
 mod rpc;
 mod sender;
 mod time;

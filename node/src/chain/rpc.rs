@@ -17,14 +17,14 @@ use alloy::{
     eips::{BlockId, BlockNumberOrTag},
     network::{Ethereum, TransactionBuilder as _},
     providers::{Provider as _, RootProvider},
-    rpc::{client::RpcClient, types::TransactionRequest},
+    rpc::types::TransactionRequest,
     sol_types::SolCall,
     transports::{RpcError, TransportError, TransportErrorKind, TransportResult},
 };
 use alloy_primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Serialize};
 
-use super::error::ChainError;
+use super::{error::ChainError, retry};
 
 /// The most of a server's error text that goes into a message of ours, in characters.
 const MAX_REASON: usize = 300;
@@ -77,8 +77,7 @@ impl Endpoint {
         }
         let http = http.build().map_err(|e| bad(root_cause(&e)))?;
         let label = label(&parsed);
-        let client = RpcClient::builder().http_with_client(http, parsed);
-        Ok(Self { provider: RootProvider::new(client), label })
+        Ok(Self { provider: RootProvider::new(retry::client(http, parsed)), label })
     }
 }
 

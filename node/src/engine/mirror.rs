@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Core, EngineError};
 use crate::{
     chain::{ChainEvent, Cursor, LoggedEvent, MarketEvent},
-    store::{ChainLease, LeaseEnd},
+    store::{BuyerPhase, ChainLease, LeaseEnd, Promise, ProviderPhase, Purchase},
 };
 
 /// The store's key of the watcher's cursor.
@@ -59,17 +59,10 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
             tracing::warn!(to_block, "the chain was reorganised: leases are read again");
             // Until the new blocks are read nothing can be said to be missing on chain.
             core.set_watched_until(0);
-            for lease in core.store.all::<ChainLease>()? {
-                if lease.events.iter().all(|e| e.block <= *to_block) {
-                    continue;
+            for lease in core.store.all_and_past::<ChainLease>()? {
+                if lease.events.iter().any(|e| e.block > *to_block) {
+                    take_back(core, lease.id, *to_block).await?;
                 }
-                core.store.update::<ChainLease>(lease.id.as_slice(), |lease| {
-                    lease.events.retain(|e| e.block <= *to_block);
-                    if !lease.events.iter().any(|e| matches!(e.event, MarketEvent::LeaseEnded { .. })) {
-                        lease.end = None;
-                    }
-                })?;
-                refresh_lease(core, lease.id).await?;
             }
             core.metrics.reorg();
         }
@@ -81,6 +74,24 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
         }
     }
     Ok(())
+}
+
+/// Forgets what a lease's blocks above `to_block` told of. A file that was closed by them is opened again: the lease may
+/// go on.
+async fn take_back(core: &Core, id: B256, to_block: u64) -> Result<(), EngineError> {
+    let key = id.as_slice();
+    if core.store.revive::<ChainLease>(key, |_| {})? {
+        tracing::warn!(lease = %id, "the end of this lease was taken back by a reorganisation");
+    }
+    core.store.revive::<Promise>(key, |promise| promise.phase = ProviderPhase::Leased)?;
+    core.store.revive::<Purchase>(key, |purchase| purchase.phase = BuyerPhase::Leased)?;
+    core.store.update::<ChainLease>(key, |lease| {
+        lease.events.retain(|e| e.block <= to_block);
+        if !lease.events.iter().any(|e| matches!(e.event, MarketEvent::LeaseEnded { .. })) {
+            lease.end = None;
+        }
+    })?;
+    refresh_lease(core, id).await
 }
 
 async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Result<(), EngineError> {

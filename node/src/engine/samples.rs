@@ -135,6 +135,8 @@ pub(crate) fn purchase(phase: BuyerPhase) -> Purchase {
         offer: chosen.then(offer),
         accept: chosen.then(accept),
         settle_tx: None,
+        settled_at: 0,
+        ending: None,
         phase,
         declines: Vec::new(),
         access: None,

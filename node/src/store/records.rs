@@ -136,6 +136,16 @@ pub enum BuyerPhase {
     Cancelled,
 }
 
+/// How a buyer ends a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Pays to now and a little more.
+    Close,
+    /// Burns the last HOLD of it: the machine is not there.
+    Reject,
+}
+
 /// A provider's no to one of our bids.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Decline {
@@ -175,6 +185,12 @@ pub struct Purchase {
     pub accept: Option<Signed<Accept>>,
     /// The transaction that locked the escrow.
     pub settle_tx: Option<B256>,
+    /// Chain time when that was seen in a block.
+    #[serde(default)]
+    pub settled_at: u64,
+    /// Its owner wants the lease to end: on disk before the transaction, and kept, as a block may be taken back.
+    #[serde(default)]
+    pub ending: Option<Ending>,
     /// Where it stands.
     pub phase: BuyerPhase,
     /// Everybody who said no, in order.

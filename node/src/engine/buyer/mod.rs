@@ -4,12 +4,13 @@
 //! store) and starts the next step of each.
 
 mod decide;
+mod end;
 pub mod fund;
 mod post;
 mod seek;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -27,7 +28,7 @@ use super::{
     mirror,
 };
 use crate::{
-    chain::{Call, ChainError, LeaseState, TxReport},
+    chain::{Call, ChainError, LeaseState},
     store::{BuyerPhase, ChainLease, Purchase},
 };
 
@@ -45,6 +46,8 @@ pub struct Buyer {
     floor: u128,
     /// When the machine's address was last asked for, by lease.
     asked_access: Mutex<HashMap<B256, Instant>>,
+    /// Leases whose end is being sent at their owner's request: the engine keeps out of it.
+    ending: Mutex<HashSet<B256>>,
     /// One bid at a time counts the free balance.
     posting: tokio::sync::Mutex<()>,
 }
@@ -58,6 +61,7 @@ impl Buyer {
             jobs: Jobs::new(stop),
             floor,
             asked_access: Mutex::default(),
+            ending: Mutex::default(),
             posting: tokio::sync::Mutex::new(()),
         })
     }
@@ -90,7 +94,7 @@ impl Buyer {
                 ended: lease.as_ref().is_some_and(|lease| lease.end.is_some()),
                 access_due: self.access_due(&purchase),
             });
-            if step != Step::Wait {
+            if step != Step::Wait && !(step == Step::End && self.ending().contains(&purchase.id)) {
                 self.start(step, purchase.id);
             }
         }
@@ -141,6 +145,7 @@ impl Buyer {
                 self.core.execute(Call::Abort { id }).await?;
                 mirror::refresh_lease(&self.core, id).await?;
             }
+            Step::End => self.end_again(id).await?,
             Step::Conclude => {
                 self.conclude(id, BuyerPhase::Done)?;
                 failpoint::reach(&["buyer.conclude.half"]);
@@ -177,7 +182,10 @@ impl Buyer {
         };
         // A crash after sending leaves the phase at Accepted: the lease id tells whether it was carried out.
         if self.core.chain.lease(id).await?.state != LeaseState::None {
-            return self.update(id, |p| p.phase = BuyerPhase::Settled);
+            return self.update(id, |p| {
+                p.phase = BuyerPhase::Settled;
+                p.settled_at = self.core.now();
+            });
         }
         let (buyer, provider) = tokio::try_join!(
             self.core.refresh_maker(purchase.bid.order.buyer),
@@ -194,6 +202,7 @@ impl Buyer {
                 self.update(id, |p| {
                     p.phase = BuyerPhase::Settled;
                     p.settle_tx = Some(report.hash);
+                    p.settled_at = self.core.now();
                     p.trouble = None;
                 })
             }
@@ -201,6 +210,7 @@ impl Buyer {
             Err(error) if error.is_unclear() || error.revert_name() == Some("LeaseExists") => {
                 self.update(id, |p| {
                     p.phase = BuyerPhase::Settled;
+                    p.settled_at = self.core.now();
                     p.trouble = Some(error.to_string());
                 })
             }
@@ -282,29 +292,6 @@ impl Buyer {
         }
         self.core.book().remove_bid(id);
         self.conclude(id, BuyerPhase::Cancelled)
-    }
-
-    /// Ends a lease that this node buys: `close` pays to now + NOTICE, `reject` burns the last HOLD.
-    pub async fn end(&self, id: B256, reject: bool) -> Result<TxReport, EngineError> {
-        let view = self.core.chain.lease(id).await?;
-        match view.state {
-            LeaseState::Active => {}
-            LeaseState::Opened => {
-                return Err(EngineError::Invalid(format!(
-                    "the machine has not started yet, nothing is billed; if it does not start within {} s, this node \
-                     takes the money back by itself",
-                    u64::from(view.activate_by).saturating_sub(self.core.now())
-                )));
-            }
-            LeaseState::None | LeaseState::Ended => {
-                return Err(EngineError::Invalid(format!("the lease {id} is over: nothing to end")));
-            }
-        }
-        let call = if reject { Call::Reject { id } } else { Call::Close { id } };
-        let report = self.core.execute(call).await?;
-        mirror::refresh_lease(&self.core, id).await?;
-        self.core.wake.buyer.notify_one();
-        Ok(report)
     }
 
     fn purchase_of(&self, id: B256) -> Result<Purchase, EngineError> {

@@ -79,6 +79,8 @@ impl Buyer {
             offer: None,
             accept: None,
             settle_tx: None,
+            settled_at: 0,
+            ending: None,
             phase: BuyerPhase::Seeking,
             declines: Vec::new(),
             access: None,
