@@ -156,6 +156,11 @@ impl Chain {
     /// One lease; state `None` if there is none with this id. Never older than the newest head that was seen: machines
     /// live and die by it, and an RPC may have fallen behind, or be several behind one address.
     pub async fn lease(&self, id: B256) -> Result<LeaseView, ChainError> {
+        Ok(self.lease_at_head(id).await?.0)
+    }
+
+    /// The same, with the height of the block that it was read at.
+    pub async fn lease_at_head(&self, id: B256) -> Result<(LeaseView, u64), ChainError> {
         let (rpc, market) = (&self.0.rpc, self.0.deployment.market);
         let seen = self.newest().head.number;
         let head = rpc.block_number().await?;
@@ -163,7 +168,8 @@ impl Chain {
             let url = rpc.label().to_owned();
             return Err(ChainError::Behind { url, head, read: seen });
         }
-        rpc.view_at("Market.lease", market, Market::leaseCall { id }, head).await?.try_into()
+        let view = rpc.view_at("Market.lease", market, Market::leaseCall { id }, head).await?;
+        Ok((view.try_into()?, head))
     }
 
     /// What an address has, in the wallet and in the Market.

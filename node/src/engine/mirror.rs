@@ -61,8 +61,12 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
             core.set_watched_until(0);
             for lease in core.store.all_and_past::<ChainLease>()? {
                 if lease.events.iter().any(|e| e.block > *to_block) {
-                    take_back(core, lease.id, *to_block).await?;
+                    take_back(core, lease.id, *to_block)?;
                 }
+            }
+            // Of an open one more may be known than its events tell: what a transaction of ours has changed.
+            for lease in core.store.all::<ChainLease>()? {
+                refresh_lease(core, lease.id).await?;
             }
             core.metrics.reorg();
         }
@@ -78,7 +82,7 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
 
 /// Forgets what a lease's blocks above `to_block` told of. A file that was closed by them is opened again: the lease may
 /// go on.
-async fn take_back(core: &Core, id: B256, to_block: u64) -> Result<(), EngineError> {
+fn take_back(core: &Core, id: B256, to_block: u64) -> Result<(), EngineError> {
     let key = id.as_slice();
     if core.store.revive::<ChainLease>(key, |_| {})? {
         tracing::warn!(lease = %id, "the end of this lease was taken back by a reorganisation");
@@ -91,7 +95,7 @@ async fn take_back(core: &Core, id: B256, to_block: u64) -> Result<(), EngineErr
             lease.end = None;
         }
     })?;
-    refresh_lease(core, id).await
+    Ok(())
 }
 
 async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Result<(), EngineError> {
@@ -120,6 +124,7 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
         }
     }
     refresh_makers(core, makers).await?;
+    confirm_leases(core, cursor.next()).await?;
     if !events.is_empty() {
         failpoint::reach(&["mirror.noted"]);
     }
@@ -140,12 +145,15 @@ async fn note_lease_event(core: &Core, id: B256, logged: &LoggedEvent) -> Result
     if !ours {
         return Ok(());
     }
-    let view = core.chain.lease(id).await?;
+    let (view, height) = core.chain.lease_at_head(id).await?;
     if known.is_none() {
-        core.store.put(&ChainLease { id, view: view.clone(), events: Vec::new(), end: None })?;
+        let changed_at = Some(height);
+        let (view, events) = (view.clone(), Vec::new());
+        core.store.put(&ChainLease { id, view, changed_at, events, end: None })?;
     }
     core.store.update::<ChainLease>(id.as_slice(), |lease| {
         lease.view = view;
+        lease.changed_at = Some(height);
         let seen = (logged.block, logged.log_index);
         if !lease.events.iter().any(|e| (e.block, e.log_index) == seen) {
             lease.events.push(logged.clone());
@@ -159,8 +167,19 @@ async fn note_lease_event(core: &Core, id: B256, logged: &LoggedEvent) -> Result
 
 /// Reads a lease's state again, after a transaction of ours has changed it.
 pub async fn refresh_lease(core: &Core, id: B256) -> Result<(), EngineError> {
-    let view = core.chain.lease(id).await?;
-    core.store.update::<ChainLease>(id.as_slice(), |lease| lease.view = view)?;
+    let (view, height) = core.chain.lease_at_head(id).await?;
+    core.store.update::<ChainLease>(id.as_slice(), |lease| lease.saw(view, height))?;
+    Ok(())
+}
+
+/// Reads those leases again that had changed in a block that was read by now: another may stand in its place, of which no
+/// event tells what did not happen.
+async fn confirm_leases(core: &Core, next_block: u64) -> Result<(), EngineError> {
+    for lease in core.store.all::<ChainLease>()? {
+        if lease.changed_at.is_some_and(|height| height < next_block) {
+            refresh_lease(core, lease.id).await?;
+        }
+    }
     Ok(())
 }
 

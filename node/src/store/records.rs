@@ -231,6 +231,9 @@ pub struct ChainLease {
     pub id: B256,
     /// The contract's state when it was last read.
     pub view: LeaseView,
+    /// The height at which it was found to have changed: as long as that block may be taken back, it is to be read again.
+    #[serde(default)]
+    pub changed_at: Option<u64>,
     /// Every confirmed event, oldest first.
     pub events: Vec<LoggedEvent>,
     /// How it ended.
@@ -238,6 +241,16 @@ pub struct ChainLease {
 }
 
 impl ChainLease {
+    /// Takes in what was read at `height`.
+    pub fn saw(&mut self, view: LeaseView, height: u64) {
+        if view == self.view {
+            self.changed_at = None;
+        } else {
+            self.view = view;
+            self.changed_at = Some(height);
+        }
+    }
+
     /// The provider's node, as the settlement names it.
     pub fn provider_node(&self) -> Option<B256> {
         self.events.iter().find_map(|logged| match logged.event {

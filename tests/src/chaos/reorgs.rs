@@ -71,14 +71,16 @@ async fn take_back(
             let id = stage.post_bid(GOOD_RATE).await?;
             *lease = Some(id);
             reaches(stage, id, "settled", |state| state != LeaseState::None).await?;
-            let dropped = stage.reorg(depth).await?;
+            let seen = stage.chain_lease(id).await?;
+            let dropped = stage.reorg(depth, &seen, id).await?;
             reaches(stage, id, "settled again", |state| state != LeaseState::None).await?;
             Ok(format!("{dropped}; the lease is there again"))
         }
         "activate" => {
             let id = lease.context("there is no lease")?;
             reaches(stage, id, "activated", |state| state == LeaseState::Active).await?;
-            let dropped = stage.reorg(depth).await?;
+            let seen = stage.chain_lease(id).await?;
+            let dropped = stage.reorg(depth, &seen, id).await?;
             reaches(stage, id, "activated again", |state| state == LeaseState::Active).await?;
             log_in(stage, id).await?;
             ensure!(stage.machines().await? == 1, "there are {} machines", stage.machines().await?);
@@ -86,20 +88,18 @@ async fn take_back(
         }
         "top-up" => {
             let id = lease.context("there is no lease")?;
-            let before = stage.chain_lease(id).await?.funded_until;
             stage.top_up(id).await?;
-            let dropped = stage.reorg(depth).await?;
+            let seen = stage.chain_lease(id).await?;
+            let dropped = stage.reorg(depth, &seen, id).await?;
             let after = agree(stage, id).await?;
             log_in(stage, id).await?;
-            Ok(format!(
-                "{dropped}; funded for {} s more on chain and in both nodes",
-                after - u64::from(before)
-            ))
+            Ok(format!("{dropped}; funded until {after} on chain and in both nodes"))
         }
         _ => {
             let id = lease.context("there is no lease")?;
             stage.close(id).await?;
-            let dropped = stage.reorg(depth).await?;
+            let seen = stage.chain_lease(id).await?;
+            let dropped = stage.reorg(depth, &seen, id).await?;
             reaches(stage, id, "closed again", |state| state == LeaseState::Ended).await?;
             stage.until_concluded(id).await?;
             let events = replayed(stage, id).await?;

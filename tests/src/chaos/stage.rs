@@ -181,13 +181,18 @@ impl<'a> Stage<'a> {
         Ok(self.provider.machines().await?.len())
     }
 
-    /// Takes the newest blocks back. In words.
-    pub(super) async fn reorg(&self, depth: u64) -> anyhow::Result<String> {
-        let before = self.net.bank.head().await?;
-        self.net.anvil.reorg(depth).await?;
-        let gone = self.net.bank.head().await?;
-        ensure!(before.hash != gone.hash, "nothing was taken back");
-        Ok(format!("blocks {} to {} were replaced", before.number + 1 - depth, before.number))
+    /// Takes the newest blocks back: so many, or more if the transaction that was just seen lies deeper. In words.
+    pub(super) async fn reorg(&self, depth: u64, seen: &LeaseView, id: B256) -> anyhow::Result<String> {
+        let before = self.net.bank.head().await?.number;
+        let mut depth = depth;
+        loop {
+            self.net.anvil.reorg(depth).await?;
+            if self.net.bank.lease(id).await? != *seen {
+                return Ok(format!("blocks {} to {before} were replaced", before + 1 - depth));
+            }
+            ensure!(depth < 32, "the transaction was not taken back");
+            depth += 1;
+        }
     }
 
     /// A chain of its own with the same id, further on than this one.
