@@ -84,6 +84,9 @@ pub struct Config {
     /// What this node asks of orders.
     #[serde(default)]
     pub market: MarketConfig,
+    /// What the node does for the leases that it pays for.
+    #[serde(default)]
+    pub buyer: BuyerConfig,
     /// Where the metrics are served, beside the local API.
     #[serde(default)]
     pub metrics: Option<MetricsConfig>,
@@ -154,6 +157,15 @@ pub struct MarketConfig {
     pub offer_lifetime: Duration,
 }
 
+/// `[buyer]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BuyerConfig {
+    /// How long a paid machine may be out of reach before its lease is ended.
+    #[serde(with = "human")]
+    pub give_up_after: Duration,
+}
+
 /// `[metrics]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -203,6 +215,12 @@ impl Default for ApiConfig {
 impl Default for MarketConfig {
     fn default() -> Self {
         Self { floor: BASE_UNITS_PER_CTK, offer_lifetime: Duration::from_secs(600) }
+    }
+}
+
+impl Default for BuyerConfig {
+    fn default() -> Self {
+        Self { give_up_after: Duration::from_secs(120) }
     }
 }
 

@@ -162,7 +162,7 @@ impl Engines {
         let provider = config.provider.as_ref().zip(adapter).map(|(section, adapter)| {
             Provider::new(Arc::clone(core), adapter, section.clone(), &config.market, stop.clone())
         });
-        Self { buyer: Buyer::new(Arc::clone(core), config.market.floor, stop.clone()), provider }
+        Self { buyer: Buyer::new(Arc::clone(core), config, stop.clone()), provider }
     }
 
     fn spawn(

@@ -129,11 +129,7 @@ struct Meter {
 
 impl Meter {
     fn read(lease: &ChainLease, now: u64) -> Self {
-        let started = lease.events.iter().find_map(|logged| match logged.event {
-            MarketEvent::LeaseActivated { started_at, .. } => Some(u64::from(started_at)),
-            _ => None,
-        });
-        let Some(started_at) = started else { return Self { started_at: 0, seconds: 0 } };
+        let Some(started_at) = lease.started_at() else { return Self { started_at: 0, seconds: 0 } };
         let until = lease.end.as_ref().map_or(now, |end| end.at).min(u64::from(lease.view.funded_until));
         Self { started_at, seconds: until.saturating_sub(started_at) }
     }

@@ -11,7 +11,7 @@ use sublet_market::{Access, Resources, amount::format_amount};
 
 use crate::{
     chain::{LeaseState, LoggedEvent},
-    store::{BuyerPhase, Decline, ProviderPhase},
+    store::{BuyerPhase, Decline, OnFailure, ProviderPhase},
     text_number,
 };
 
@@ -217,6 +217,9 @@ pub struct PostBid {
     /// What the node may spend on top-ups by itself when the funds run out.
     #[serde(default)]
     pub top_up_budget: Amount,
+    /// What the node does when the machine is not there, or the provider gives the lease up.
+    #[serde(default)]
+    pub on_failure: OnFailure,
 }
 
 /// More time for a lease.
@@ -258,6 +261,14 @@ pub struct BidInfo {
     pub access: Option<Access>,
     /// The transaction that locked the escrow.
     pub settle_tx: Option<B256>,
+    /// What the node does when the machine is not there.
+    pub on_failure: OnFailure,
+    /// Why the node ended the lease by itself.
+    pub failure: Option<String>,
+    /// The failed bid that this one takes the place of.
+    pub continues: Option<B256>,
+    /// Providers that failed before, and are not asked.
+    pub avoid: Vec<Address>,
     /// Why the last step failed.
     pub trouble: Option<String>,
     /// What the book says of it, while it is looking.

@@ -41,6 +41,9 @@ impl Config {
         if !(10..=3600).contains(&lifetime) {
             return wrong("market.offer_lifetime", "must lie between 10s and 1h, for example \"10m\"");
         }
+        if self.buyer.give_up_after < Duration::from_secs(10) {
+            return wrong("buyer.give_up_after", "must be at least 10s, for example \"2m\"");
+        }
         if let Some(provider) = &self.provider {
             if !(5..=300).contains(&provider.settle_within.as_secs()) {
                 return wrong("provider.settle_within", "must lie between 5s and 5m, for example \"2m\"");

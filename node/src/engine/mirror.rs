@@ -167,17 +167,21 @@ async fn note_lease_event(core: &Core, id: B256, logged: &LoggedEvent) -> Result
 
 /// Reads a lease's state again, after a transaction of ours has changed it.
 pub async fn refresh_lease(core: &Core, id: B256) -> Result<(), EngineError> {
+    read_lease(core, id, 0).await
+}
+
+async fn read_lease(core: &Core, id: B256, read: u64) -> Result<(), EngineError> {
     let (view, height) = core.chain.lease_at_head(id).await?;
-    core.store.update::<ChainLease>(id.as_slice(), |lease| lease.saw(view, height))?;
+    core.store.update::<ChainLease>(id.as_slice(), |lease| lease.saw(view, height, read))?;
     Ok(())
 }
 
 /// Reads those leases again that had changed in a block that was read by now: another may stand in its place, of which no
 /// event tells what did not happen.
-async fn confirm_leases(core: &Core, next_block: u64) -> Result<(), EngineError> {
+async fn confirm_leases(core: &Core, read: u64) -> Result<(), EngineError> {
     for lease in core.store.all::<ChainLease>()? {
-        if lease.changed_at.is_some_and(|height| height < next_block) {
-            refresh_lease(core, lease.id).await?;
+        if lease.changed_at.is_some_and(|height| height < read) {
+            read_lease(core, lease.id, read).await?;
         }
     }
     Ok(())

@@ -13,7 +13,8 @@ use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, T
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use records::{
-    BuyerPhase, ChainLease, Decline, Ending, LeaseEnd, OfferTemplate, Promise, ProviderPhase, Purchase,
+    BuyerPhase, ChainLease, Decline, Ending, LeaseEnd, OfferTemplate, OnFailure, Promise, ProviderPhase,
+    Purchase,
 };
 
 /// The version of the tables and records below.

@@ -30,6 +30,9 @@ struct Arguments {
     /// Only the few that `make test` runs too.
     #[arg(long)]
     short: bool,
+    /// Only reorganisations of so many blocks; may be given several times.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10))]
+    depth: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -58,9 +61,15 @@ async fn run() -> anyhow::Result<Ended> {
         (None, true) => vec![Part::Dark, Part::Rpc, Part::Reorgs, Part::Crashes],
         (None, false) => arguments.part,
     };
+    let depths = match (arguments.depth, arguments.short) {
+        (chosen, _) if !chosen.is_empty() => chosen,
+        (_, true) => vec![2, 7],
+        (_, false) => (1..=10).collect(),
+    };
     let mut rows = Vec::new();
     for part in parts {
-        let mut chaos = Chaos { part, cases: &cases, short: arguments.short, rows: Vec::new() };
+        let mut chaos =
+            Chaos { part, cases: &cases, depths: &depths, short: arguments.short, rows: Vec::new() };
         let ended = with_network("chaos", &mut chaos).await;
         rows.extend(chaos.rows);
         if !rows.is_empty() {
@@ -81,6 +90,7 @@ async fn run() -> anyhow::Result<Ended> {
 struct Chaos<'a> {
     part: Part,
     cases: &'a [Case],
+    depths: &'a [u64],
     short: bool,
     rows: Vec<Row>,
 }
@@ -91,7 +101,7 @@ impl Tale for Chaos<'_> {
         self.rows = match self.part {
             Part::Dark => chaos::dark(net, &images).await?,
             Part::Rpc => chaos::rpc_faults(net, &images, self.short).await?,
-            Part::Reorgs => chaos::reorgs(net, &images, self.depths()).await?,
+            Part::Reorgs => chaos::reorgs(net, &images, self.depths).await?,
             Part::Crashes => {
                 say(&format!("{} crashes, some ten seconds each…", self.cases.len()))?;
                 chaos::run(net, &images, self.cases).await?
@@ -102,11 +112,5 @@ impl Tale for Chaos<'_> {
 
     fn close(&mut self, _net: &Devnet, told: anyhow::Result<Ended>) -> anyhow::Result<Ended> {
         told
-    }
-}
-
-impl Chaos<'_> {
-    fn depths(&self) -> &'static [u64] {
-        if self.short { &[2, 7] } else { &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10] }
     }
 }

@@ -132,12 +132,13 @@ async fn agree(stage: &mut Stage<'_>, id: B256) -> anyhow::Result<u64> {
             let chain = u64::from(stage.chain_lease(id).await?.funded_until);
             let buyer = stage.lease(Who::Buyer, id).await?;
             let provider = stage.lease(Who::Provider, id).await?;
-            let settled = stage.events(id).await?;
-            let same = |events: &[LoggedEvent]| events == settled;
-            Ok(buyer.funded_until == chain
-                && provider.funded_until == chain
-                && same(&buyer.events)
-                && same(&provider.events))
+            let replay = stage.events(id).await?;
+            let funds = (buyer.funded_until, provider.funded_until);
+            ensure!(funds == (chain, chain), "funded until {chain} on chain, {funds:?} in the nodes");
+            for (node, events) in [("buyer", &buyer.events), ("provider", &provider.events)] {
+                ensure!(*events == replay, "the {node} has {events:?}, the replay gives {replay:?}");
+            }
+            Ok(true)
         })
         .await?;
     Ok(u64::from(stage.chain_lease(id).await?.funded_until))

@@ -3,7 +3,7 @@
 use super::fund::due_top_up;
 use crate::{
     chain::{LeaseState, LeaseView},
-    store::{BuyerPhase, Purchase},
+    store::{BuyerPhase, OnFailure, Purchase},
 };
 
 /// The next step for a purchase.
@@ -29,13 +29,15 @@ pub(super) enum Step {
     Abort,
     /// Its owner wants it to end, and it has not ended yet.
     End,
+    /// The machine is not there: from now on the lease is to end.
+    Leave,
     /// Over.
     Conclude,
 }
 
 impl Step {
     /// All that do something.
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Seek,
         Self::Expire,
         Self::Settle,
@@ -45,6 +47,7 @@ impl Step {
         Self::TopUp,
         Self::Abort,
         Self::End,
+        Self::Leave,
         Self::Conclude,
     ];
 
@@ -61,6 +64,7 @@ impl Step {
             Self::TopUp => "top_up",
             Self::Abort => "abort",
             Self::End => "end",
+            Self::Leave => "leave",
             Self::Conclude => "conclude",
         }
     }
@@ -80,6 +84,8 @@ pub(super) struct Sight<'a> {
     pub(super) ended: bool,
     /// The machine's address was not asked for lately.
     pub(super) access_due: bool,
+    /// The machine has been out of reach for longer than its owner wants to pay for that.
+    pub(super) lost: bool,
 }
 
 /// A bid or an accept with less time left than this is over: the transaction would come too late. Seconds.
@@ -135,6 +141,7 @@ fn on_the_chain(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         _ if !noted => Step::NoteLeased,
         LeaseState::Opened if sight.now > u64::from(lease.activate_by) => Step::Abort,
         LeaseState::Active if sight.purchase.ending.is_some() => Step::End,
+        LeaseState::Active if sight.lost && sight.purchase.on_failure != OnFailure::Keep => Step::Leave,
         LeaseState::Active if due_top_up(sight.purchase, lease, sight.now) > 0 => Step::TopUp,
         LeaseState::Active if sight.access_due && sight.now < u64::from(lease.funded_until) => {
             Step::FetchAccess
@@ -155,7 +162,15 @@ mod tests {
         let lease = state.map(view);
         let purchase = purchase(phase);
         let lease = lease.as_ref();
-        decide(&Sight { purchase: &purchase, lease, now, watched_until: now, ended: true, access_due: true })
+        decide(&Sight {
+            purchase: &purchase,
+            lease,
+            now,
+            watched_until: now,
+            ended: true,
+            access_due: true,
+            lost: false,
+        })
     }
 
     #[test]
@@ -193,6 +208,7 @@ mod tests {
                 watched_until,
                 ended: false,
                 access_due: true,
+                lost: false,
             };
             decide(&sight)
         };
@@ -219,6 +235,7 @@ mod tests {
                 watched_until: now,
                 ended: true,
                 access_due: true,
+                lost: false,
             })
         };
         assert_eq!(at(LeaseState::Active), Step::End);
@@ -238,5 +255,27 @@ mod tests {
         assert_eq!(step(BuyerPhase::Leased, Some(LeaseState::Active), SETTLE_BY), Step::FetchAccess);
         assert_eq!(step(BuyerPhase::Leased, Some(LeaseState::Ended), SETTLE_BY), Step::Conclude);
         assert_eq!(step(BuyerPhase::Accepted, Some(LeaseState::Ended), SETTLE_BY), Step::Conclude);
+    }
+
+    #[test]
+    fn a_machine_that_is_lost_is_left_unless_its_owner_keeps_it() {
+        let left = |on_failure, state| {
+            let purchase = Purchase { on_failure, ..purchase(BuyerPhase::Leased) };
+            let (lease, now) = (view(state), SETTLE_BY);
+            let lease = Some(&lease);
+            decide(&Sight {
+                purchase: &purchase,
+                lease,
+                now,
+                watched_until: now,
+                ended: false,
+                access_due: false,
+                lost: true,
+            })
+        };
+        assert_eq!(left(OnFailure::End, LeaseState::Active), Step::Leave);
+        assert_eq!(left(OnFailure::Rebid, LeaseState::Active), Step::Leave);
+        assert_eq!(left(OnFailure::Keep, LeaseState::Active), Step::Wait);
+        assert_eq!(left(OnFailure::End, LeaseState::Opened), Step::Wait, "nothing is billed yet");
     }
 }

@@ -3,21 +3,23 @@
 //! Level-triggered, as the provider's: each pass compares purchases (store) with leases (chain, by way of the
 //! store) and starts the next step of each.
 
+mod access;
 mod decide;
 mod end;
 pub mod fund;
 mod post;
+mod rebid;
 mod seek;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use alloy_primitives::B256;
 use sublet_adapter::failpoint;
-use sublet_market::{Accept, AccessState, TradeRequest, TradeResponse, check_settle};
+use sublet_market::{Accept, check_settle};
 use tokio_util::sync::CancellationToken;
 
 use self::decide::{Sight, Step, decide};
@@ -29,13 +31,10 @@ use super::{
 };
 use crate::{
     chain::{Call, ChainError, LeaseState},
+    config::Config,
     store::{BuyerPhase, ChainLease, Purchase},
 };
 
-/// How often the address of a machine that was reachable is asked for again.
-const ACCESS_REFRESH: Duration = Duration::from_secs(60);
-/// The pause while a machine is not reachable yet.
-const ACCESS_RETRY: Duration = Duration::from_secs(1);
 /// Steps get this long to end at shutdown.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -44,8 +43,9 @@ pub struct Buyer {
     core: Arc<Core>,
     jobs: Arc<Jobs>,
     floor: u128,
-    /// When the machine's address was last asked for, by lease.
-    asked_access: Mutex<HashMap<B256, Instant>>,
+    /// What is known of the machines, by lease.
+    machines: Mutex<HashMap<B256, access::Machine>>,
+    give_up_after: Duration,
     /// Leases whose end is being sent at their owner's request: the engine keeps out of it.
     ending: Mutex<HashSet<B256>>,
     /// One bid at a time counts the free balance.
@@ -54,13 +54,14 @@ pub struct Buyer {
 
 impl Buyer {
     /// An engine; nothing happens before [`Buyer::run`].
-    pub fn new(core: Arc<Core>, floor: u128, stop: CancellationToken) -> Arc<Self> {
+    pub fn new(core: Arc<Core>, config: &Config, stop: CancellationToken) -> Arc<Self> {
         core.metrics.expect_steps("buyer", Step::ALL.map(Step::as_str));
         Arc::new(Self {
             core,
             jobs: Jobs::new(stop),
-            floor,
-            asked_access: Mutex::default(),
+            floor: config.market.floor,
+            machines: Mutex::default(),
+            give_up_after: config.buyer.give_up_after,
             ending: Mutex::default(),
             posting: tokio::sync::Mutex::new(()),
         })
@@ -93,6 +94,7 @@ impl Buyer {
                 watched_until: self.core.watched_until(),
                 ended: lease.as_ref().is_some_and(|lease| lease.end.is_some()),
                 access_due: self.access_due(&purchase),
+                lost: self.is_lost(purchase.id),
             });
             if step != Step::Wait && !(step == Step::End && self.ending().contains(&purchase.id)) {
                 self.start(step, purchase.id);
@@ -146,7 +148,9 @@ impl Buyer {
                 mirror::refresh_lease(&self.core, id).await?;
             }
             Step::End => self.end_again(id).await?,
+            Step::Leave => self.leave(id)?,
             Step::Conclude => {
+                self.rebid(id).await?;
                 self.conclude(id, BuyerPhase::Done)?;
                 failpoint::reach(&["buyer.conclude.half"]);
                 self.core.store.retire::<ChainLease>(id.as_slice())?;
@@ -160,19 +164,8 @@ impl Buyer {
             p.phase = phase;
             p.access = None;
         })?;
-        self.asked().remove(&id);
+        self.machines().remove(&id);
         Ok(self.core.store.retire::<Purchase>(id.as_slice())?)
-    }
-
-    /// The address is asked for until it is known, and now and then afterwards: a machine that was started again may
-    /// have another port.
-    fn access_due(&self, purchase: &Purchase) -> bool {
-        let pause = if purchase.access.is_some() { ACCESS_REFRESH } else { Duration::ZERO };
-        self.asked().get(&purchase.id).is_none_or(|at| at.elapsed() >= pause)
-    }
-
-    fn asked(&self) -> MutexGuard<'_, HashMap<B256, Instant>> {
-        self.asked_access.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn settle(&self, id: B256) -> Result<(), EngineError> {
@@ -239,39 +232,6 @@ impl Buyer {
             p.offer = None;
             p.phase = BuyerPhase::Seeking;
         })
-    }
-
-    async fn fetch_access(&self, id: B256) -> Result<JobEnd, EngineError> {
-        // The chain says whose machine it is, whatever became of our own note of the accept.
-        let lease = self.core.store.get::<ChainLease>(id.as_slice())?;
-        let node = lease.and_then(|lease| lease.provider_node());
-        let Some(node) = node else { return Ok(JobEnd::Later(ACCESS_RETRY)) };
-        let answer = self.core.p2p.request(node, Vec::new(), TradeRequest::Access { lease: id }).await;
-        self.asked().insert(id, Instant::now());
-        let (access, trouble) = match answer {
-            Ok(TradeResponse::Access(AccessState::Ready(access))) => {
-                self.update(id, |p| {
-                    p.access = Some(access);
-                    p.trouble = None;
-                })?;
-                return Ok(JobEnd::Done);
-            }
-            Ok(TradeResponse::Access(AccessState::Pending { state })) => {
-                (None, format!("the provider says: {state}"))
-            }
-            Ok(TradeResponse::Access(AccessState::Gone { reason })) => {
-                (None, format!("the provider says that the lease is over: {reason}"))
-            }
-            Ok(TradeResponse::Declined(no)) => (None, format!("the provider gives no access: {}", no.detail)),
-            Ok(TradeResponse::Accept(_)) => (None, "the provider's answer makes no sense".to_owned()),
-            // Away for a moment says nothing about the machine: what was known stays.
-            Err(error) => (self.purchase_of(id)?.access, format!("the provider cannot be asked: {error}")),
-        };
-        self.update(id, |p| {
-            p.access = access;
-            p.trouble = Some(trouble);
-        })?;
-        Ok(JobEnd::Later(ACCESS_RETRY))
     }
 
     /// Stops looking for a provider. A lease that came of the bid already must be closed instead.
