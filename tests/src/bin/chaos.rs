@@ -33,6 +33,9 @@ struct Arguments {
     /// Only reorganisations of so many blocks; may be given several times.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10))]
     depth: Vec<u64>,
+    /// How many leases the soak has.
+    #[arg(long, default_value_t = 200)]
+    leases: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,6 +46,8 @@ enum Part {
     Rpc,
     /// Blocks are taken back, one to ten at a time.
     Reorgs,
+    /// Many leases by many nodes at random.
+    Soak,
     /// A node dies at every place between two side effects.
     Crashes,
 }
@@ -58,7 +63,7 @@ async fn run() -> anyhow::Result<Ended> {
     // A place to die at belongs to one part only.
     let parts = match (&arguments.only, arguments.part.is_empty()) {
         (Some(_), _) => vec![Part::Crashes],
-        (None, true) => vec![Part::Dark, Part::Rpc, Part::Reorgs, Part::Crashes],
+        (None, true) => vec![Part::Dark, Part::Rpc, Part::Reorgs, Part::Soak, Part::Crashes],
         (None, false) => arguments.part,
     };
     let depths = match (arguments.depth, arguments.short) {
@@ -68,8 +73,14 @@ async fn run() -> anyhow::Result<Ended> {
     };
     let mut rows = Vec::new();
     for part in parts {
-        let mut chaos =
-            Chaos { part, cases: &cases, depths: &depths, short: arguments.short, rows: Vec::new() };
+        let mut chaos = Chaos {
+            part,
+            cases: &cases,
+            depths: &depths,
+            leases: arguments.leases,
+            short: arguments.short,
+            rows: Vec::new(),
+        };
         let ended = with_network("chaos", &mut chaos).await;
         rows.extend(chaos.rows);
         if !rows.is_empty() {
@@ -91,6 +102,7 @@ struct Chaos<'a> {
     part: Part,
     cases: &'a [Case],
     depths: &'a [u64],
+    leases: usize,
     short: bool,
     rows: Vec<Row>,
 }
@@ -102,6 +114,7 @@ impl Tale for Chaos<'_> {
             Part::Dark => chaos::dark(net, &images).await?,
             Part::Rpc => chaos::rpc_faults(net, &images, self.short).await?,
             Part::Reorgs => chaos::reorgs(net, &images, self.depths).await?,
+            Part::Soak => chaos::soak(net, &images, self.leases).await?,
             Part::Crashes => {
                 say(&format!("{} crashes, some ten seconds each…", self.cases.len()))?;
                 chaos::run(net, &images, self.cases).await?

@@ -4,6 +4,7 @@
 mod cases;
 mod reorgs;
 mod rpc;
+mod soak;
 mod stage;
 
 use std::{path::Path, time::Duration};
@@ -16,6 +17,7 @@ pub use self::{
     cases::{CASES, Case, Flow, Who},
     reorgs::run as reorgs,
     rpc::run as rpc_faults,
+    soak::run as soak,
 };
 use crate::story::say;
 

@@ -28,10 +28,7 @@ pub async fn run(net: &mut Devnet, images: &Path, depths: &[u64]) -> anyhow::Res
             let seen = take_back(&mut stage, operation, *depth, &mut lease).await;
             let row = Row {
                 case: format!("reorg of {depth}"),
-                fault: format!(
-                    "the block of the {operation} and up to {} around it are taken back",
-                    depth - 1
-                ),
+                fault: format!("the block of the {operation} is taken back"),
                 expected: expected(operation).to_owned(),
                 verdict: if seen.is_ok() { "pass" } else { "fail" },
                 seen: match &seen {
