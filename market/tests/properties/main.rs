@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod book;
+mod book_oracle;
 mod codec;
 mod lease;
 mod orders;

@@ -1,0 +1,234 @@
+//! The best offers for a bid.
+//!
+//! A walk over the index ([`Index::walk`](super::index::Index::walk)) shows the offers that may fit, cheapest block first; each is
+//! tested by the rules themselves. The walk ends when k fit and nothing cheaper or as cheap can follow.
+//!
+//! Who floods the book with cheap offers that nearly fit can use up the walk's budget. Then every provider gets the same
+//! number of tests, in turns that begin with another provider for each bid, so that the flood cannot hide the others.
+//! The answer says that it may not be complete.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use alloy_primitives::{Address, B256, keccak256};
+
+use super::Book;
+use super::index::{Budget, Filter, Visitor};
+use super::levels;
+use super::makers::Kind;
+use super::traitsets::includes;
+use crate::fit::Pair;
+use crate::orders::{Bid, Offer, Order, Spec};
+use crate::rule::{Maker, MatchContext};
+use crate::signature::Signed;
+
+/// Offers that one search tests in the order of their prices; a block of the index counts as eight.
+pub const SEARCH_TESTS: usize = 32_768;
+/// Offers that it tests in turns over the providers after that, and turns of providers who have no offer left to test.
+pub const FAIR_TESTS: usize = 32_768;
+/// Providers of one price and points whom one search puts in order.
+pub const TIED_PROVIDERS: usize = 1_024;
+
+/// An offer that fits a bid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quote {
+    /// The offer's digest.
+    pub digest: B256,
+    /// The offer.
+    pub offer: Signed<Offer>,
+    /// Its provider's points.
+    pub points: u64,
+    /// Price × units of the bid, in base units per second.
+    pub rate: u64,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Best {
+    /// The best offers that fit: by price, then points, then `keccak256(bid ‖ provider)`, then digest.
+    pub quotes: Vec<Quote>,
+    /// Whether every offer that could be among them was looked at. If not, there may be better ones.
+    pub complete: bool,
+}
+
+/// An offer that fits; sorted as far as that goes without hashing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Fit {
+    price: u64,
+    points: Reverse<u64>,
+    id: u32,
+}
+
+impl Fit {
+    fn tie(&self) -> (u64, Reverse<u64>) {
+        (self.price, self.points)
+    }
+}
+
+struct Search<'a> {
+    book: &'a Book,
+    bid: &'a Bid,
+    spec: &'a Spec,
+    now: u64,
+    buyer: Maker,
+    traits: Vec<u32>,
+    k: usize,
+    /// The greatest price within the bid's top rate.
+    affordable: u64,
+    /// The k least prices that fit so far.
+    cheapest: BinaryHeap<u64>,
+    fits: Vec<Fit>,
+}
+
+impl Search<'_> {
+    fn fit(&self, id: u32) -> Option<Fit> {
+        let hot = self.book.offers.hot(id);
+        let provider = self.book.makers.slot(hot.maker);
+        let context = MatchContext {
+            now: self.now,
+            provider: &provider.maker,
+            buyer: &self.buyer,
+            floor: self.book.limits.floor,
+        };
+        let pair = Pair {
+            terms: &hot.terms,
+            has_traits: || includes(self.book.offers.sets.ids(hot.set), &self.traits),
+            provider: provider.address,
+            bid: self.bid,
+            spec: self.spec,
+            context: &context,
+        };
+        let points = Reverse(provider.maker.points);
+        pair.fits().then_some(Fit { price: hot.terms.price, points, id })
+    }
+}
+
+impl Visitor for Search<'_> {
+    fn limit(&self) -> u64 {
+        let kth = self.cheapest.peek().filter(|_| self.cheapest.len() >= self.k);
+        kth.map_or(self.affordable, |price| *price)
+    }
+
+    fn visit(&mut self, price: u64, id: u32) {
+        let Some(fit) = self.fit(id) else { return };
+        self.fits.push(fit);
+        self.cheapest.push(price);
+        if self.cheapest.len() > self.k {
+            self.cheapest.pop();
+        }
+    }
+}
+
+pub(super) fn best(book: &Book, bid: &Bid, spec: &Spec, now: u64, k: usize) -> Best {
+    let nothing = Best { quotes: Vec::new(), complete: true };
+    let traits = book.offers.sets.known(&spec.traits);
+    let buyer = book.makers.get(&bid.buyer).copied().unwrap_or_default();
+    if k == 0 || traits.len() < spec.traits.len() || now > bid.valid_until || bid.epoch != buyer.epoch {
+        return nothing;
+    }
+    let mut search = Search {
+        book,
+        bid,
+        spec,
+        now,
+        buyer,
+        traits: traits.clone(),
+        k,
+        affordable: bid.max_rate.checked_div(spec.units.into()).unwrap_or(u64::MAX),
+        cheapest: BinaryHeap::new(),
+        fits: Vec::new(),
+    };
+    let filter = Filter { levels: levels::wanted_by(bid, spec), traits: &traits };
+    let mut budget = Budget(SEARCH_TESTS);
+    let mut complete = book.offers.index.walk(&filter, &mut budget, &mut search);
+    if !complete {
+        search_fairly(&mut search);
+    }
+    let Search { mut fits, .. } = search;
+    complete &= rank(book, bid, &mut fits, k);
+    let quotes = fits.into_iter().map(|fit| quote(book, spec, fit)).collect();
+    Best { quotes, complete }
+}
+
+/// One offer of each provider in turn, beginning with a provider that the bid's digest picks.
+fn search_fairly(search: &mut Search<'_>) {
+    let book = search.book;
+    let seed = search.bid.digest(&book.domain);
+    let mut providers = book.makers.providers_from(Address::from_slice(&seed[..20]));
+    let shift = usize::from(seed[20]) * 256 + usize::from(seed[21]);
+    let mut budget = Budget(FAIR_TESTS);
+    // What was found so far may be found again, and must not count twice.
+    search.cheapest.clear();
+    let mut turn = 0;
+    while !providers.is_empty() {
+        for maker in &providers {
+            let offers = &book.makers.slot(*maker).orders[Kind::Offers as usize];
+            if !budget.spend(1) {
+                return;
+            }
+            let id = offers[(turn + shift) % offers.len()];
+            if book.offers.index.has(id) && search.fit(id).is_some_and(|fit| fit.price <= search.limit()) {
+                search.visit(book.offers.hot(id).terms.price, id);
+            }
+        }
+        turn += 1;
+        providers.retain(|maker| book.makers.slot(*maker).orders[Kind::Offers as usize].len() > turn);
+    }
+}
+
+/// Leaves the k best, in order. Gives whether none was left out because too many providers are tied.
+fn rank(book: &Book, bid: &Bid, fits: &mut Vec<Fit>, k: usize) -> bool {
+    if fits.len() > k {
+        let (_, kth, _) = fits.select_nth_unstable(k - 1);
+        let kth = kth.tie();
+        fits.retain(|fit| fit.tie() <= kth);
+    }
+    fits.sort_unstable();
+    fits.dedup();
+    let mut complete = true;
+    if fits.array_windows().any(|[one, two]| one.tie() == two.tie()) {
+        let digest = bid.digest(&book.domain);
+        let groups = fits.chunk_by(|one, two| one.tie() == two.tie());
+        let sorted: Vec<Fit> =
+            groups.flat_map(|group| break_tie(book, digest, group, &mut complete)).collect();
+        *fits = sorted;
+    }
+    fits.truncate(k);
+    complete
+}
+
+/// Sorts offers of one price and points by `keccak256(bid ‖ provider)`, then by digest.
+fn break_tie(book: &Book, bid: B256, group: &[Fit], complete: &mut bool) -> Vec<Fit> {
+    let mut providers: BTreeMap<u32, Vec<Fit>> = BTreeMap::new();
+    for fit in group {
+        providers.entry(book.offers.hot(fit.id).maker).or_default().push(*fit);
+    }
+    let mut providers: Vec<(u32, Vec<Fit>)> = providers.into_iter().collect();
+    if providers.len() > TIED_PROVIDERS {
+        // As good as any choice that nobody can prepare for: the digest of the bid was not known to them.
+        let far = |(maker, _): &(u32, Vec<Fit>)| {
+            let address = book.makers.slot(*maker).address;
+            std::array::from_fn::<u8, 20, _>(|i| address[i] ^ bid[i])
+        };
+        providers.select_nth_unstable_by_key(TIED_PROVIDERS, far);
+        providers.truncate(TIED_PROVIDERS);
+        *complete = false;
+    }
+    providers.sort_by_cached_key(|(maker, _)| {
+        let address = book.makers.slot(*maker).address;
+        keccak256([bid.as_slice(), address.as_slice()].concat())
+    });
+    for (_, fits) in &mut providers {
+        fits.sort_by_key(|fit| book.offers.digest(fit.id));
+    }
+    providers.into_iter().flat_map(|(_, fits)| fits).collect()
+}
+
+fn quote(book: &Book, spec: &Spec, fit: Fit) -> Quote {
+    Quote {
+        digest: book.offers.digest(fit.id),
+        offer: book.offers.signed(fit.id),
+        points: fit.points.0,
+        rate: fit.price.saturating_mul(spec.units.into()),
+    }
+}
