@@ -188,7 +188,7 @@ impl Index {
 
     fn place_of(&self, id: u32) -> Option<(u32, usize)> {
         let at = *self.places.get(id as usize)?;
-        (at != NOWHERE).then(|| (at >> SLOT_BITS, at as usize % SLOTS))
+        (at != NOWHERE).then_some((at >> SLOT_BITS, at as usize % SLOTS))
     }
 
     fn add_block(&mut self, at: usize, least: (u64, u32)) -> u32 {
@@ -300,12 +300,6 @@ impl Index {
             }
             None => {}
         }
-    }
-
-    /// How many blocks there are, for the tests of what a walk costs.
-    #[cfg(test)]
-    pub(super) fn blocks(&self) -> usize {
-        self.order.len()
     }
 }
 
