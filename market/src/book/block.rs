@@ -59,6 +59,12 @@ impl Block {
         ones(self.live)
     }
 
+    /// The highest level here of each number.
+    pub(super) fn top(&self) -> Levels {
+        // There are 128 levels at most.
+        std::array::from_fn(|dim| u8::try_from(self.levels[dim].len()).unwrap_or(u8::MAX))
+    }
+
     /// Puts an order into a free place and gives that; `None` if the block is full. Its traits are set apart.
     pub(super) fn put(&mut self, entry: Entry) -> Option<usize> {
         let word = self.live.iter().position(|word| *word != u64::MAX)?;

@@ -62,6 +62,8 @@ pub(super) struct Index {
     /// Least (key, number) that belongs to each block, and the block: sorted. The first one takes whatever is lower.
     order: Vec<((u64, u32), u32)>,
     blocks: Vec<Block>,
+    /// The highest levels of each block, side by side, so that most blocks without a match need no look at their rows.
+    tops: Vec<Levels>,
     free: Vec<u32>,
     /// Block × 512 + place of each order.
     places: Vec<u32>,
@@ -98,6 +100,7 @@ impl Index {
             self.unhold(*id, entry.id, block, place);
         }
         self.blocks[block as usize].take(place);
+        self.note_top(block);
         self.places[id as usize] = NOWHERE;
         self.merge(self.rank(&entry), sets);
         true
@@ -107,6 +110,7 @@ impl Index {
     pub(super) fn relevel(&mut self, id: u32, levels: Levels) {
         if let Some((block, place)) = self.place_of(id) {
             self.blocks[block as usize].relevel(place, levels);
+            self.note_top(block);
         }
     }
 
@@ -134,7 +138,8 @@ impl Index {
             if *least > visitor.limit() {
                 break;
             }
-            if blocks.as_ref().is_some_and(|blocks| !has_bit(blocks, *block)) {
+            let without_traits = blocks.as_ref().is_some_and(|blocks| !has_bit(blocks, *block));
+            if without_traits || !reaches(&self.tops[*block as usize], &filter.levels) {
                 continue;
             }
             if !budget.spend(BLOCK_TESTS) || !self.walk_block(*block, filter, budget, visitor) {
@@ -180,6 +185,10 @@ impl Index {
         true
     }
 
+    fn note_top(&mut self, block: u32) {
+        self.tops[block as usize] = self.blocks[block as usize].top();
+    }
+
     /// Which of the ordered blocks a key belongs to.
     fn rank(&self, entry: &Entry) -> usize {
         let key = (entry.key, entry.id);
@@ -194,6 +203,7 @@ impl Index {
     fn add_block(&mut self, at: usize, least: (u64, u32)) -> u32 {
         let block = self.free.pop().unwrap_or_else(|| {
             self.blocks.push(Block::new());
+            self.tops.push(Levels::default());
             // Half a million orders make two thousand blocks.
             u32::try_from(self.blocks.len() - 1).unwrap_or(NOWHERE)
         });
@@ -207,6 +217,7 @@ impl Index {
             debug_assert!(false, "the block has room");
             return;
         };
+        self.note_top(block);
         let id = entry.id as usize;
         if id >= self.places.len() {
             self.places.resize(id + 1, NOWHERE);
@@ -315,6 +326,10 @@ fn common_blocks(holders: &[&Holders]) -> Option<Vec<u64>> {
         common.iter_mut().zip(set).for_each(|(word, other)| *word &= other);
     }
     Some(common)
+}
+
+fn reaches(top: &Levels, levels: &Levels) -> bool {
+    top.iter().zip(levels).all(|(top, level)| top >= level)
 }
 
 fn has_bit(words: &[u64], bit: u32) -> bool {
