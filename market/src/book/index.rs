@@ -1,16 +1,22 @@
 //! Orders by key, in blocks whose rows of bits tell which of them may fit.
 //!
-//! A walk goes over the blocks in the order of their keys, takes the AND of the rows that the query names, and shows the
-//! visitor what is left. It ends when no later key can matter any more, or when its budget is spent.
+//! Prices follow sizes: the cheapest thousands of a book are small machines. So orders of a size have a lane of their own
+//! (octaves of processors, with or without graphics), in which the blocks are sorted by their keys.
+//! A walk goes over the blocks of the lanes that may fit in the order of their keys, takes the AND of the rows that the query
+//! names, and shows the visitor what is left. It ends when no later key can matter any more, or when its budget is spent.
 //! A trait that few orders have is a list of these orders and has no rows: a walk for it looks at the list alone.
 //! Of a common trait the index also knows the blocks in which it occurs, so that the others are passed over by one bit.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::block::{Block, Entry, SLOTS, ones};
+use super::holders::{Bits, Holders, RARE, common_blocks};
 use super::levels::Levels;
 use super::traitsets::TraitSets;
 
-/// Orders that a trait is listed for before it gets rows: as many as a walk can test in some ten microseconds.
-const RARE: usize = 256;
+/// Octaves of processors, each with and without graphics processors.
+const LANES: usize = 24;
 /// Two neighbouring blocks become one when they have no more orders than this together.
 const MERGED: usize = SLOTS / 2;
 /// What looking at a block's rows costs, in tests of one order.
@@ -49,18 +55,17 @@ pub(super) trait Visitor {
     fn visit(&mut self, key: u64, id: u32);
 }
 
-#[derive(Clone, Debug)]
-enum Holders {
-    /// The orders themselves.
-    Few(Vec<u32>),
-    /// How many there are, and one bit for each block that has some.
-    Many { count: usize, blocks: Vec<u64> },
+/// A block in its lane: nothing in it has a lower (key, number).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Stop {
+    least: (u64, u32),
+    block: u32,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    /// Least (key, number) that belongs to each block, and the block: sorted. The first one takes whatever is lower.
-    order: Vec<((u64, u32), u32)>,
+    /// The blocks of orders of one size, sorted. The first block of a lane takes whatever is lower.
+    lanes: [Vec<Stop>; LANES],
     blocks: Vec<Block>,
     /// The highest levels of each block, side by side, so that most blocks without a match need no look at their rows.
     tops: Vec<Levels>,
@@ -74,19 +79,20 @@ pub(super) struct Index {
 impl Index {
     /// Takes in an order that is not here.
     pub(super) fn insert(&mut self, entry: Entry, sets: &TraitSets) {
-        let at = self.rank(&entry);
-        let block = match self.order.get(at) {
-            Some((_, block)) => *block,
-            None => self.add_block(0, (0, 0)),
-        };
-        if self.blocks[block as usize].len() == SLOTS {
-            self.split(at, sets);
-            let at = self.rank(&entry);
-            let block = self.order[at].1;
-            self.place(block, entry, sets);
-        } else {
-            self.place(block, entry, sets);
+        let key = (entry.key, entry.id);
+        let lane = lane_of(&entry.levels);
+        if self.lanes[lane].is_empty() {
+            self.add_block(lane, 0, key);
         }
+        let mut at = self.rank(lane, &entry);
+        if self.blocks[self.lanes[lane][at].block as usize].len() == SLOTS {
+            self.split(lane, at, sets);
+            at = self.rank(lane, &entry);
+        }
+        let stop = &mut self.lanes[lane][at];
+        stop.least = key.min(stop.least);
+        let block = stop.block;
+        self.place(block, entry, sets);
         for id in sets.ids(entry.set) {
             self.hold(*id, entry.id);
         }
@@ -102,13 +108,19 @@ impl Index {
         self.blocks[block as usize].take(place);
         self.note_top(block);
         self.places[id as usize] = NOWHERE;
-        self.merge(self.rank(&entry), sets);
+        let lane = lane_of(&entry.levels);
+        self.merge(lane, self.rank(lane, &entry), sets);
         true
     }
 
-    /// Gives an order new levels.
+    /// Gives an order new levels; those of its size must be the same.
     pub(super) fn relevel(&mut self, id: u32, levels: Levels) {
         if let Some((block, place)) = self.place_of(id) {
+            debug_assert_eq!(
+                lane_of(&levels),
+                lane_of(&self.blocks[block as usize].entry(place).levels),
+                "an order's size stays"
+            );
             self.blocks[block as usize].relevel(place, levels);
             self.note_top(block);
         }
@@ -130,23 +142,10 @@ impl Index {
             Holders::Few(list) => Some(list),
             Holders::Many { .. } => None,
         });
-        if let Some(list) = few.min_by_key(|list| list.len()) {
-            return self.walk_list(list, budget, visitor);
+        match few.min_by_key(|list| list.len()) {
+            Some(list) => self.walk_list(list, budget, visitor),
+            None => self.walk_lanes(filter, common_blocks(&holders).as_ref(), budget, visitor),
         }
-        let blocks = common_blocks(&holders);
-        for ((least, _), block) in &self.order {
-            if *least > visitor.limit() {
-                break;
-            }
-            let without_traits = blocks.as_ref().is_some_and(|blocks| !has_bit(blocks, *block));
-            if without_traits || !reaches(&self.tops[*block as usize], &filter.levels) {
-                continue;
-            }
-            if !budget.spend(BLOCK_TESTS) || !self.walk_block(*block, filter, budget, visitor) {
-                return false;
-            }
-        }
-        true
     }
 
     fn walk_list(&self, list: &[u32], budget: &mut Budget, visitor: &mut impl Visitor) -> bool {
@@ -159,6 +158,37 @@ impl Index {
             if key <= visitor.limit() {
                 visitor.visit(key, *id);
             }
+        }
+        true
+    }
+
+    fn walk_lanes(
+        &self,
+        filter: &Filter<'_>,
+        with_traits: Option<&Bits>,
+        budget: &mut Budget,
+        visitor: &mut impl Visitor,
+    ) -> bool {
+        let may_fit = |stop: &Stop| {
+            with_traits.is_none_or(|blocks| blocks.has(stop.block))
+                && reaches(&self.tops[stop.block as usize], &filter.levels)
+        };
+        // The next block that may have a match, of each lane; the one with the least key comes out first.
+        let next = |lane: usize, from: usize| {
+            let skipped = self.lanes[lane][from..].iter().position(may_fit)?;
+            Some(Reverse((self.lanes[lane][from + skipped], lane, from + skipped)))
+        };
+        let wanted = lane_of(&filter.levels);
+        let mut heap: BinaryHeap<_> =
+            (0..LANES).filter(|lane| serves(*lane, wanted)).filter_map(|lane| next(lane, 0)).collect();
+        while let Some(Reverse((stop, lane, at))) = heap.pop() {
+            if stop.least.0 > visitor.limit() {
+                break;
+            }
+            if !budget.spend(BLOCK_TESTS) || !self.walk_block(stop.block, filter, budget, visitor) {
+                return false;
+            }
+            heap.extend(next(lane, at + 1));
         }
         true
     }
@@ -189,10 +219,10 @@ impl Index {
         self.tops[block as usize] = self.blocks[block as usize].top();
     }
 
-    /// Which of the ordered blocks a key belongs to.
-    fn rank(&self, entry: &Entry) -> usize {
+    /// Which of a lane's blocks an order belongs to. The lane must have one.
+    fn rank(&self, lane: usize, entry: &Entry) -> usize {
         let key = (entry.key, entry.id);
-        self.order.partition_point(|(least, _)| *least <= key).saturating_sub(1)
+        self.lanes[lane].partition_point(|stop| stop.least <= key).saturating_sub(1)
     }
 
     fn place_of(&self, id: u32) -> Option<(u32, usize)> {
@@ -200,14 +230,14 @@ impl Index {
         (at != NOWHERE).then_some((at >> SLOT_BITS, at as usize % SLOTS))
     }
 
-    fn add_block(&mut self, at: usize, least: (u64, u32)) -> u32 {
+    fn add_block(&mut self, lane: usize, at: usize, least: (u64, u32)) -> u32 {
         let block = self.free.pop().unwrap_or_else(|| {
             self.blocks.push(Block::new());
             self.tops.push(Levels::default());
-            // Half a million orders make two thousand blocks.
+            // A million orders make some four thousand blocks.
             u32::try_from(self.blocks.len() - 1).unwrap_or(NOWHERE)
         });
-        self.order.insert(at, (least, block));
+        self.lanes[lane].insert(at, Stop { least, block });
         block
     }
 
@@ -227,17 +257,17 @@ impl Index {
             if let Some(Holders::Many { blocks, .. }) = self.holders.get_mut(*id as usize)
                 && self.blocks[block as usize].set_trait(*id, place)
             {
-                set_bit(blocks, block);
+                blocks.set(block);
             }
         }
     }
 
-    /// Empties a block, but for what the holders count.
+    /// Empties a block, but for what the holders count; gives its orders, sorted.
     fn clear(&mut self, block: u32) -> Vec<Entry> {
         let old = std::mem::replace(&mut self.blocks[block as usize], Block::new());
         for id in old.traits() {
             if let Some(Holders::Many { blocks, .. }) = self.holders.get_mut(*id as usize) {
-                clear_bit(blocks, block);
+                blocks.clear(block);
             }
         }
         let mut entries: Vec<Entry> = old.places().map(|place| *old.entry(place)).collect();
@@ -246,25 +276,26 @@ impl Index {
     }
 
     /// Makes two blocks of one, at the middle of its keys.
-    fn split(&mut self, at: usize, sets: &TraitSets) {
-        let lower = self.order[at].1;
+    fn split(&mut self, lane: usize, at: usize, sets: &TraitSets) {
+        let lower = self.lanes[lane][at].block;
         let entries = self.clear(lower);
         let (low, high) = entries.split_at(entries.len() / 2);
         let Some(first) = high.first() else { return };
-        let upper = self.add_block(at + 1, (first.key, first.id));
+        let upper = self.add_block(lane, at + 1, (first.key, first.id));
         low.iter().for_each(|entry| self.place(lower, *entry, sets));
         high.iter().for_each(|entry| self.place(upper, *entry, sets));
     }
 
     /// Makes one block of this one and the next or the last, if they have few orders together.
-    fn merge(&mut self, at: usize, sets: &TraitSets) {
-        let size = |at: usize| self.order.get(at).map(|(_, block)| self.blocks[*block as usize].len());
+    fn merge(&mut self, lane: usize, at: usize, sets: &TraitSets) {
+        let size = |at: usize| self.lanes[lane].get(at).map(|stop| self.blocks[stop.block as usize].len());
         let small = |at: usize| size(at).zip(size(at + 1)).is_some_and(|(one, two)| one + two <= MERGED);
         let Some(at) = [Some(at), at.checked_sub(1)].into_iter().flatten().find(|at| small(*at)) else {
             return;
         };
-        let (into, (_, from)) = (self.order[at].1, self.order.remove(at + 1));
+        let (into, from) = (self.lanes[lane][at].block, self.lanes[lane].remove(at + 1).block);
         self.clear(from).into_iter().for_each(|entry| self.place(into, entry, sets));
+        self.note_top(from);
         self.free.push(from);
     }
 
@@ -286,11 +317,11 @@ impl Index {
     }
 
     fn make_common(&mut self, id: u32, orders: &[u32]) {
-        let mut bits = Vec::new();
+        let mut bits = Bits::default();
         for order in orders {
             let Some((block, place)) = self.place_of(*order) else { continue };
             if self.blocks[block as usize].set_trait(id, place) {
-                set_bit(&mut bits, block);
+                bits.set(block);
             }
         }
         self.holders[id as usize] = Holders::Many { count: orders.len(), blocks: bits };
@@ -302,7 +333,7 @@ impl Index {
             Some(Holders::Many { count, blocks }) => {
                 *count -= 1;
                 if self.blocks[block as usize].clear_trait(id, place) {
-                    clear_bit(blocks, block);
+                    blocks.clear(block);
                 }
                 // A trait that was common once keeps its rows until nobody has it: their number falls with its holders'.
                 if *count == 0 {
@@ -314,38 +345,18 @@ impl Index {
     }
 }
 
-/// The blocks in which every one of these traits occurs; `None` for no traits.
-fn common_blocks(holders: &[&Holders]) -> Option<Vec<u64>> {
-    let mut sets = holders.iter().filter_map(|holders| match holders {
-        Holders::Many { blocks, .. } => Some(blocks),
-        Holders::Few(_) => None,
-    });
-    let mut common = sets.next()?.clone();
-    for set in sets {
-        common.truncate(set.len());
-        common.iter_mut().zip(set).for_each(|(word, other)| *word &= other);
-    }
-    Some(common)
+/// The lane of orders with such levels.
+fn lane_of(levels: &Levels) -> usize {
+    let octave = usize::from(levels[0]).div_ceil(2).min(LANES / 2 - 1);
+    octave * 2 + usize::from(levels[3] > 0)
 }
 
+/// Whether a lane may have orders with at least the levels of the wanted one.
+fn serves(lane: usize, wanted: usize) -> bool {
+    lane / 2 >= wanted / 2 && lane % 2 >= wanted % 2
+}
+
+/// Without a branch for each level, so that it is a comparison of vectors.
 fn reaches(top: &Levels, levels: &Levels) -> bool {
-    top.iter().zip(levels).all(|(top, level)| top >= level)
-}
-
-fn has_bit(words: &[u64], bit: u32) -> bool {
-    words.get(bit as usize / 64).is_some_and(|word| word >> (bit % 64) & 1 == 1)
-}
-
-fn set_bit(words: &mut Vec<u64>, bit: u32) {
-    let word = bit as usize / 64;
-    if word >= words.len() {
-        words.resize(word + 1, 0);
-    }
-    words[word] |= 1 << (bit % 64);
-}
-
-fn clear_bit(words: &mut [u64], bit: u32) {
-    if let Some(word) = words.get_mut(bit as usize / 64) {
-        *word &= !(1 << (bit % 64));
-    }
+    top.iter().zip(levels).fold(true, |all, (top, level)| all & (top >= level))
 }

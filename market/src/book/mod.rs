@@ -17,6 +17,7 @@ mod best;
 mod bids;
 mod block;
 mod explain;
+mod holders;
 mod index;
 mod levels;
 mod limits;
