@@ -61,7 +61,7 @@ impl Terms {
 pub(crate) struct Pair<'a, F> {
     pub(crate) terms: &'a Terms,
     pub(crate) has_traits: F,
-    pub(crate) provider: Address,
+    pub(crate) provider: &'a Address,
     pub(crate) bid: &'a Bid,
     pub(crate) spec: &'a Spec,
     pub(crate) context: &'a MatchContext<'a>,
@@ -76,7 +76,7 @@ impl<'a> Pair<'a, ()> {
         context: &'a MatchContext<'a>,
     ) -> Pair<'a, impl Fn() -> bool + 'a> {
         let has_traits = || offer.traits.contains_all(&spec.traits);
-        Pair { terms, has_traits, provider: offer.provider, bid, spec, context }
+        Pair { terms, has_traits, provider: &offer.provider, bid, spec, context }
     }
 }
 
@@ -98,7 +98,7 @@ impl<F: Fn() -> bool> Pair<'_, F> {
             Rule::Points => provider.points >= bid.min_points,
             Rule::Time => now <= terms.valid_until && now <= bid.valid_until,
             Rule::Epoch => bid.epoch == buyer.epoch,
-            Rule::Distinct => self.provider != bid.buyer,
+            Rule::Distinct => *self.provider != bid.buyer,
             Rule::ProviderFunded => provider.free >= terms.bond(spec.units).max(floor),
             Rule::BuyerFunded => buyer.free >= bid.budget().max(floor),
         }

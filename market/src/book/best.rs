@@ -25,7 +25,7 @@ use crate::signature::Signed;
 /// Offers that one search tests in the order of their prices; a block of the index counts as eight.
 pub const SEARCH_TESTS: usize = 32_768;
 /// Offers that it tests in turns over the providers after that, and turns of providers who have no offer left to test.
-pub const FAIR_TESTS: usize = 32_768;
+pub const FAIR_TESTS: usize = 16_384;
 /// Providers of one price and points whom one search puts in order.
 pub const TIED_PROVIDERS: usize = 1_024;
 
@@ -93,7 +93,7 @@ impl Search<'_> {
         let pair = Pair {
             terms: &hot.terms,
             has_traits: || includes(self.book.offers.sets.ids(hot.set), &self.traits),
-            provider: provider.address,
+            provider: &provider.address,
             bid: self.bid,
             spec: self.spec,
             context: &context,

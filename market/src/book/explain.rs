@@ -53,7 +53,7 @@ pub(super) fn explain(book: &Book, bid: &Bid, spec: &Spec, now: u64) -> Explanat
             MatchContext { provider: &provider.maker, ..book.context(provider.address, bid.buyer, now) };
         let has_traits = || has_traits;
         let pair =
-            Pair { terms: &hot.terms, has_traits, provider: provider.address, bid, spec, context: &context };
+            Pair { terms: &hot.terms, has_traits, provider: &provider.address, bid, spec, context: &context };
         let missed = Rule::ALL.map(|rule| !pair.holds(rule));
         let count = missed.iter().filter(|missed| **missed).count();
         explanation.offers += 1;

@@ -40,6 +40,8 @@ enum State {
     Cancel,
     /// The offer expired, was evicted, or its key was revoked.
     Ended,
+    /// Nothing: the number is free.
+    Free,
 }
 
 #[derive(Clone, Debug)]
@@ -239,6 +241,7 @@ impl Offers {
         if let Ok(entry) = self.by_series.find_entry(self.hasher.hash_one((hot.maker, cold.series)), same) {
             entry.remove();
         }
+        self.cold.get_mut(id).state = State::Free;
         self.sets.give(hot.set);
         makers.unlist(hot.maker, Kind::Offers, id);
         self.ids.give(id);
@@ -290,7 +293,8 @@ impl Offers {
 
     /// Numbers of all live offers, in no order.
     pub(super) fn live(&self) -> impl Iterator<Item = u32> {
-        self.by_digest.iter().copied().filter(|id| self.is_live(*id))
+        // By number, which is how they lie in memory.
+        (0..self.ids.bound()).filter(|id| self.is_live(*id))
     }
 
     pub(super) fn cancels(&self) -> impl Iterator<Item = Signed<Offer>> {

@@ -47,7 +47,7 @@ impl Visitor for Search<'_, '_> {
         let pair = Pair {
             terms: &self.terms,
             has_traits: || has_traits,
-            provider: self.offer.provider,
+            provider: &self.offer.provider,
             bid,
             spec: &entry.spec,
             context: &context,

@@ -3,6 +3,8 @@
 
 mod book;
 mod book_oracle;
+mod book_room;
+mod book_volume;
 mod codec;
 mod lease;
 mod orders;
