@@ -29,7 +29,8 @@ pub(super) struct Entry {
 #[derive(Clone, Debug)]
 pub(super) struct Block {
     live: Row,
-    entries: Box<[Entry]>,
+    /// By place; those of free places are stale.
+    entries: Vec<Entry>,
     levels: [Vec<Row>; DIMS],
     /// Sorted numbers of the traits that somebody here has, and a row for each.
     traits: Vec<u32>,
@@ -40,7 +41,7 @@ impl Block {
     pub(super) fn new() -> Self {
         Self {
             live: EMPTY,
-            entries: vec![Entry::default(); SLOTS].into_boxed_slice(),
+            entries: Vec::new(),
             levels: Default::default(),
             traits: Vec::new(),
             rows: Vec::new(),
@@ -70,7 +71,14 @@ impl Block {
         let word = self.live.iter().position(|word| *word != u64::MAX)?;
         let place = word * 64 + self.live[word].trailing_ones() as usize;
         set(&mut self.live, place);
-        self.entries[place] = entry;
+        match self.entries.get_mut(place) {
+            Some(stale) => *stale = entry,
+            None => {
+                // The first free place is one behind the last entry at most.
+                reserve(&mut self.entries);
+                self.entries.push(entry);
+            }
+        }
         for (rows, level) in self.levels.iter_mut().zip(entry.levels) {
             raise(rows, 0, level.into(), place);
         }
