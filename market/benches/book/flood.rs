@@ -1,4 +1,5 @@
-//! Books in which ninety-nine of a hundred offers are cheap and nearly fit, from a few makers and from many.
+//! Books in which ninety-nine of a hundred offers are cheap and nearly fit, from a few makers and from many; or fit, all at one
+//! price, so that the whole of them has to be put in order.
 
 use std::hint::black_box;
 
@@ -14,8 +15,10 @@ const HONEST: u64 = 1_000;
 
 pub(crate) fn measure(world: &World) {
     let (mut p99, mut found) = (Map::new(), Map::new());
-    for (name, makers) in [("100_makers", 100), ("6000_makers", 6_000)] {
-        let book = flooded(world, makers);
+    for (name, makers, fits) in
+        [("100_makers", 100, false), ("6000_makers", 6_000, false), ("6000_makers_one_price", 6_000, true)]
+    {
+        let book = flooded(world, makers, fits);
         let bids: Vec<(Bid, Spec)> = (0..300).map(wanted).collect();
         let times = times(&bids, |(bid, spec)| drop(black_box(book.search(bid, spec, NOW, QUOTES))));
         p99.insert(name.to_owned(), json!(micros(times[times.len() * 99 / 100])));
@@ -40,7 +43,7 @@ fn wanted(number: u64) -> (Bid, Spec) {
     (bid, spec)
 }
 
-fn flooded(world: &World, makers: u64) -> Book {
+fn flooded(world: &World, makers: u64, fits: bool) -> Book {
     let mut book = Book::new(domain(), world::limits());
     let rich = Maker { free: CTK * 1_000_000, points: 0, epoch: 0 };
     book.set_maker(world::buyer(), rich);
@@ -50,7 +53,7 @@ fn flooded(world: &World, makers: u64) -> Book {
         let maker = if honest { 1_000_000 + number } else { number % makers };
         let provider = Address::from_word(B256::from(U256::from(maker * 0x9_0000_0001 + 7)));
         book.set_maker(provider, rich);
-        let memory_mib = if honest { 4_096 } else { 3_072 + u32::try_from(dice.below(428)).unwrap() };
+        let memory_mib = if honest || fits { 4_096 } else { 3_072 + u32::try_from(dice.below(428)).unwrap() };
         let disk_gib = 10 + u32::try_from(dice.below(100_000)).unwrap();
         let unit = Resources { vcpus: 2, memory_mib, disk_gib, ..Resources::default() };
         let price = world::price(&Resources { disk_gib: 0, ..unit });
@@ -58,7 +61,11 @@ fn flooded(world: &World, makers: u64) -> Book {
         let offer = Offer {
             provider,
             unit,
-            price_per_second: if honest { price } else { price / 100 + dice.below(1_000_000) },
+            price_per_second: match (honest, fits) {
+                (true, _) => price,
+                (false, true) => price / 100,
+                (false, false) => price / 100 + dice.below(1_000_000),
+            },
             bond_seconds: 0,
             min_duration: 300,
             max_duration: 86_400,

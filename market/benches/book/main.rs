@@ -30,11 +30,12 @@ fn main() {
     let world = World::new();
     let bids: Vec<(Bid, Spec)> = (0..BIDS).map(|number| world.bid(number)).collect();
     let sizes: &[u64] = if quick { &[1_000, 10_000, 100_000] } else { &[1_000, 10_000, 100_000, 1_000_000] };
-    let mut rows: [(&str, Map<String, Value>); 7] = [
+    let mut rows: [(&str, Map<String, Value>); 8] = [
         ("insert_per_s", Map::new()),
         ("best_p50_us", Map::new()),
         ("best_p99_us", Map::new()),
         ("bids_answered", Map::new()),
+        ("best_complete", Map::new()),
         ("best_bids_p50_us", Map::new()),
         ("explain_ms", Map::new()),
         ("bytes_per_offer", Map::new()),
@@ -56,13 +57,14 @@ fn report(name: &str, value: &Value) {
     println!("{}", json!({ "name": name, "value": value }));
 }
 
-fn measure(world: &World, bids: &[(Bid, Spec)], size: u64) -> [Value; 7] {
+fn measure(world: &World, bids: &[(Bid, Spec)], size: u64) -> [Value; 8] {
     let before = MEMORY.allocated();
     let start = Instant::now();
     let book = world.book(size);
     let inserts = book.offer_count() as f64 / start.elapsed().as_secs_f64();
     let bytes = (MEMORY.allocated() - before) as f64 / book.offer_count() as f64;
     let (p50, p99) = latencies(&book, bids, 5);
+    let complete = bids.iter().filter(|(bid, spec)| book.search(bid, spec, NOW, QUOTES).complete).count();
     let answered = bids.iter().filter(|(bid, spec)| !book.best(bid, spec, NOW, QUOTES).is_empty()).count();
     let served: Vec<_> = book.offers().take(200).map(|(_, offer)| offer.order).collect();
     let mut with_bids = book.clone();
@@ -79,6 +81,7 @@ fn measure(world: &World, bids: &[(Bid, Spec)], size: u64) -> [Value; 7] {
         json!(micros(p50)),
         json!(micros(p99)),
         json!(answered as f64 / bids.len() as f64),
+        json!(complete as f64 / bids.len() as f64),
         json!(micros(serve[serve.len() / 2])),
         json!(micros(explain[explain.len() / 2]) / 1_000.0),
         json!(bytes.round()),

@@ -8,7 +8,7 @@
 //! The answer says that it may not be complete.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 
 use alloy_primitives::{Address, B256, keccak256};
 
@@ -199,29 +199,29 @@ fn rank(book: &Book, bid: &Bid, fits: &mut Vec<Fit>, k: usize) -> bool {
 
 /// Sorts offers of one price and points by `keccak256(bid ‖ provider)`, then by digest.
 fn break_tie(book: &Book, bid: B256, group: &[Fit], complete: &mut bool) -> Vec<Fit> {
-    let mut providers: BTreeMap<u32, Vec<Fit>> = BTreeMap::new();
-    for fit in group {
-        providers.entry(book.offers.hot(fit.id).maker).or_default().push(*fit);
-    }
-    let mut providers: Vec<(u32, Vec<Fit>)> = providers.into_iter().collect();
+    let mut fits: Vec<(u32, Fit)> = group.iter().map(|fit| (book.offers.hot(fit.id).maker, *fit)).collect();
+    fits.sort_unstable();
+    let address = |fits: &[(u32, Fit)]| {
+        fits.first().map_or(Address::ZERO, |(maker, _)| book.makers.slot(*maker).address)
+    };
+    let mut providers: Vec<&[(u32, Fit)]> = fits.chunk_by(|(one, _), (two, _)| one == two).collect();
     if providers.len() > TIED_PROVIDERS {
         // As good as any choice that nobody can prepare for: the digest of the bid was not known to them.
-        let far = |(maker, _): &(u32, Vec<Fit>)| {
-            let address = book.makers.slot(*maker).address;
+        let far = |fits: &&[(u32, Fit)]| {
+            let address = address(fits);
             std::array::from_fn::<u8, 20, _>(|i| address[i] ^ bid[i])
         };
         providers.select_nth_unstable_by_key(TIED_PROVIDERS, far);
         providers.truncate(TIED_PROVIDERS);
         *complete = false;
     }
-    providers.sort_by_cached_key(|(maker, _)| {
-        let address = book.makers.slot(*maker).address;
-        keccak256([bid.as_slice(), address.as_slice()].concat())
+    providers.sort_by_cached_key(|fits| keccak256([bid.as_slice(), address(fits).as_slice()].concat()));
+    let by_digest = providers.into_iter().flat_map(|fits| {
+        let mut fits: Vec<Fit> = fits.iter().map(|(_, fit)| *fit).collect();
+        fits.sort_by_cached_key(|fit| book.offers.digest(fit.id));
+        fits
     });
-    for (_, fits) in &mut providers {
-        fits.sort_by_key(|fit| book.offers.digest(fit.id));
-    }
-    providers.into_iter().flat_map(|(_, fits)| fits).collect()
+    by_digest.collect()
 }
 
 fn quote(book: &Book, spec: &Spec, fit: Fit) -> Quote {
