@@ -22,8 +22,10 @@ use crate::orders::{Bid, Offer, Order, Spec};
 use crate::rule::{Maker, MatchContext};
 use crate::signature::Signed;
 
-/// Offers that one search tests in the order of their prices; a block of the index counts as eight.
+/// Offers that one search tests in the order of their prices; a block of the index counts as eight, an offer that fits too.
 pub const SEARCH_TESTS: usize = 32_768;
+/// What an offer that fits costs, in tests: it has to be put in order with the others.
+const FIT_TESTS: usize = 8;
 /// Offers that it tests in turns over the providers after that, and turns of providers who have no offer left to test.
 pub const FAIR_TESTS: usize = 16_384;
 /// Providers of one price and points whom one search puts in order.
@@ -109,13 +111,14 @@ impl Visitor for Search<'_> {
         kth.map_or(self.affordable, |price| *price)
     }
 
-    fn visit(&mut self, price: u64, id: u32) {
-        let Some(fit) = self.fit(id) else { return };
+    fn visit(&mut self, price: u64, id: u32) -> usize {
+        let Some(fit) = self.fit(id) else { return 1 };
         self.fits.push(fit);
         self.cheapest.push(price);
         if self.cheapest.len() > self.k {
             self.cheapest.pop();
         }
+        FIT_TESTS
     }
 }
 
@@ -163,12 +166,11 @@ fn search_fairly(search: &mut Search<'_>) {
     while !providers.is_empty() {
         for maker in &providers {
             let offers = &book.makers.slot(*maker).orders[Kind::Offers as usize];
-            if !budget.spend(1) {
-                return;
-            }
             let id = offers[(turn + shift) % offers.len()];
-            if book.offers.index.has(id) && search.fit(id).is_some_and(|fit| fit.price <= search.limit()) {
-                search.visit(book.offers.hot(id).terms.price, id);
+            let price = book.offers.hot(id).terms.price;
+            let counts = price <= search.limit() && book.offers.index.has(id);
+            if !budget.spend(if counts { search.visit(price, id) } else { 1 }) {
+                return;
             }
         }
         turn += 1;
@@ -190,15 +192,15 @@ fn rank(book: &Book, bid: &Bid, fits: &mut Vec<Fit>, k: usize) -> bool {
         let digest = bid.digest(&book.domain);
         let groups = fits.chunk_by(|one, two| one.tie() == two.tie());
         let sorted: Vec<Fit> =
-            groups.flat_map(|group| break_tie(book, digest, group, &mut complete)).collect();
+            groups.flat_map(|group| break_tie(book, digest, group, k, &mut complete)).collect();
         *fits = sorted;
     }
     fits.truncate(k);
     complete
 }
 
-/// Sorts offers of one price and points by `keccak256(bid ‖ provider)`, then by digest.
-fn break_tie(book: &Book, bid: B256, group: &[Fit], complete: &mut bool) -> Vec<Fit> {
+/// The first k offers of one price and points, by `keccak256(bid ‖ provider)`, then by digest.
+fn break_tie(book: &Book, bid: B256, group: &[Fit], k: usize, complete: &mut bool) -> Vec<Fit> {
     let mut fits: Vec<(u32, Fit)> = group.iter().map(|fit| (book.offers.hot(fit.id).maker, *fit)).collect();
     fits.sort_unstable();
     let address = |fits: &[(u32, Fit)]| {
@@ -221,7 +223,7 @@ fn break_tie(book: &Book, bid: B256, group: &[Fit], complete: &mut bool) -> Vec<
         fits.sort_by_cached_key(|fit| book.offers.digest(fit.id));
         fits
     });
-    by_digest.collect()
+    by_digest.take(k).collect()
 }
 
 fn quote(book: &Book, spec: &Spec, fit: Fit) -> Quote {

@@ -51,8 +51,8 @@ impl Budget {
 pub(super) trait Visitor {
     /// The greatest key that still matters.
     fn limit(&self) -> u64;
-    /// One order that may fit. Within a block orders come in any order.
-    fn visit(&mut self, key: u64, id: u32);
+    /// One order that may fit. Within a block orders come in any order. Gives what it cost, in tests of one order.
+    fn visit(&mut self, key: u64, id: u32) -> usize;
 }
 
 /// A block in its lane: nothing in it has a lower (key, number).
@@ -151,12 +151,9 @@ impl Index {
     fn walk_list(&self, list: &[u32], budget: &mut Budget, visitor: &mut impl Visitor) -> bool {
         for id in list {
             let Some((block, place)) = self.place_of(*id) else { continue };
-            if !budget.spend(1) {
-                return false;
-            }
             let key = self.blocks[block as usize].entry(place).key;
-            if key <= visitor.limit() {
-                visitor.visit(key, *id);
+            if key <= visitor.limit() && !budget.spend(visitor.visit(key, *id)) {
+                return false;
             }
         }
         true
@@ -204,13 +201,9 @@ impl Index {
         let Some(mask) = block.matching(&filter.levels, filter.traits) else { return true };
         for place in ones(mask) {
             let entry = block.entry(place);
-            if entry.key > visitor.limit() {
-                continue;
-            }
-            if !budget.spend(1) {
+            if entry.key <= visitor.limit() && !budget.spend(visitor.visit(entry.key, entry.id)) {
                 return false;
             }
-            visitor.visit(entry.key, entry.id);
         }
         true
     }

@@ -34,9 +34,9 @@ impl Visitor for Search<'_, '_> {
         kth.map_or(u64::MAX, |key| *key)
     }
 
-    fn visit(&mut self, key: u64, id: u32) {
+    fn visit(&mut self, key: u64, id: u32) -> usize {
         let book = self.book;
-        let Some((entry, set)) = book.bids.slot(id) else { return };
+        let Some((entry, set)) = book.bids.slot(id) else { return 1 };
         let has_traits = *self.has_sets[set as usize]
             .get_or_insert_with(|| includes(&self.traits, book.bids.sets.ids(set)));
         let bid = &entry.bid.order;
@@ -59,6 +59,7 @@ impl Visitor for Search<'_, '_> {
                 self.least.pop();
             }
         }
+        1
     }
 }
 

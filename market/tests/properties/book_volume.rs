@@ -185,7 +185,7 @@ impl Market {
 fn blocks_split_and_merge_and_traits_come_and_go() {
     let mut market = Market::new(3);
     let mut answered = 0;
-    for round in 0..4 {
+    for (round, cancelled) in (0..).zip([50, 95, 80, 99]) {
         // Each round has rare traits of its own; the older ones fade.
         let rare_from = round * 3;
         (0..4_500).for_each(|_| market.offer(rare_from));
@@ -196,7 +196,7 @@ fn blocks_split_and_merge_and_traits_come_and_go() {
             market.set_maker(number, free, points);
         }
         (0..40).for_each(|_| answered += usize::from(market.compare(rare_from) > 0));
-        market.cancel_some([50, 95, 80, 99][round as usize]);
+        market.cancel_some(cancelled);
         (0..40).for_each(|_| answered += usize::from(market.compare(rare_from) > 0));
         (0..MAKERS).for_each(|number| market.set_maker(number, 100_000, number % 3));
         (0..20).for_each(|_| answered += usize::from(market.compare(rare_from) > 0));
