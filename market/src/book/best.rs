@@ -153,12 +153,13 @@ pub(super) fn best(book: &Book, bid: &Bid, spec: &Spec, now: u64, k: usize) -> B
     Best { quotes, complete }
 }
 
-/// One offer of each provider in turn, beginning with a provider that the bid's digest picks.
+/// One offer of each provider in turn, in an order that the bid's digest picks.
 fn search_fairly(search: &mut Search<'_>) {
     let book = search.book;
     let seed = search.bid.digest(&book.domain);
-    let mut providers = book.makers.providers_from(Address::from_slice(&seed[..20]));
-    let shift = usize::from(seed[20]) * 256 + usize::from(seed[21]);
+    let part = |at: usize| usize::from(u16::from_be_bytes([seed[at], seed[at + 1]]));
+    let mut providers = shuffled(book.makers.providers(), part(0) << 16 | part(2), part(4) << 16 | part(6));
+    let shift = part(8);
     let mut budget = Budget(FAIR_TESTS);
     // What was found so far may be found again, and must not count twice.
     search.cheapest.clear();
@@ -176,6 +177,19 @@ fn search_fairly(search: &mut Search<'_>) {
         turn += 1;
         providers.retain(|maker| book.makers.slot(*maker).orders[Kind::Offers as usize].len() > turn);
     }
+}
+
+/// The list by strides: when there are more providers than tests, a provider is no more likely to be left out for the address
+/// that it has, or that its neighbours have chosen.
+fn shuffled(list: Vec<u32>, start: usize, stride: usize) -> Vec<u32> {
+    let count = list.len().max(1);
+    let coprime = |stride: &usize| gcd(*stride, count) == 1;
+    let stride = (stride % count..).find(coprime).unwrap_or(1);
+    (0..list.len()).map(|i| list[(start % count + i * stride) % count]).collect()
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// Leaves the k best, in order. Gives whether none was left out because too many providers are tied.
@@ -232,5 +246,24 @@ fn quote(book: &Book, spec: &Spec, fit: Fit) -> Quote {
         offer: book.offers.signed(fit.id),
         points: fit.points.0,
         rate: fit.price.saturating_mul(spec.units.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_provider_has_a_turn_and_no_place_is_always_the_last() {
+        for count in [0_u32, 1, 2, 6, 97, 100] {
+            let mut lasts = std::collections::BTreeSet::new();
+            for seed in 0..200 {
+                let mut list = shuffled((0..count).collect(), seed * 7, seed * 13);
+                lasts.extend(list.last().copied());
+                list.sort_unstable();
+                assert_eq!(list, (0..count).collect::<Vec<_>>());
+            }
+            assert!(lasts.len() >= (count as usize).min(30), "{count}: {lasts:?}");
+        }
     }
 }

@@ -70,10 +70,10 @@ impl Makers {
         self.by_address.iter().map(|(address, id)| (address, &self.slot(*id).maker))
     }
 
-    /// Makers with offers, by address, starting with the first one at or above `start` and going round.
-    pub(super) fn providers_from(&self, start: Address) -> Vec<u32> {
-        let round = self.by_address.range(start..).chain(self.by_address.range(..start)).map(|(_, id)| *id);
-        round.filter(|id| self.slot(*id).live[Kind::Offers as usize] > 0).collect()
+    /// Makers with live offers, by address.
+    pub(super) fn providers(&self) -> Vec<u32> {
+        let ids = self.by_address.values().copied();
+        ids.filter(|id| self.slot(*id).live[Kind::Offers as usize] > 0).collect()
     }
 
     /// Sets what the chain says of a maker; gives its number.
