@@ -201,3 +201,51 @@ fn set(row: &mut Row, place: usize) {
 fn clear(row: &mut Row, place: usize) {
     row[place / 64] &= !(1 << (place % 64));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WANTED: Levels = [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0];
+
+    fn entry(id: u32, first: u8, tenth: u8) -> Entry {
+        let mut levels = Levels::default();
+        (levels[0], levels[10]) = (first, tenth);
+        Entry { key: 1, id, set: 0, levels }
+    }
+
+    fn ids(block: &Block, traits: &[u32]) -> Vec<u32> {
+        let mask = block.matching(&WANTED, traits).unwrap_or(EMPTY);
+        ones(mask).map(|place| block.entry(place).id).collect()
+    }
+
+    #[test]
+    fn rows_hold_neither_more_nor_less_than_what_matches() {
+        let mut block = Block::new();
+        let places = [(1, 2, 3), (2, 9, 9), (3, 1, 9), (4, 9, 2)]
+            .map(|(id, first, tenth)| block.put(entry(id, first, tenth)).unwrap());
+        assert_eq!((ids(&block, &[]), block.top()[0], block.top()[10]), (vec![1, 2], 9, 9));
+        block.relevel(places[1], entry(2, 9, 1).levels);
+        block.relevel(places[3], entry(4, 9, 3).levels);
+        assert_eq!((ids(&block, &[]), block.top()[10]), (vec![1, 4], 9));
+        block.take(places[2]);
+        assert_eq!(block.top()[10], 3, "levels that nobody has any more are gone");
+        assert!(block.set_trait(7, places[0]) && block.set_trait(5, places[3]));
+        assert!(!block.set_trait(7, places[3]));
+        assert_eq!(
+            (ids(&block, &[7]), ids(&block, &[5, 7]), ids(&block, &[6])),
+            (vec![1, 4], vec![4], vec![])
+        );
+        assert!(!block.clear_trait(7, places[0]) && block.clear_trait(7, places[3]));
+        assert_eq!(block.traits(), [5]);
+    }
+
+    #[test]
+    fn places_are_used_again_and_a_full_block_takes_nothing() {
+        let mut block = Block::new();
+        (0..512).for_each(|id| assert!(block.put(entry(id, 2, 3)).is_some()));
+        assert_eq!((block.put(entry(600, 2, 3)), block.len()), (None, 512));
+        assert_eq!(block.take(77).id, 77);
+        assert_eq!((block.put(entry(600, 2, 3)), ids(&block, &[])[77]), (Some(77), 600));
+    }
+}
