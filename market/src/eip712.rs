@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 
-use alloy_primitives::{Address, B256, Keccak256, U256, keccak256};
+use alloy_primitives::{Address, B256, Keccak256, keccak256};
 use serde::{Deserialize, Serialize};
 
 /// The domain's `name`.
@@ -63,22 +63,31 @@ impl Domain {
     }
 }
 
-/// Collects the 32-byte words of one struct, in the order of its type string.
-pub(crate) struct StructHasher(Keccak256);
+/// Most words of a struct, its type hash included: an offer has 15.
+const MAX_WORDS: usize = 16;
+
+/// Collects the 32-byte words of one struct, in the order of its type string, and hashes them in one go.
+pub(crate) struct StructHasher {
+    words: [[u8; 32]; MAX_WORDS],
+    len: usize,
+}
 
 impl StructHasher {
     /// Starts with the hash of the type string.
     pub(crate) fn new(type_hash: B256) -> Self {
-        Self(Keccak256::new()).word(type_hash)
+        Self { words: [[0; 32]; MAX_WORDS], len: 0 }.word(type_hash)
     }
 
     pub(crate) fn word(mut self, word: B256) -> Self {
-        self.0.update(word);
+        self.words[self.len] = word.0;
+        self.len += 1;
         self
     }
 
-    pub(crate) fn uint(self, value: impl Into<u64>) -> Self {
-        self.word(U256::from(value.into()).into())
+    pub(crate) fn uint(mut self, value: impl Into<u64>) -> Self {
+        self.words[self.len][24..].copy_from_slice(&value.into().to_be_bytes());
+        self.len += 1;
+        self
     }
 
     pub(crate) fn address(self, address: Address) -> Self {
@@ -97,6 +106,6 @@ impl StructHasher {
     }
 
     pub(crate) fn finish(self) -> B256 {
-        self.0.finalize()
+        keccak256(self.words[..self.len].as_flattened())
     }
 }
