@@ -194,13 +194,12 @@ fn gcd(a: usize, b: usize) -> usize {
 
 /// Leaves the k best, in order. Gives whether none was left out because too many providers are tied.
 fn rank(book: &Book, bid: &Bid, fits: &mut Vec<Fit>, k: usize) -> bool {
-    if fits.len() > k {
-        let (_, kth, _) = fits.select_nth_unstable(k - 1);
-        let kth = kth.tie();
-        fits.retain(|fit| fit.tie() <= kth);
-    }
     fits.sort_unstable();
+    // What was found in order may have been found in turn as well.
     fits.dedup();
+    if let Some(kth) = fits.get(k - 1).map(Fit::tie) {
+        fits.truncate(fits.partition_point(|fit| fit.tie() <= kth));
+    }
     let mut complete = true;
     if fits.array_windows().any(|[one, two]| one.tie() == two.tie()) {
         let digest = bid.digest(&book.domain);

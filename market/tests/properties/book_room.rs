@@ -187,12 +187,21 @@ fn assert_found(book: &Book, honest: &BTreeSet<B256>, bids: u64) {
 #[test]
 fn a_flood_of_one_maker_hides_nobody() {
     let flood = u64::try_from(SEARCH_TESTS + 1_000).unwrap();
-    let (book, honest) = flooded(flood, 1);
+    let (mut book, honest) = flooded(flood, 1);
     assert_found(&book, &honest, 3);
     // All providers get every turn that they can use, so that the best ones are found even so.
     let (bid, spec) = wanted(0);
     let rates: Vec<u64> = book.best(&bid, &spec, 1_000, 4).iter().map(|quote| quote.rate).collect();
     assert_eq!(rates, [100_000, 100_001, 100_002, 100_003]);
+    // What is found before the budget is spent, and then again, counts once.
+    for number in 1..3 {
+        let provider = maker(2_000_000 + number);
+        book.set_maker(provider, account(1));
+        let cheap = Offer { provider, price_per_second: 1, bond_seconds: 0, ..orders::offer() };
+        flood_with(&mut book, cheap, 2 * flood + number, signature());
+    }
+    let rates: Vec<u64> = book.best(&bid, &spec, 1_000, 4).iter().map(|quote| quote.rate).collect();
+    assert_eq!(rates, [1, 1, 100_000, 100_001]);
 }
 
 #[test]

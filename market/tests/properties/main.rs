@@ -4,6 +4,7 @@
 mod book;
 mod book_oracle;
 mod book_room;
+mod book_steps;
 mod book_volume;
 mod codec;
 mod lease;
