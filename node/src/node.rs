@@ -138,7 +138,10 @@ async fn connect(
     let chain = Chain::connect_with(&config.chain.rpc_urls(), deployment, wallet.clone(), options).await?;
     store.bind_market(chain.domain().separator())?;
     let (p2p, inbound): (P2p, _) = p2p::spawn(p2p_config(home, config, &chain)?, stop.clone()).await?;
-    let book = Book::new(chain.domain(), BookLimits { floor: config.market.floor, ..BookLimits::default() });
+    let limits = BookLimits { floor: config.market.floor, ..BookLimits::default() };
+    let mut book = Book::new(chain.domain(), limits);
+    // When the book is full, others give way first.
+    book.set_own(chain.address());
     let node = p2p.node();
     let metrics = Arc::new(Metrics::new()?);
     let core = Core::new(chain, p2p, store, node, book, &wallet, metrics)?;
