@@ -30,6 +30,8 @@ abstract contract Ledger is Cast, PointsModel {
         uint256 bondBack;
         /// Base units, from the view.
         uint256 held;
+        /// The view's hash after the last event of the lease.
+        bytes32 lastView;
     }
 
     mapping(bytes32 id => Book) internal books;
@@ -40,6 +42,8 @@ abstract contract Ledger is Cast, PointsModel {
     uint256 public deposited;
     uint256 public withdrawn;
     uint256 public flushed;
+    /// @notice Base units of fees that were charged.
+    uint256 public feesCharged;
     /// @notice How often each reason ended a lease.
     mapping(IMarket.EndReason reason => uint256) public ends;
 
@@ -65,11 +69,20 @@ abstract contract Ledger is Cast, PointsModel {
     /// @dev A lease's book and its view must agree; what it holds is carried over to the sum.
     function balance(bytes32 id) internal {
         Book storage b = books[id];
-        uint256 locked = lockedBy(id);
+        IMarket.LeaseView memory v = market.lease(id);
+        uint256 locked = 0;
+        if (v.state == IMarket.LeaseState.Opened) {
+            locked = b.rate * v.duration + b.bond;
+        } else if (v.state == IMarket.LeaseState.Active) {
+            assertTrue(v.paidUntil == b.paidUntil && v.fundedUntil == b.fundedUntil, "the view's times");
+            assertTrue(v.paidUntil <= v.fundedUntil && v.fundedUntil <= v.maxEnd, "times out of order");
+            locked = b.rate * (v.fundedUntil - v.paidUntil) + b.bond;
+        }
         uint256 out = b.net + b.fees + b.burned + b.refunded + b.bondBack;
         assertEq(b.deposited, out + locked, "a lease's books");
         held = held + locked - b.held;
         b.held = locked;
+        b.lastView = keccak256(abi.encode(v));
     }
 
     function enterFlush(bytes memory data) private {
@@ -128,6 +141,7 @@ abstract contract Ledger is Cast, PointsModel {
         b.fees += fee;
         b.paidUntil = paidUntil;
         assertPaid(b);
+        feesCharged += fee;
         score(payee, fee, 0);
         balance(id);
     }
@@ -156,6 +170,7 @@ abstract contract Ledger is Cast, PointsModel {
             assertTrue(2 * burnedBond <= b.burned, "no more of the bond than of the escrow");
             assertEq(b.refunded, b.rate * (b.fundedUntil - endedAt), "refunded: the seconds");
         }
+        feesCharged += flows[1];
         score(payee, flows[1], b.bond - flows[4]);
         balance(id);
         assertEq(b.held, 0, "an ended lease holds nothing");
