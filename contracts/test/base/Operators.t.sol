@@ -79,6 +79,24 @@ contract OperatorsTest is MarketFixture {
         assertEq(freeOf(buyer), DEPOSIT + 2 ether, "given");
     }
 
+    /// @dev What docs/contracts.md warns of: no call pays an operator, but a trade of its own with its maker can, and a
+    /// bond of all that is free, then an abort, is the quickest. Who is approved is trusted with the free balance.
+    function test_an_operator_that_trades_with_its_maker_can_have_all_that_is_free() public {
+        fund(operator, 10 ether);
+        Trade memory t = goodTrade();
+        (t.bid.buyer, t.bid.settler) = (operator, operator);
+        (t.bid.duration, t.accept.bondSeconds) = (300, 86_400);
+        t.bid.maxRate = t.accept.rate = uint64(DEPOSIT / 86_400);
+        t.accept.bid = market.bidDigest(t.bid);
+        t.bidSignature = sign(OPERATOR_KEY, t.accept.bid);
+        t.acceptSignature = sign(OPERATOR_KEY, market.acceptDigest(t.accept));
+        bytes32 id = settle(t);
+        VM.prank(operator);
+        market.abort(id);
+        assertTrue(freeOf(provider) < 86_400, "all of the provider's");
+        assertEq(freeOf(operator) + freeOf(provider), 10 ether + DEPOSIT, "is the operator's");
+    }
+
     // ------------------------------------------------------------------------------------------------ revoked
 
     /// @dev Signed while it was approved, tried in the second in which it was revoked.

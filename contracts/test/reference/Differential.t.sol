@@ -13,6 +13,7 @@ contract DifferentialTest is Histories {
     uint256 private constant LONG = 3000;
 
     /// forge-config: default.fuzz.runs = 64
+    /// forge-config: deep.fuzz.runs = 10000
     function testFuzz_a_history_is_that_of_the_reference(uint256 seed) public {
         for (uint256 i = 0; i < STEPS; i++) {
             // A call of its own, so that its memory is given back.
