@@ -106,6 +106,8 @@ contract EdgesTest is MarketFixture {
     // --------------------------------------------------------------------------------------------------- claims
 
     /// @dev Two leases alike, one claimed in parts of any length, one at once, at a rate whose fee is rounded.
+    /// forge-config: default.fuzz.runs = 64
+    /// forge-config: deep.fuzz.runs = 10000
     function testFuzz_any_split_of_a_claim_pays_the_same(uint256 seed, uint64 rate) public {
         rate = uint64(bound(rate, 1, RATE));
         bytes32 parts = openedAt(rate, 1);

@@ -54,7 +54,7 @@ contract ConservationTest is Base {
     /// @dev One long history, the same each time: none of the checks is an empty one.
     function test_a_long_history_has_every_end() public {
         bytes4[7] memory calls = selectors();
-        for (uint256 i = 0; i < 1500; i++) {
+        for (uint256 i = 0; i < 800; i++) {
             uint256 seed = uint256(keccak256(abi.encode(i)));
             (bool ok, bytes memory why) = address(handler).call(abi.encodeWithSelector(calls[seed % 7], seed));
             // As it was said inside.

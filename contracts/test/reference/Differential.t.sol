@@ -10,9 +10,9 @@ import { PointsModel } from "./PointsModel.sol";
 /// @dev The Market and ReferenceMarket.sol, told the same, say and hold the same.
 contract DifferentialTest is Histories {
     uint256 private constant STEPS = 32;
-    uint256 private constant LONG = 3000;
+    uint256 private constant LONG = 2500;
 
-    /// forge-config: default.fuzz.runs = 64
+    /// forge-config: default.fuzz.runs = 32
     /// forge-config: deep.fuzz.runs = 10000
     function testFuzz_a_history_is_that_of_the_reference(uint256 seed) public {
         for (uint256 i = 0; i < STEPS; i++) {
@@ -108,6 +108,8 @@ contract DifferentialTest is Histories {
 
 /// @dev The one error bound of PointsModel that does not follow from counting.
 contract DecayErrorTest is Base {
+    /// forge-config: default.fuzz.runs = 32
+    /// forge-config: deep.fuzz.runs = 10000
     function testFuzz_the_daily_factor_is_within_its_error(uint256 halfLife, uint256 elapsed) public {
         halfLife = bound(halfLife, 7, 365);
         elapsed = bound(elapsed, 1, 20 * halfLife);

@@ -16,6 +16,7 @@ abstract contract Histories is Twins {
         else if (die < 10) accountCall();
         else if (die < 16) leaseCall();
         else if (die < 18) claimCall();
+        else if (die < 21) edgeCall();
         else passTime();
         sameBooks();
     }
@@ -144,6 +145,27 @@ abstract contract Histories is Twins {
         else if (die == 10) bothOn(id, mostly(v.buyer), abi.encodeCall(IMarket.reject, (id)));
         else if (die == 11) bothOn(id, mostly(v.provider), abi.encodeCall(IMarket.providerClose, (id)));
         else bothOn(id, anyone(), abi.encodeCall(IMarket.finish, (id)));
+    }
+
+    /// @dev A call whose verdict changes with the second, in the second before, in that second, or after it.
+    function edgeCall() private {
+        if (ids.length == 0) return;
+        bytes32 id = ids[ids.length - 1 - draw(ids.length < 5 ? ids.length : 5)];
+        IMarket.LeaseView memory v = market.lease(id);
+        bool opened = v.state == IMarket.LeaseState.Opened;
+        if (!opened && v.state != IMarket.LeaseState.Active) return passTime();
+        uint256 die = opened ? draw(2) : 2 + draw(5);
+        uint256 edge =
+            opened ? v.activateBy : die < 4 ? v.fundedUntil : uint256(die < 6 ? v.fundedUntil : v.paidUntil) + HOLD;
+        edge += draw(3);
+        if (edge > block.timestamp) VM.warp(edge - 1);
+        if (die == 0) bothOn(id, v.provider, abi.encodeCall(IMarket.activate, (id)));
+        else if (die == 1) bothOn(id, anyone(), abi.encodeCall(IMarket.abort, (id)));
+        else if (die == 2) bothOn(id, v.buyer, abi.encodeCall(IMarket.topUp, (id, 1)));
+        else if (die == 3) bothOn(id, v.provider, abi.encodeCall(IMarket.providerClose, (id)));
+        else if (die == 4) bothOn(id, v.buyer, abi.encodeCall(IMarket.reject, (id)));
+        else if (die == 5) bothOn(id, anyone(), abi.encodeCall(IMarket.finish, (id)));
+        else bothOn(id, anyone(), abi.encodeCall(IMarket.claim, (one(id))));
     }
 
     /// @dev Nothing, some seconds, all that is left, or one more.
