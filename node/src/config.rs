@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 use sublet_adapter_aws::AwsConfig;
 use sublet_adapter_hypervisor::HypervisorConfig;
 use sublet_market::amount::{BASE_UNITS_PER_CTK, ctk};
+#[cfg(feature = "kms")]
+use sublet_signer_kms::KmsAccess;
 
 pub use self::overrides::Override;
 use crate::home::{Home, HomeError};
@@ -81,6 +83,9 @@ pub struct Config {
     /// The local API that the command line talks to.
     #[serde(default)]
     pub api: ApiConfig,
+    /// The key that signs.
+    #[serde(default)]
+    pub wallet: WalletConfig,
     /// What this node asks of orders.
     #[serde(default)]
     pub market: MarketConfig,
@@ -130,6 +135,34 @@ pub struct P2pSection {
 pub struct ApiConfig {
     /// Loopback address; port 0 takes a free one, the command line finds it by the file `api.address`.
     pub listen: SocketAddr,
+}
+
+/// `[wallet]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WalletConfig {
+    /// The file whose first line opens the keystore.
+    #[serde(default)]
+    pub passphrase_file: Option<PathBuf>,
+    /// The key in AWS KMS that signs, instead of one in the home: an alias, a key id, or an ARN.
+    #[cfg(feature = "kms")]
+    #[serde(default)]
+    pub kms_key: Option<String>,
+    /// Where KMS is, and who asks.
+    #[cfg(feature = "kms")]
+    #[serde(default)]
+    pub aws: Option<KmsAccess>,
+}
+
+impl WalletConfig {
+    /// Relative paths are meant from the home.
+    fn resolve(&mut self, home: &Path) {
+        self.passphrase_file = self.passphrase_file.as_ref().map(|file| home.join(file));
+        #[cfg(feature = "kms")]
+        if let Some(aws) = &mut self.aws {
+            aws.credentials_file = aws.credentials_file.as_ref().map(|file| home.join(file));
+        }
+    }
 }
 
 /// `[market]`
@@ -235,6 +268,7 @@ impl Config {
         overrides.extend_from_slice(flags);
         let mut config = Self::parse_with(&path, &text, &overrides)?;
         config.chain.deployment = home.path().join(&config.chain.deployment);
+        config.wallet.resolve(home.path());
         if let Some(provider) = &mut config.provider {
             provider.resolve(home.path());
         }

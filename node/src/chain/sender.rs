@@ -14,7 +14,6 @@ use alloy::{
     network::{EthereumWallet, NetworkTransactionBuilder as _, TransactionBuilder as _},
     providers::Provider as _,
     rpc::types::{TransactionReceipt, TransactionRequest},
-    signers::local::PrivateKeySigner,
     transports::TransportError,
 };
 use alloy_primitives::{Address, B256, Bytes, TxKind};
@@ -26,6 +25,7 @@ use super::{
     error::ChainError,
     rpc::{Rpc, clip},
 };
+use crate::keys::WalletSigner;
 
 /// The name of a revert that carries no error of ours.
 const UNKNOWN: &str = "unknown";
@@ -113,7 +113,7 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub(crate) fn new(rpc: Rpc, signer: PrivateKeySigner, chain_id: u64, options: SendOptions) -> Self {
+    pub(crate) fn new(rpc: Rpc, signer: WalletSigner, chain_id: u64, options: SendOptions) -> Self {
         let address = signer.address();
         Self { rpc, wallet: EthereumWallet::new(signer), address, chain_id, options, turn: Mutex::new(()) }
     }
