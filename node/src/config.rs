@@ -6,6 +6,7 @@
 
 mod check;
 mod overrides;
+mod wallet;
 
 use std::{
     net::SocketAddr,
@@ -19,10 +20,8 @@ use serde::{Deserialize, Serialize};
 use sublet_adapter_aws::AwsConfig;
 use sublet_adapter_hypervisor::HypervisorConfig;
 use sublet_market::amount::{BASE_UNITS_PER_CTK, ctk};
-#[cfg(feature = "kms")]
-use sublet_signer_kms::KmsAccess;
 
-pub use self::overrides::Override;
+pub use self::{overrides::Override, wallet::WalletConfig};
 use crate::home::{Home, HomeError};
 
 /// What can be wrong with a configuration.
@@ -135,34 +134,6 @@ pub struct P2pSection {
 pub struct ApiConfig {
     /// Loopback address; port 0 takes a free one, the command line finds it by the file `api.address`.
     pub listen: SocketAddr,
-}
-
-/// `[wallet]`
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WalletConfig {
-    /// The file whose first line opens the keystore.
-    #[serde(default)]
-    pub passphrase_file: Option<PathBuf>,
-    /// The key in AWS KMS that signs, instead of one in the home: an alias, a key id, or an ARN.
-    #[cfg(feature = "kms")]
-    #[serde(default)]
-    pub kms_key: Option<String>,
-    /// Where KMS is, and who asks.
-    #[cfg(feature = "kms")]
-    #[serde(default)]
-    pub aws: Option<KmsAccess>,
-}
-
-impl WalletConfig {
-    /// Relative paths are meant from the home.
-    fn resolve(&mut self, home: &Path) {
-        self.passphrase_file = self.passphrase_file.as_ref().map(|file| home.join(file));
-        #[cfg(feature = "kms")]
-        if let Some(aws) = &mut self.aws {
-            aws.credentials_file = aws.credentials_file.as_ref().map(|file| home.join(file));
-        }
-    }
 }
 
 /// `[market]`
@@ -409,6 +380,9 @@ mod tests {
             ("[market]\noffer_lifetime = \"2h\"\n", "between 10s and 1h"),
             ("[market]\noffer_lifetime = \"soon\"\n", "for example \"90s\""),
             ("[p2p]\nshard = \"Main Street\"\n", "for example \"main\""),
+            ("[wallet]\nkms_key = \"alias/a\"\n", "set region = \"eu-north-1\""),
+            ("[wallet.aws]\nregion = \"eu-north-1\"\n", "needs wallet.kms_key"),
+            ("[wallet]\npassphrase = \"secret\"\n", "unknown field"),
         ] {
             let said = parse(&format!("{LEAST}{extra}")).unwrap_err().to_string();
             assert!(said.contains("node.toml") && said.contains(expected), "{said}");

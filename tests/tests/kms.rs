@@ -1,34 +1,49 @@
-//! A trade between two nodes whose wallet keys are in KMS: offer, bid, accept and every transaction are signed there.
+//! Wallet keys in KMS: a trade between two nodes that have offer, bid, accept and every transaction signed there, and a
+//! transaction whose key fails on the way.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
+use alloy::providers::{Provider as _, ext::AnvilApi as _};
 use alloy_primitives::Address;
 use serde_json::Value;
 use sublet::{
     api::types::{BidInfo, LeaseInfo, OfferInfo},
-    chain::LeaseState,
+    chain::{Call, Chain, ChainError, ChainOptions, DeployOptions, LeaseState, SendOptions, deploy},
     devnet::{
-        DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
+        Anvil, AnvilConfig, DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
         market::{BUYER_FUNDS, SELLER_FUNDS, deposit, offer_of},
     },
     keys::{NewWallet, Stored},
     setup::{Backend, ProviderSetup},
 };
 use sublet_market::Resources;
-use sublet_moto::{Moto, MotoOptions, REGION};
+use sublet_moto::{Fault, Moto, MotoOptions, REGION};
 use sublet_signer_kms::KmsAccess;
 use sublet_tests::{
     command::{json, sublet, until},
     images, sublet_binary,
 };
 
-const SOON: std::time::Duration = std::time::Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(60);
 const BID: [&str; 9] =
     ["bid", "post", "--memory", "256MiB", "--max-rate", "0.003 CTK/s", "--for", "5m", "--wait"];
 /// 0.0025 CTK a second.
 const PRICE: u64 = 2_500_000_000_000_000;
+
+async fn kms(dir: &Path) -> (Moto, KmsAccess) {
+    let moto = Moto::start(MotoOptions::default()).await.unwrap();
+    let credentials = dir.join("credentials");
+    std::fs::write(&credentials, moto.credentials()).unwrap();
+    let access = KmsAccess {
+        region: Some(REGION.into()),
+        endpoint_url: Some(moto.endpoint().into()),
+        profile: None,
+        credentials_file: Some(credentials),
+    };
+    (moto, access)
+}
 
 /// Makes a key in KMS, gives it an alias, and says what a node with it as its wallet is.
 async fn wallet(moto: &Moto, access: &KmsAccess, alias: &str) -> (NewWallet, Address, String) {
@@ -65,16 +80,8 @@ async fn hear_offer(binary: &Path, home: &Path) {
 
 #[tokio::test]
 async fn two_nodes_with_keys_in_kms_trade() {
-    let moto = Moto::start(MotoOptions::default()).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let credentials = dir.path().join("credentials");
-    std::fs::write(&credentials, moto.credentials()).unwrap();
-    let access = KmsAccess {
-        region: Some(REGION.into()),
-        endpoint_url: Some(moto.endpoint().into()),
-        profile: None,
-        credentials_file: Some(credentials),
-    };
+    let (moto, access) = kms(dir.path()).await;
     let (sellers, seller_address, _) = wallet(&moto, &access, "alias/seller").await;
     let (buyers, buyer_address, buyer_key) = wallet(&moto, &access, "alias/buyer").await;
 
@@ -112,4 +119,39 @@ async fn two_nodes_with_keys_in_kms_trade() {
     assert_eq!(closed.code, Some(0), "{closed:?}");
     assert_eq!(net.bank.lease(bid.id).await.unwrap().state, LeaseState::Ended);
     net.down().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_out_there_is_not_given_up_when_kms_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let (moto, access) = kms(dir.path()).await;
+    let (_, address, _) = wallet(&moto, &access, "alias/wallet").await;
+    let anvil = Anvil::start(AnvilConfig { block_time: None, ..AnvilConfig::default() }).await.unwrap();
+    let deployer = anvil.funded_signer().await.unwrap();
+    let (deployment, _) = deploy(anvil.url(), deployer, DeployOptions::default()).await.unwrap();
+    anvil.set_balance(address, 10_u128.pow(19)).await.unwrap();
+    let signer = Stored::Kms { key: "alias/wallet".into(), access }.open(None).await.unwrap();
+    let send = SendOptions { resend_after: Duration::from_millis(200), ..SendOptions::default() };
+    let options = ChainOptions { send, ..ChainOptions::default() };
+    let chain = Chain::connect_with(anvil.url(), deployment, signer, options).await.unwrap();
+    anvil.provider().anvil_set_auto_mine(false).await.unwrap();
+    let mut sent = tokio::spawn({
+        let chain = chain.clone();
+        async move { chain.execute(Call::Approve { amount: 7 }).await }
+    });
+    until("nothing was sent", SOON, || async {
+        Ok((anvil.provider().get_transaction_count(address).pending().await? == 1).then_some(()))
+    })
+    .await
+    .unwrap();
+    // From here on no dearer version can be signed; the first one is there and may be mined any moment.
+    let refused = Fault { times: u32::MAX, ..Fault::new("Sign", "AccessDeniedException", 400) };
+    moto.fault(&refused).await.unwrap();
+    let given_up = tokio::time::timeout(Duration::from_secs(3), &mut sent).await;
+    assert!(given_up.is_err(), "{given_up:?}");
+    anvil.mine(1).await.unwrap();
+    sent.await.unwrap().unwrap();
+    assert_eq!(chain.allowance(address).await.unwrap(), 7);
+    let said = chain.execute(Call::Approve { amount: 8 }).await.unwrap_err();
+    assert!(matches!(said, ChainError::Signing(_)) && said.to_string().contains("kms:Sign"), "{said}");
 }

@@ -33,17 +33,8 @@ impl Config {
         if !(10..=3600).contains(&lifetime) {
             return wrong("market.offer_lifetime", "must lie between 10s and 1h, for example \"10m\"");
         }
-        #[cfg(feature = "kms")]
-        match (&self.wallet.kms_key, &self.wallet.aws) {
-            (None, Some(_)) => {
-                return wrong("wallet.aws", "needs wallet.kms_key beside it, for example \"alias/sublet\"");
-            }
-            (Some(key), access) => {
-                if let Err(error) = access.clone().unwrap_or_default().region_of(key) {
-                    return wrong("wallet.kms_key", &format!("cannot be used: {error}"));
-                }
-            }
-            (None, None) => {}
+        if let Err((key, problem)) = self.wallet.check() {
+            return wrong(key, &problem);
         }
         if let Some(provider) = &self.provider {
             if !(5..=300).contains(&provider.settle_within.as_secs()) {

@@ -65,7 +65,7 @@ impl KmsAccess {
                 let problem = format!("the region of the key {key} is not known");
                 return wrong(
                     problem,
-                    "set region = \"eu-north-1\" in [wallet.aws], or name the key by its ARN",
+                    "set region = \"eu-north-1\" in [wallet.aws] (`sublet init --kms-region`), or name the key by its ARN",
                 );
             }
         };

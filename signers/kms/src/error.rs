@@ -148,5 +148,6 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut parts: Vec<String> = causes(error).map(ToString::to_string).collect();
     parts.dedup();
-    parts.join(": ")
+    // One line, whatever the SDK draws.
+    parts.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
