@@ -23,15 +23,15 @@ use std::{
     time::Duration,
 };
 
-use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::{Address, B256};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use sublet_adapter::AdapterError;
-use sublet_market::{Book, Maker, Order, OrderKey, Signed};
+use sublet_market::{Book, Maker, Order, Signed};
 use tokio::sync::Notify;
 
 use crate::{
     chain::{Call, Chain, ChainError, TxReport},
+    keys::WalletSigner,
     metrics::Metrics,
     p2p::P2p,
     store::{Store, StoreError},
@@ -81,7 +81,7 @@ pub struct Core {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     book: Mutex<Book>,
-    key: OrderKey,
+    wallet: WalletSigner,
     watched_until: AtomicU64,
     parties: Mutex<Parties>,
 }
@@ -140,12 +140,10 @@ impl Core {
         store: Store,
         node: B256,
         book: Book,
-        wallet: &PrivateKeySigner,
+        wallet: WalletSigner,
         metrics: Arc<Metrics>,
-    ) -> Result<Arc<Self>, EngineError> {
-        let key = OrderKey::from_bytes(&wallet.to_bytes().0)
-            .map_err(|e| EngineError::Invalid(format!("the wallet key cannot sign orders: {e}")))?;
-        Ok(Arc::new(Self {
+    ) -> Arc<Self> {
+        Arc::new(Self {
             chain,
             p2p,
             store,
@@ -153,10 +151,10 @@ impl Core {
             wake: Wake::default(),
             metrics,
             book: Mutex::new(book),
-            key,
+            wallet,
             watched_until: AtomicU64::new(0),
             parties: Mutex::default(),
-        }))
+        })
     }
 
     /// The order book. Hold it briefly, never across an await.
@@ -176,9 +174,10 @@ impl Core {
         self.chain.address()
     }
 
-    /// Signs an order with the wallet.
-    pub fn sign<T: Order>(&self, order: T) -> Signed<T> {
-        self.key.sign(order, &self.chain.domain())
+    /// Signs an order with the wallet. A key that is not on this machine is asked over the network.
+    pub async fn sign<T: Order>(&self, order: T) -> Result<Signed<T>, ChainError> {
+        let signed = self.wallet.sign_order(order, &self.chain.domain()).await;
+        signed.map_err(|error| ChainError::Signing(error.to_string()))
     }
 
     /// Chain time now, seconds.
