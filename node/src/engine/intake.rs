@@ -11,7 +11,11 @@ use sublet_market::{Decline, DeclineCode, TradeRequest, TradeResponse};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Core, admit, provider::Provider};
+use super::{
+    Core,
+    admit::{self, NotAdmitted},
+    provider::Provider,
+};
 use crate::p2p::{Inbound, InboundOrder, InboundTrade, Verdict};
 
 /// How many orders may wait for the chain at once; the network sheds gossip beyond that.
@@ -80,11 +84,18 @@ async fn take_order(core: &Core, order: Box<InboundOrder>) {
         }
         Err(reason) => {
             tracing::debug!(%reason, "an order was ignored");
-            Verdict::Ignore(reason.as_str())
+            verdict_of(&reason)
         }
     };
     // The network may have given up on the verdict: the order is in the book all the same.
     let _ = verdict.send(decision);
+}
+
+fn verdict_of(refusal: &NotAdmitted) -> Verdict {
+    match refusal {
+        NotAdmitted::Ignored(reason) => Verdict::Ignore(reason.as_str()),
+        NotAdmitted::Chain(_) => Verdict::Undecided(refusal.as_str()),
+    }
 }
 
 async fn answer(core: &Core, provider: Option<&Provider>, trade: Box<InboundTrade>) {

@@ -43,6 +43,7 @@ pub(super) struct State {
     gossip: IntCounterVec,
     gossip_expired: IntCounter,
     gossip_published: IntCounter,
+    gossip_longest: Gauge,
     trade_received: IntCounter,
     trade_sent: IntCounter,
     trade: IntCounterVec,
@@ -70,6 +71,10 @@ impl State {
             "sublet_wallet_free_ctk",
             "What the node's account has free in the Market, in CTK (10^18 base units).",
         )?;
+        let longest = Gauge::new(
+            "sublet_gossip_longest_validation_seconds",
+            "The longest time from the wire to the verdict on an order since the start.",
+        )?;
         let state = Self {
             book: new.gauges("sublet_book_orders", "Orders in the book.", &["kind"])?,
             makers: new.gauge("sublet_book_makers", "Makers whose accounts the book follows.")?,
@@ -89,6 +94,7 @@ impl State {
             )?,
             gossip_published: new
                 .counter("sublet_gossip_published_total", "Orders of ours that went out.")?,
+            gossip_longest: new.register(longest)?,
             trade_received: new.counter(
                 "sublet_trade_requests_received_total",
                 "Trade requests of peers that came in whole.",
@@ -176,6 +182,7 @@ impl State {
     fn show_peers(&self, status: &P2pStatus) {
         self.peers.set(whole(status.peers.len()));
         self.subscribers.set(whole(status.subscribers));
+        self.gossip_longest.set(status.longest_validation.as_secs_f64());
     }
 
     fn show_network(&self, gossip: &GossipCounters, trade: &TradeCounters) {
@@ -186,6 +193,7 @@ impl State {
             ignored,
             duplicates,
             shed,
+            late,
             unanswered,
             expired,
             published,
@@ -196,6 +204,7 @@ impl State {
             ("ignored", ignored),
             ("duplicate", duplicates),
             ("shed", shed),
+            ("late", late),
             ("unanswered", unanswered),
         ] {
             mirror(&self.gossip.with_label_values(&[result]), value);

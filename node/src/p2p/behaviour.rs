@@ -22,6 +22,7 @@ use super::{
     P2pConfig, P2pError,
     names::{Names, TRADE},
     trade::TradeCodec,
+    validation::CHECK_LIMIT,
 };
 
 /// Gossipsub's heart beat.
@@ -38,8 +39,10 @@ pub const VERDICT_LIMIT: Duration = Duration::from_secs(5);
 /// newcomer may wait for orders that were just announced; copies that come round later meet the memory of digests.
 pub const REPUBLISH_AFTER: Duration = Duration::from_secs(15);
 
-// An order that is accepted later than the history reaches back cannot be forwarded any more.
-const _: () = assert!(HISTORY_LENGTH as u64 * HEARTBEAT.as_secs() > VERDICT_LIMIT.as_secs() + 1);
+// An order that is accepted later than the history reaches back cannot be forwarded any more: the longest check and
+// the longest wait for a verdict fit into it.
+const _: () =
+    assert!(HISTORY_LENGTH as u64 * HEARTBEAT.as_secs() > VERDICT_LIMIT.as_secs() + CHECK_LIMIT.as_secs());
 const _: () = assert!(REPUBLISH_AFTER.as_secs() > HISTORY_LENGTH as u64 * HEARTBEAT.as_secs());
 
 /// Largest gossip RPC in bytes. Orders end at 8 KiB (checked by us, and scored); the rest is room for gossipsub's

@@ -50,6 +50,8 @@ pub struct P2pStatus {
     pub subscribers: usize,
     /// What became of gossip.
     pub counters: GossipCounters,
+    /// The longest time from the wire to the verdict on an order since the start.
+    pub longest_validation: Duration,
     /// What became of trade requests.
     pub trade: TradeCounters,
 }

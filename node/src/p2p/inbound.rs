@@ -39,6 +39,8 @@ pub enum Verdict {
     Accept,
     /// It does not count here and now (why): do not forward it. Nobody is punished, others may know more than we do.
     Ignore(&'static str),
+    /// It could not be judged (why), as when the chain does not answer: as good as ignored, but worth another try.
+    Undecided(&'static str),
 }
 
 /// A request from a peer whose key the connection has proven.

@@ -62,7 +62,7 @@ use self::{
     requests::Requests,
     task::Task,
     trade::TradeCodec,
-    validation::{Pool, Validator},
+    validation::{Pool, Validator, Workers},
 };
 
 /// Commands that wait for the task; each is done in microseconds.
@@ -133,7 +133,8 @@ pub async fn spawn(
     let behaviour = Behaviour::new(&config, &names, codec, &mut registry)?;
 
     let validator = Validator::new(config.domain);
-    let pool = Pool::start(validator.clone(), stop.clone());
+    let workers = Workers::new(validator.clone(), stop.clone());
+    let pool = Pool::start(workers.clone());
     let (inbound, receiver) = mpsc::channel(config.inbound_capacity.max(1));
     let (commands, queue) = mpsc::channel(COMMAND_QUEUE_LEN);
     // Boxed: the swarm alone takes 15 kB, which every future that awaits this one would carry.

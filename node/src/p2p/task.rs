@@ -317,6 +317,7 @@ impl Task {
                 .collect(),
             subscribers: gossip.all_peers().filter(|(_, topics)| topics.contains(&&self.topic)).count(),
             counters: self.gossip.counters,
+            longest_validation: self.gossip.longest,
             trade: TradeCounters {
                 malformed: self.malformed.get(),
                 sent: self.requests.sent,
