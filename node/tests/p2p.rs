@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "p2p_support/mod.rs"]
+#[allow(dead_code, reason = "shared with the tests of the sync protocol")]
 mod support;
 
 use std::time::{Duration, Instant};

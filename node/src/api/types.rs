@@ -42,6 +42,15 @@ impl<'de> Deserialize<'de> for Amount {
     }
 }
 
+/// `GET /v1/book/digest`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BookDigest {
+    /// One number for all live orders of the node's book: keccak256 of their digests in rising order.
+    pub digest: B256,
+    /// How many they are: offers, cancelled offers that must be remembered, and bids.
+    pub orders: usize,
+}
+
 /// `GET /v1/status`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {

@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Inbound, InboundTrade, P2pError, P2pStatus, PeerInfo, TradeCounters,
     address::{self, clean_agent},
-    behaviour::{Behaviour, BehaviourEvent},
+    bans::{Bans, Standing},
+    behaviour::{BLAMED, Behaviour, BehaviourEvent},
     bootstrap::Bootstrap,
     counters::SharedCounter,
     gossip::GossipFlow,
@@ -32,7 +33,9 @@ use super::{
     metrics::EventMetrics,
     names::Names,
     node_key,
+    rate::Buckets,
     requests::Requests,
+    sync::{Blame, PeerEvent, SyncFlow},
     validation::StopOnPanic,
 };
 
@@ -55,6 +58,8 @@ pub(super) struct Task {
     pub(super) inbound: mpsc::Sender<Inbound>,
     pub(super) gossip: GossipFlow,
     pub(super) requests: Requests,
+    pub(super) sync: SyncFlow,
+    pub(super) peer_events: mpsc::Sender<PeerEvent>,
     pub(super) bootstrap: Bootstrap,
     pub(super) malformed: SharedCounter,
     pub(super) state: State,
@@ -69,6 +74,8 @@ pub(super) struct State {
     /// A newcomer that the engine could not be told of yet.
     joined: Option<PeerId>,
     trade: TradeCounters,
+    trade_rate: Buckets,
+    bans: Bans,
 }
 
 struct Peer {
@@ -79,9 +86,16 @@ struct Peer {
 }
 
 impl State {
-    pub(super) fn new(reply_limit: Duration) -> Self {
-        let (peers, replies) = (HashMap::new(), FuturesUnordered::new());
-        Self { peers, replies, reply_limit, joined: None, trade: TradeCounters::default() }
+    pub(super) fn new(reply_limit: Duration, trade_requests_per_second: u32) -> Self {
+        Self {
+            peers: HashMap::new(),
+            replies: FuturesUnordered::new(),
+            reply_limit,
+            joined: None,
+            trade: TradeCounters::default(),
+            trade_rate: Buckets::new(trade_requests_per_second),
+            bans: Bans::default(),
+        }
     }
 }
 
@@ -116,6 +130,10 @@ impl Task {
                 Some((channel, response)) = self.state.replies.next(), if !self.state.replies.is_empty() => {
                     self.on_reply(channel, response);
                 }
+                ready = self.sync.next() => {
+                    let blame = self.sync.send(&mut self.swarm, ready);
+                    self.blame(blame);
+                }
                 event = self.swarm.select_next_some() => self.on_event(event),
             }
         }
@@ -141,6 +159,8 @@ impl Task {
                 let _ = reply.send(self.gossip.publish(&mut self.swarm, &self.topic, data));
             }
             Command::Request(request) => self.requests.start(&mut self.swarm, *request, Instant::now()),
+            Command::Sync(call) => self.sync.call(&mut self.swarm, *call),
+            Command::Blame { peer, why } => self.blame(Some((peer, why))),
             Command::Status { reply } => {
                 let _ = reply.send(self.status());
             }
@@ -158,10 +178,12 @@ impl Task {
                 self.state.peers.entry(peer_id).or_insert_with(peer);
                 self.bootstrap.established(connection_id, peer_id);
                 self.requests.connected(&mut self.swarm, peer_id);
+                self.admit(peer_id);
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                 tracing::debug!(peer = %peer_id, cause = cause.map(tracing::field::display), "disconnected");
                 self.state.peers.remove(&peer_id);
+                self.tell(PeerEvent::Left(peer_id));
                 self.bootstrap.lost(peer_id, Instant::now());
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
@@ -197,6 +219,7 @@ impl Task {
                 let Some(peer) = self.state.peers.get_mut(&peer_id) else { return };
                 if !std::mem::replace(&mut peer.announced, true) {
                     self.on_joined(peer_id);
+                    self.tell(PeerEvent::Joined(peer_id));
                 }
             }
             BehaviourEvent::Ping(ping::Event { peer, connection, result: Err(error) })
@@ -215,6 +238,10 @@ impl Task {
                 self.on_query(id, result);
             }
             BehaviourEvent::Trade(event) => self.on_trade(event),
+            BehaviourEvent::Sync(event) => {
+                let blame = self.sync.on_event(&mut self.swarm, event, Instant::now());
+                self.blame(blame);
+            }
             _ => {}
         }
     }
@@ -222,6 +249,36 @@ impl Task {
     fn on_joined(&mut self, peer: PeerId) {
         if let Err(mpsc::error::TrySendError::Full(_)) = self.inbound.try_send(Inbound::PeerJoined(peer)) {
             self.state.joined = Some(peer);
+        }
+    }
+
+    /// A peer that was sent away a short while ago is sent away again.
+    fn admit(&mut self, peer: PeerId) {
+        match self.state.bans.standing(&peer, Instant::now()) {
+            Standing::Good => {}
+            Standing::Banned => drop(self.swarm.disconnect_peer_id(peer)),
+            Standing::Forgiven => {
+                self.swarm.behaviour_mut().gossip.set_application_score(&peer, 0.0);
+            }
+        }
+    }
+
+    /// Sends a peer away that broke a protocol in a way that no honest one does.
+    fn blame(&mut self, blame: Blame) {
+        let Some((peer, why)) = blame else { return };
+        tracing::debug!(%peer, why, "a peer broke the protocol and is sent away");
+        self.sync.blamed();
+        self.state.bans.add(peer, Instant::now());
+        self.swarm.behaviour_mut().gossip.set_application_score(&peer, BLAMED);
+        // It may be gone already.
+        let _ = self.swarm.disconnect_peer_id(peer);
+    }
+
+    /// The driver hears of peers late rather than not at all, unless hundreds come and go in one moment: then gossip and
+    /// the peers' own questions have to do.
+    fn tell(&self, event: PeerEvent) {
+        if self.peer_events.try_send(event).is_err() {
+            tracing::debug!(?event, "the sync driver is busy");
         }
     }
 
@@ -276,9 +333,10 @@ impl Task {
                 Some(TradeResponse::Declined(Decline::new(DeclineCode::Malformed, text))),
             );
         };
+        let too_many = !self.state.trade_rate.take(peer, Instant::now());
         let (reply, answer) = oneshot::channel();
         let trade = Inbound::Trade(Box::new(InboundTrade { node, request, reply }));
-        if self.state.replies.len() >= MAX_REPLIES || self.inbound.try_send(trade).is_err() {
+        if too_many || self.state.replies.len() >= MAX_REPLIES || self.inbound.try_send(trade).is_err() {
             self.state.trade.shed += 1;
             let text = "too many requests are waiting";
             let busy = TradeResponse::Declined(Decline::new(DeclineCode::Busy, text));
@@ -324,6 +382,7 @@ impl Task {
                 failed: self.requests.failed,
                 ..self.state.trade
             },
+            sync: self.sync.counted(),
         }
     }
 }
