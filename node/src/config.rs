@@ -131,6 +131,8 @@ pub struct P2pSection {
     /// How often the book is compared with a peer's.
     #[serde(with = "human")]
     pub sync_interval: Duration,
+    /// Peers that are written down at most, to find them again after a restart; 0 for none.
+    pub stored_peers: usize,
 }
 
 /// `[api]`
@@ -197,6 +199,7 @@ impl Default for P2pSection {
             trade_requests_per_second: 64,
             sync_requests_per_second: 4,
             sync_interval: Duration::from_secs(60),
+            stored_peers: 256,
         }
     }
 }

@@ -208,6 +208,8 @@ fn p2p_config(
         trade_requests_per_second: config.p2p.trade_requests_per_second,
         sync_requests_per_second: config.p2p.sync_requests_per_second,
         sync_interval: config.p2p.sync_interval,
+        peer_store: Some(home.peers()),
+        stored_peers: config.p2p.stored_peers,
         orders,
         ..P2pConfig::new(home.node_identity()?, chain.domain())
     })

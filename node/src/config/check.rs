@@ -35,6 +35,9 @@ impl Config {
         if self.p2p.sync_interval < Duration::from_secs(1) {
             return wrong("p2p.sync_interval", "must be at least 1s, for example \"60s\"");
         }
+        if self.p2p.stored_peers > 10_000 {
+            return wrong("p2p.stored_peers", "must be at most 10000, for example 256");
+        }
         if !self.api.listen.ip().is_loopback() {
             return wrong("api.listen", "must be a loopback address, for example \"127.0.0.1:0\"");
         }

@@ -31,6 +31,7 @@ mod inbound;
 mod listen;
 mod metrics;
 mod names;
+mod peer_store;
 mod rate;
 mod requests;
 mod seen;
@@ -40,6 +41,7 @@ mod trade;
 mod validation;
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -67,6 +69,7 @@ use self::{
     gossip::GossipFlow,
     metrics::EventMetrics,
     names::Names,
+    peer_store::PeerStore,
     requests::Requests,
     seen::Seen,
     sync::{Client, Driver, Snapshots, SyncFlow},
@@ -115,13 +118,18 @@ pub struct P2pConfig {
     /// Requests a second that one peer may make on the sync protocol over time. A newcomer may make 512 at once: two
     /// full transfers of a large book.
     pub sync_requests_per_second: u32,
+    /// Where to write down the peers that were met, to find them again after a restart; nowhere by default.
+    pub peer_store: Option<PathBuf>,
+    /// Peers that are written down at most.
+    pub stored_peers: usize,
     /// How many [`Inbound`] items wait for the engine before new ones are dropped.
     pub inbound_capacity: usize,
 }
 
 impl P2pConfig {
     /// A configuration with the defaults: shard "main", no listeners, no bootstrap peers, 256 connections, 20 s a
-    /// request, 1024 inbound items, no orders to share, a comparison a minute, 64 trade and 4 sync requests a second.
+    /// request, 1024 inbound items, no orders to share, a comparison a minute, 64 trade and 4 sync requests a second, no file
+    /// of peers.
     pub fn new(keypair: Keypair, domain: Domain) -> Self {
         Self {
             keypair,
@@ -136,6 +144,8 @@ impl P2pConfig {
             sync_interval: Duration::from_secs(60),
             trade_requests_per_second: 64,
             sync_requests_per_second: 4,
+            peer_store: None,
+            stored_peers: 256,
             inbound_capacity: 1024,
         }
     }
@@ -158,6 +168,7 @@ pub async fn spawn(
     let mut registry = Registry::default();
     let behaviour = Behaviour::new(&config, &names, codec, &mut registry)?;
 
+    let stored = config.peer_store.as_deref().map(peer_store::load).unwrap_or_default();
     let validator = Validator::new(config.domain);
     let workers = Workers::new(validator.clone(), stop.clone());
     let pool = Pool::start(workers.clone());
@@ -191,6 +202,8 @@ pub async fn spawn(
         sync,
         peer_events: peers,
         bootstrap: Bootstrap::new(own, &config.bootstrap, Instant::now()),
+        store: PeerStore::new(stored, config.stored_peers, Instant::now()),
+        store_path: config.peer_store.clone(),
         malformed,
         state: task::State::new(config.request_limit, config.trade_requests_per_second),
     });

@@ -12,7 +12,7 @@ use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use libp2p::{
     PeerId, Swarm,
     request_response::{
-        Event, InboundFailure, InboundRequestId, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
+        Event, InboundRequestId, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
     },
 };
 use tokio::sync::oneshot;
@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use super::{
     Call, Snapshots, SyncCounters,
     answer::answer,
-    wire::{Refusal, Request, Response},
+    wire::{Malformed, Refusal, Request, Response},
 };
 use crate::p2p::{behaviour::Behaviour, rate::Buckets};
 
@@ -77,7 +77,7 @@ impl SyncFlow {
     /// Sends a request of ours. The sessions bound how many there are.
     pub(in crate::p2p) fn call(&mut self, swarm: &mut Swarm<Behaviour>, call: Call) {
         let Call { peer, request, reply } = call;
-        let id = swarm.behaviour_mut().sync.send_request(&peer, request);
+        let id = swarm.behaviour_mut().sync.send_request(&peer, Ok(request));
         self.calls.insert(id, reply);
     }
 
@@ -106,11 +106,16 @@ impl SyncFlow {
     pub(in crate::p2p) fn on_event(
         &mut self,
         swarm: &mut Swarm<Behaviour>,
-        event: Event<Request, Response>,
+        event: Event<Result<Request, Malformed>, Response>,
         now: Instant,
     ) -> Blame {
         match event {
             Event::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
+                // Without its channel the stream is closed.
+                let request = match request {
+                    Ok(request) => request,
+                    Err(malformed) => return Some((peer, malformed.to_string())),
+                };
                 self.open.insert(request_id, peer);
                 match self.refusal(peer, &request, now) {
                     Some(refusal) => {
@@ -126,16 +131,7 @@ impl SyncFlow {
                 self.finish(request_id, Ok(response))
             }
             Event::OutboundFailure { request_id, error, .. } => self.finish(request_id, Err(error)),
-            Event::InboundFailure { peer, request_id, error, .. } => {
-                self.open.remove(&request_id);
-                match error {
-                    InboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                        Some((peer, error.to_string()))
-                    }
-                    _ => None,
-                }
-            }
-            Event::ResponseSent { request_id, .. } => {
+            Event::ResponseSent { request_id, .. } | Event::InboundFailure { request_id, .. } => {
                 self.open.remove(&request_id);
                 None
             }

@@ -39,6 +39,11 @@ pub(in crate::p2p) enum Request {
     Fetch { book: B256, digests: Vec<B256> },
 }
 
+/// What came in place of a request. libp2p says nothing of a request that cannot be read, and we want to know whose it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(in crate::p2p) struct Malformed(String);
+
 /// What is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::p2p) enum Response {
@@ -154,14 +159,19 @@ pub(in crate::p2p) struct SyncCodec;
 
 impl request_response::Codec for SyncCodec {
     type Protocol = StreamProtocol;
-    type Request = Request;
+    type Request = Result<Request, Malformed>;
     type Response = Response;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Request>
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Self::Request>
     where
         T: AsyncRead + Unpin + Send,
     {
-        Request::decode(&read_frame(io, MAX_REQUEST_BYTES).await?)
+        let read = read_frame(io, MAX_REQUEST_BYTES).await.and_then(|bytes| Request::decode(&bytes));
+        match read {
+            Ok(request) => Ok(Ok(request)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Err(Malformed(error.to_string()))),
+            Err(error) => Err(error),
+        }
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Response>
@@ -171,11 +181,16 @@ impl request_response::Codec for SyncCodec {
         Response::decode(&read_frame(io, MAX_RESPONSE_BYTES).await?)
     }
 
-    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Request) -> io::Result<()>
+    async fn write_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        request: Self::Request,
+    ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write_frame(io, &request.encode(), MAX_REQUEST_BYTES).await
+        write_frame(io, &request.map_err(invalid)?.encode(), MAX_REQUEST_BYTES).await
     }
 
     async fn write_response<T>(

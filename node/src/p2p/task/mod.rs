@@ -1,8 +1,12 @@
 //! The one task that owns the swarm. It never waits for anything but the next thing to do: what is slow happens in
 //! the validation workers, the engines and the connections' own tasks, behind bounded queues.
 
+mod peers;
+mod trade;
+
 use std::{
     collections::{HashMap, HashSet},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -13,18 +17,17 @@ use libp2p::{
     core::transport::ListenerId,
     gossipsub::{self, TopicHash},
     identify, kad, ping,
-    request_response::{self, ResponseChannel},
-    swarm::{DialError, SwarmEvent},
+    request_response::ResponseChannel,
+    swarm::SwarmEvent,
 };
-use sublet_market::{Decline, DeclineCode, TradeRequest, TradeResponse};
-use tokio::sync::{mpsc, oneshot};
+use sublet_market::TradeResponse;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Inbound, InboundTrade, P2pError, P2pStatus, PeerInfo, TradeCounters,
-    address::{self, clean_agent},
-    bans::{Bans, Standing},
-    behaviour::{BLAMED, Behaviour, BehaviourEvent},
+    Inbound, P2pError, P2pStatus, PeerInfo, TradeCounters,
+    bans::Bans,
+    behaviour::{Behaviour, BehaviourEvent},
     bootstrap::Bootstrap,
     counters::SharedCounter,
     gossip::GossipFlow,
@@ -32,15 +35,18 @@ use super::{
     listen,
     metrics::EventMetrics,
     names::Names,
-    node_key,
+    peer_store::PeerStore,
     rate::Buckets,
     requests::Requests,
-    sync::{Blame, PeerEvent, SyncFlow},
+    sync::{PeerEvent, SyncFlow},
     validation::StopOnPanic,
 };
 
 /// How often deadlines and dials are looked at.
 const TICK: Duration = Duration::from_millis(250);
+
+/// How often the known peers are written down, if they have changed.
+const SAVE_EVERY: Duration = Duration::from_secs(10);
 
 /// Requests of peers that wait for the engine's answer at a time.
 const MAX_REPLIES: usize = 256;
@@ -61,6 +67,9 @@ pub(super) struct Task {
     pub(super) sync: SyncFlow,
     pub(super) peer_events: mpsc::Sender<PeerEvent>,
     pub(super) bootstrap: Bootstrap,
+    pub(super) store: PeerStore,
+    /// Where the store is kept, if it is.
+    pub(super) store_path: Option<PathBuf>,
     pub(super) malformed: SharedCounter,
     pub(super) state: State,
 }
@@ -76,6 +85,7 @@ pub(super) struct State {
     trade: TradeCounters,
     trade_rate: Buckets,
     bans: Bans,
+    save_at: Instant,
 }
 
 struct Peer {
@@ -95,6 +105,7 @@ impl State {
             trade: TradeCounters::default(),
             trade_rate: Buckets::new(trade_requests_per_second),
             bans: Bans::default(),
+            save_at: Instant::now() + SAVE_EVERY,
         }
     }
 }
@@ -137,6 +148,7 @@ impl Task {
                 event = self.swarm.select_next_some() => self.on_event(event),
             }
         }
+        self.save_peers();
         tracing::debug!("the network task has stopped");
     }
 
@@ -147,6 +159,11 @@ impl Task {
             if let Err(error) = self.swarm.dial(dial) {
                 self.on_dial_failure(connection, &error);
             }
+        }
+        self.dial_stored(now);
+        if now >= self.state.save_at {
+            self.state.save_at = now + SAVE_EVERY;
+            self.save_peers();
         }
         if let Some(peer) = self.state.joined.take() {
             self.on_joined(peer);
@@ -177,6 +194,7 @@ impl Task {
                 let peer = || Peer { info: PeerInfo::new(peer_id, address), announced: false };
                 self.state.peers.entry(peer_id).or_insert_with(peer);
                 self.bootstrap.established(connection_id, peer_id);
+                self.store.connected(&peer_id);
                 self.requests.connected(&mut self.swarm, peer_id);
                 self.admit(peer_id);
             }
@@ -186,7 +204,10 @@ impl Task {
                 self.tell(PeerEvent::Left(peer_id));
                 self.bootstrap.lost(peer_id, Instant::now());
             }
-            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                if let Some(peer) = peer_id {
+                    self.store.failed(&peer, Instant::now());
+                }
                 self.on_dial_failure(connection_id, &error);
             }
             SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening"),
@@ -194,17 +215,6 @@ impl Task {
                 tracing::error!(?addresses, %error, "a listener closed; peers cannot reach the node there");
             }
             other => tracing::trace!(event = ?other, "network event"),
-        }
-    }
-
-    fn on_dial_failure(&mut self, connection: libp2p::swarm::ConnectionId, error: &DialError) {
-        let obtained = match error {
-            DialError::LocalPeerId { .. } => Some(*self.swarm.local_peer_id()),
-            DialError::WrongPeerId { obtained, .. } => Some(*obtained),
-            _ => None,
-        };
-        if let Some((address, delay)) = self.bootstrap.failed(connection, obtained, Instant::now()) {
-            tracing::warn!(%address, %error, retry_in_s = delay.as_secs(), "a bootstrap peer does not answer");
         }
     }
 
@@ -246,54 +256,6 @@ impl Task {
         }
     }
 
-    fn on_joined(&mut self, peer: PeerId) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.inbound.try_send(Inbound::PeerJoined(peer)) {
-            self.state.joined = Some(peer);
-        }
-    }
-
-    /// A peer that was sent away a short while ago is sent away again.
-    fn admit(&mut self, peer: PeerId) {
-        match self.state.bans.standing(&peer, Instant::now()) {
-            Standing::Good => {}
-            Standing::Banned => drop(self.swarm.disconnect_peer_id(peer)),
-            Standing::Forgiven => {
-                self.swarm.behaviour_mut().gossip.set_application_score(&peer, 0.0);
-            }
-        }
-    }
-
-    /// Sends a peer away that broke a protocol in a way that no honest one does.
-    fn blame(&mut self, blame: Blame) {
-        let Some((peer, why)) = blame else { return };
-        tracing::debug!(%peer, why, "a peer broke the protocol and is sent away");
-        self.sync.blamed();
-        self.state.bans.add(peer, Instant::now());
-        self.swarm.behaviour_mut().gossip.set_application_score(&peer, BLAMED);
-        // It may be gone already.
-        let _ = self.swarm.disconnect_peer_id(peer);
-    }
-
-    /// The driver hears of peers late rather than not at all, unless hundreds come and go in one moment: then gossip and
-    /// the peers' own questions have to do.
-    fn tell(&self, event: PeerEvent) {
-        if self.peer_events.try_send(event).is_err() {
-            tracing::debug!(?event, "the sync driver is busy");
-        }
-    }
-
-    fn on_identified(&mut self, peer: PeerId, info: identify::Info) {
-        let Some(Peer { info: known, .. }) = self.state.peers.get_mut(&peer) else { return };
-        known.agent = clean_agent(&info.agent_version);
-        // A peer of another market, or one that only listens in, is no use for routing.
-        if !info.protocols.contains(&self.names.kad) {
-            return;
-        }
-        for address in address::dialable(info.listen_addrs, &known.address) {
-            self.swarm.behaviour_mut().kad.add_address(&peer, address);
-        }
-    }
-
     fn on_query(&mut self, id: kad::QueryId, result: kad::QueryResult) {
         let kad::QueryResult::GetClosestPeers(result) = result else { return };
         let peers = match result {
@@ -303,59 +265,6 @@ impl Task {
         self.requests.looked_up(&mut self.swarm, id, |wanted| {
             peers.iter().filter(|peer| peer.peer_id == *wanted).flat_map(|peer| peer.addrs.clone()).collect()
         });
-    }
-
-    fn on_trade(&mut self, event: request_response::Event<TradeRequest, TradeResponse>) {
-        use request_response::{Event, Message};
-        match event {
-            Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
-                self.on_request(peer, request, channel);
-            }
-            Event::Message { message: Message::Response { request_id, response }, .. } => {
-                self.requests.answered(request_id, response);
-            }
-            Event::OutboundFailure { request_id, error, .. } => {
-                self.requests.failed(&mut self.swarm, request_id, error);
-            }
-            Event::InboundFailure { peer, error, .. } => {
-                tracing::debug!(%peer, %error, "an answer was not delivered")
-            }
-            Event::ResponseSent { .. } => {}
-        }
-    }
-
-    fn on_request(&mut self, peer: PeerId, request: TradeRequest, channel: ResponseChannel<TradeResponse>) {
-        self.state.trade.received += 1;
-        let Some(node) = node_key(&peer) else {
-            let text = "only nodes with an ed25519 key can trade";
-            return self.on_reply(
-                channel,
-                Some(TradeResponse::Declined(Decline::new(DeclineCode::Malformed, text))),
-            );
-        };
-        let too_many = !self.state.trade_rate.take(peer, Instant::now());
-        let (reply, answer) = oneshot::channel();
-        let trade = Inbound::Trade(Box::new(InboundTrade { node, request, reply }));
-        if too_many || self.state.replies.len() >= MAX_REPLIES || self.inbound.try_send(trade).is_err() {
-            self.state.trade.shed += 1;
-            let text = "too many requests are waiting";
-            let busy = TradeResponse::Declined(Decline::new(DeclineCode::Busy, text));
-            // Not counted as answered: the engine has not seen it.
-            let _ = self.swarm.behaviour_mut().trade.send_response(channel, busy);
-            return;
-        }
-        let limit = self.state.reply_limit;
-        self.state.replies.push(Box::pin(async move {
-            (channel, tokio::time::timeout(limit, answer).await.ok().and_then(Result::ok))
-        }));
-    }
-
-    /// Without a response the channel is dropped, and the peer sees its stream closed.
-    fn on_reply(&mut self, channel: ResponseChannel<TradeResponse>, response: Option<TradeResponse>) {
-        if let Some(response) = response {
-            self.state.trade.answered += 1;
-            let _ = self.swarm.behaviour_mut().trade.send_response(channel, response);
-        }
     }
 
     fn status(&self) -> P2pStatus {
