@@ -39,8 +39,8 @@ compose-test: build ## Trades between containers: one on QEMU, one on EC2 (insta
 	@tests/docker-up && $(BIN)/compose_test
 
 .PHONY: chaos
-chaos: tools guest build ## Kill nodes at every place between two side effects of a trade; a quarter of an hour
-	@$(BIN)/chaos $(if $(ONLY),--only $(ONLY))
+chaos: tools guest build ## Trades under crashes, a failing RPC and reorganisations; half an hour (PART=rpc: one part)
+	@$(BIN)/chaos $(if $(PART),--part $(PART)) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: test
 test: ## Everything that CI runs

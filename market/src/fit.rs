@@ -3,37 +3,122 @@
 //! Funds are looked at for the trade in question: the bond of all units that the bid wants, since the contract locks that.
 //! (For an offer to count in the book at all, the bond of one unit is enough.)
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 
 use crate::limits::MAX_SETTLE_AHEAD_SECONDS;
 use crate::orders::{Accept, Bid, Offer, Order, Spec, StructureError};
+use crate::resources::Resources;
 use crate::rule::{MatchContext, Rule};
 
 /// The first rule, in their order, that keeps the offer from fitting the bid; `None` if it fits.
 pub fn first_miss(offer: &Offer, bid: &Bid, spec: &Spec, context: &MatchContext<'_>) -> Option<Rule> {
-    Rule::ALL.into_iter().find(|rule| !holds(*rule, offer, bid, spec, context))
+    let terms = Terms::of(offer);
+    let pair = Pair::of(offer, &terms, bid, spec, context);
+    Rule::ALL.into_iter().find(|rule| !pair.holds(*rule))
 }
 
 /// All rules that keep the offer from fitting the bid, in their order; empty if it fits.
 pub fn misses(offer: &Offer, bid: &Bid, spec: &Spec, context: &MatchContext<'_>) -> Vec<Rule> {
-    Rule::ALL.into_iter().filter(|rule| !holds(*rule, offer, bid, spec, context)).collect()
+    let terms = Terms::of(offer);
+    let pair = Pair::of(offer, &terms, bid, spec, context);
+    Rule::ALL.into_iter().filter(|rule| !pair.holds(*rule)).collect()
 }
 
-fn holds(rule: Rule, offer: &Offer, bid: &Bid, spec: &Spec, context: &MatchContext<'_>) -> bool {
-    let MatchContext { now, provider, buyer, floor } = *context;
-    match rule {
-        Rule::Resources => offer.unit.covers(&spec.unit),
-        Rule::Traits => offer.traits.contains_all(&spec.traits),
-        Rule::Units => offer.units >= spec.units,
-        Rule::Price => offer.rate(spec.units).is_some_and(|rate| rate <= bid.max_rate),
-        Rule::Bond => offer.bond_seconds >= bid.min_bond_seconds,
-        Rule::Duration => (offer.min_duration..=offer.max_duration).contains(&bid.duration),
-        Rule::Points => provider.points >= bid.min_points,
-        Rule::Time => now <= offer.valid_until && now <= bid.valid_until,
-        Rule::Epoch => bid.epoch == buyer.epoch,
-        Rule::Distinct => offer.provider != bid.buyer,
-        Rule::ProviderFunded => provider.free >= offer.bond(spec.units).max(floor),
-        Rule::BuyerFunded => buyer.free >= bid.budget().max(floor),
+/// The numbers of an offer that the rules look at: 56 bytes, so that a book can keep them side by side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) unit: Resources,
+    pub(crate) units: u32,
+    pub(crate) bond_seconds: u32,
+    pub(crate) min_duration: u32,
+    pub(crate) max_duration: u32,
+    pub(crate) price: u64,
+    pub(crate) valid_until: u64,
+}
+
+impl Terms {
+    pub(crate) fn of(offer: &Offer) -> Self {
+        Self {
+            unit: offer.unit,
+            units: offer.units,
+            bond_seconds: offer.bond_seconds,
+            min_duration: offer.min_duration,
+            max_duration: offer.max_duration,
+            price: offer.price_per_second,
+            valid_until: offer.valid_until,
+        }
+    }
+
+    /// Tokens that the bond of that many units locks, in base units.
+    pub(crate) fn bond(&self, units: u32) -> u128 {
+        // 64 + 17 + 32 bits: cannot saturate for an offer that passed its check.
+        let unit_bond = u128::from(self.price).saturating_mul(u128::from(self.bond_seconds));
+        unit_bond.saturating_mul(u128::from(units))
+    }
+}
+
+/// An offer's numbers and a bid, with how the traits compare, which a book knows without looking at texts.
+pub(crate) struct Pair<'a, F> {
+    pub(crate) terms: &'a Terms,
+    pub(crate) has_traits: F,
+    pub(crate) provider: &'a Address,
+    pub(crate) bid: &'a Bid,
+    pub(crate) spec: &'a Spec,
+    pub(crate) context: &'a MatchContext<'a>,
+}
+
+impl<'a> Pair<'a, ()> {
+    fn of(
+        offer: &'a Offer,
+        terms: &'a Terms,
+        bid: &'a Bid,
+        spec: &'a Spec,
+        context: &'a MatchContext<'a>,
+    ) -> Pair<'a, impl Fn() -> bool + 'a> {
+        let has_traits = || offer.traits.contains_all(&spec.traits);
+        Pair { terms, has_traits, provider: &offer.provider, bid, spec, context }
+    }
+}
+
+impl<F: Fn() -> bool> Pair<'_, F> {
+    /// The rules themselves: nothing else decides whether an offer fits.
+    #[inline]
+    pub(crate) fn holds(&self, rule: Rule) -> bool {
+        let Self { terms, bid, spec, .. } = self;
+        let MatchContext { now, provider, buyer, floor } = *self.context;
+        match rule {
+            Rule::Resources => terms.unit.covers(&spec.unit),
+            Rule::Traits => (self.has_traits)(),
+            Rule::Units => terms.units >= spec.units,
+            Rule::Price => {
+                terms.price.checked_mul(u64::from(spec.units)).is_some_and(|rate| rate <= bid.max_rate)
+            }
+            Rule::Bond => terms.bond_seconds >= bid.min_bond_seconds,
+            Rule::Duration => (terms.min_duration..=terms.max_duration).contains(&bid.duration),
+            Rule::Points => provider.points >= bid.min_points,
+            Rule::Time => now <= terms.valid_until && now <= bid.valid_until,
+            Rule::Epoch => bid.epoch == buyer.epoch,
+            Rule::Distinct => *self.provider != bid.buyer,
+            Rule::ProviderFunded => provider.free >= terms.bond(spec.units).max(floor),
+            Rule::BuyerFunded => buyer.free >= bid.budget().max(floor),
+        }
+    }
+
+    /// Whether every rule holds; the traits, which cost most, are looked at last.
+    #[inline]
+    pub(crate) fn fits(&self) -> bool {
+        self.holds(Rule::Resources)
+            && self.holds(Rule::Units)
+            && self.holds(Rule::Price)
+            && self.holds(Rule::Duration)
+            && self.holds(Rule::Bond)
+            && self.holds(Rule::Time)
+            && self.holds(Rule::Points)
+            && self.holds(Rule::ProviderFunded)
+            && self.holds(Rule::Distinct)
+            && self.holds(Rule::Epoch)
+            && self.holds(Rule::BuyerFunded)
+            && self.holds(Rule::Traits)
     }
 }
 

@@ -24,7 +24,9 @@ pub mod signature;
 pub mod trade;
 pub mod traits;
 
-pub use book::{BidEntry, Book, BookLimits, Explanation, Ignored, Inserted, NearestMiss, Quote};
+pub use book::{
+    Best, BidEntry, Book, BookLimits, Counters, Explanation, Ignored, Inserted, NearestMiss, Quote,
+};
 pub use codec::CodecError;
 pub use eip712::Domain;
 pub use fit::{AcceptError, check_accept, first_miss, misses};

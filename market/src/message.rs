@@ -55,6 +55,17 @@ impl OrderMessage {
         }
     }
 
+    /// [`OrderMessage::signer`] for an order whose digest is known already: hashing an order takes a fifth of what recovery takes.
+    ///
+    /// # Errors
+    /// No key belongs to the signature.
+    pub fn recover(&self, digest: B256) -> Result<Address, SignatureError> {
+        match self {
+            Self::Offer(offer) => offer.signature.recover(digest),
+            Self::Bid { bid, .. } => bid.signature.recover(digest),
+        }
+    }
+
     /// Whose order it is.
     pub fn maker(&self) -> Address {
         self.order().maker()

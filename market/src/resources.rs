@@ -27,7 +27,12 @@ pub struct Resources {
 impl Resources {
     /// Whether every field is at least what `need` asks for.
     pub fn covers(&self, need: &Resources) -> bool {
-        self.fields().iter().zip(need.fields()).all(|((_, have), (_, need))| *have >= need)
+        self.vcpus >= need.vcpus
+            && self.memory_mib >= need.memory_mib
+            && self.disk_gib >= need.disk_gib
+            && self.gpus >= need.gpus
+            && self.disk_iops >= need.disk_iops
+            && self.net_mbps >= need.net_mbps
     }
 
     /// `units` times as much; `None` where a field does not fit 32 bits.

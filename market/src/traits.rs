@@ -1,15 +1,16 @@
 //! Traits: facts about capacity, as `key=value` texts in one canonical order, so that equal sets hash equally.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_TRAIT_BYTES, MAX_TRAITS};
 
-/// A set of traits: strictly sorted, no duplicates, at most 32 of at most 64 bytes each.
+/// A set of traits: strictly sorted, no duplicates, at most 32 of at most 64 bytes each. Clones share the texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
-pub struct Traits(Vec<String>);
+pub struct Traits(Arc<[String]>);
 
 /// Why a text or a list of texts is not a trait or a set of traits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,7 +59,7 @@ impl Traits {
         if let Some([_, second]) = traits.array_windows().find(|[first, second]| first >= second) {
             return Err(TraitError::Unsorted(second.clone()));
         }
-        Ok(Self(traits))
+        Ok(Self(traits.into()))
     }
 
     /// Whether every trait of `wanted` is here too.
@@ -108,7 +109,7 @@ impl TryFrom<Vec<String>> for Traits {
 
 impl From<Traits> for Vec<String> {
     fn from(traits: Traits) -> Self {
-        traits.0
+        traits.0.to_vec()
     }
 }
 

@@ -101,7 +101,7 @@ impl Peer {
     }
 
     fn orders(&self) -> usize {
-        self.book.lock().offers().count()
+        self.book.lock().offer_count()
     }
 
     async fn until(&self, orders: usize) {
@@ -163,7 +163,7 @@ async fn measure(count: u64) -> serde_json::Value {
     other.until(whole + spare).await;
     full.until(whole + spare).await;
     let diff_bytes = other.bytes();
-    assert_eq!(full.book.digest(), other.book.digest());
+    assert_eq!(full.book.lock().digest(), other.book.lock().digest());
     let ratio = |part: u64, all: u64| f64::from(u32::try_from(part * 1_000_000 / all).unwrap()) / 1e6;
     serde_json::json!({
         "orders": count,

@@ -84,6 +84,9 @@ pub struct Config {
     /// What this node asks of orders.
     #[serde(default)]
     pub market: MarketConfig,
+    /// What the node does for the leases that it pays for.
+    #[serde(default)]
+    pub buyer: BuyerConfig,
     /// Where the metrics are served, beside the local API.
     #[serde(default)]
     pub metrics: Option<MetricsConfig>,
@@ -98,6 +101,9 @@ pub struct Config {
 pub struct ChainConfig {
     /// The JSON-RPC endpoint of any EVM chain that has the contracts.
     pub rpc_url: String,
+    /// Further endpoints of the same chain, asked while that one fails, serves another chain or lags behind; best first.
+    #[serde(default)]
+    pub fallback_rpc_urls: Vec<String>,
     /// The deployment file that `sublet chain deploy` wrote.
     #[serde(default = "default_deployment")]
     pub deployment: PathBuf,
@@ -110,6 +116,13 @@ pub struct ChainConfig {
     /// The most to pay per gas, in gwei (10^9 wei).
     #[serde(default = "default_max_fee_gwei")]
     pub max_fee_gwei: u64,
+}
+
+impl ChainConfig {
+    /// All endpoints, the preferred one first.
+    pub fn rpc_urls(&self) -> Vec<&str> {
+        std::iter::once(&self.rpc_url).chain(&self.fallback_rpc_urls).map(String::as_str).collect()
+    }
 }
 
 /// `[p2p]`
@@ -153,6 +166,15 @@ pub struct MarketConfig {
     /// How long an offer of ours lives before it must be renewed (at most one hour).
     #[serde(with = "human")]
     pub offer_lifetime: Duration,
+}
+
+/// `[buyer]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BuyerConfig {
+    /// How long a paid machine may be out of reach before its lease is ended.
+    #[serde(with = "human")]
+    pub give_up_after: Duration,
 }
 
 /// `[metrics]`
@@ -213,6 +235,12 @@ impl Default for ApiConfig {
 impl Default for MarketConfig {
     fn default() -> Self {
         Self { floor: BASE_UNITS_PER_CTK, offer_lifetime: Duration::from_secs(600) }
+    }
+}
+
+impl Default for BuyerConfig {
+    fn default() -> Self {
+        Self { give_up_after: Duration::from_secs(120) }
     }
 }
 
@@ -368,54 +396,4 @@ mod human {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<Config, ConfigError> {
-        Config::parse(Path::new("node.toml"), text)
-    }
-
-    const LEAST: &str = "[chain]\nrpc_url = \"http://127.0.0.1:8545\"\n";
-
-    #[test]
-    fn the_least_configuration_has_sane_defaults() {
-        let config = parse(LEAST).unwrap();
-        assert_eq!(config.p2p.listen.len(), 2);
-        assert_eq!(config.chain.confirmations, 2);
-        assert!(config.provider.is_none());
-    }
-
-    #[test]
-    fn errors_name_the_file_the_key_and_an_example() {
-        for (extra, expected) in [
-            ("[api]\nlisten = \"0.0.0.0:80\"\n", "api.listen must be a loopback address"),
-            ("[market]\nflor = 1\n", "flor"),
-            ("[metrics]\nlisten = \"0.0.0.0:0\"\n", "metrics.listen must name a port"),
-            ("[metrics]\n", "missing field `listen`"),
-            ("[market]\noffer_lifetime = \"2h\"\n", "between 10s and 1h"),
-            ("[market]\noffer_lifetime = \"soon\"\n", "for example \"90s\""),
-            ("[p2p]\nshard = \"Main Street\"\n", "for example \"main\""),
-        ] {
-            let said = parse(&format!("{LEAST}{extra}")).unwrap_err().to_string();
-            assert!(said.contains("node.toml") && said.contains(expected), "{said}");
-        }
-    }
-
-    #[test]
-    fn a_parse_error_is_one_line_with_place_key_and_expectation() {
-        for (text, expected) in [
-            (format!("{LEAST}poll = 5\n"), "node.toml line 3 (chain.poll): invalid type: integer `5`"),
-            (
-                format!("{LEAST}depth = 5\n"),
-                "node.toml line 3 (chain.depth): unknown field `depth`, expected one of",
-            ),
-            ("[chain]\npoll = \"1s\"\n".into(), "node.toml line 1 (chain): missing field `rpc_url`"),
-            (format!("{LEAST}\n[api\n"), "node.toml line 4"),
-            (format!("{LEAST}[p2p]\nlisten = [\"here\"]\n"), "node.toml line 4 (p2p.listen): "),
-        ] {
-            let said = parse(&text).unwrap_err().to_string();
-            assert!(said.starts_with(expected), "{said}");
-            assert_eq!(said.lines().count(), 1, "{said}");
-        }
-    }
-}
+mod tests;

@@ -135,7 +135,7 @@ async fn connect(
         ..SendOptions::default()
     };
     let options = ChainOptions { send, ..ChainOptions::default() };
-    let chain = Chain::connect_with(&config.chain.rpc_url, deployment, wallet.clone(), options).await?;
+    let chain = Chain::connect_with(&config.chain.rpc_urls(), deployment, wallet.clone(), options).await?;
     store.bind_market(chain.domain().separator())?;
     let book = Book::new(chain.domain(), BookLimits { floor: config.market.floor, ..BookLimits::default() });
     let shared = Arc::new(SharedBook::new(book, &chain));
@@ -164,7 +164,7 @@ impl Engines {
         let provider = config.provider.as_ref().zip(adapter).map(|(section, adapter)| {
             Provider::new(Arc::clone(core), adapter, section.clone(), &config.market, stop.clone())
         });
-        Self { buyer: Buyer::new(Arc::clone(core), config.market.floor, stop.clone()), provider }
+        Self { buyer: Buyer::new(Arc::clone(core), config, stop.clone()), provider }
     }
 
     fn spawn(

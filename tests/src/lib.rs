@@ -10,6 +10,7 @@ pub mod demo;
 pub mod experiments;
 pub mod leftovers;
 pub mod network;
+pub mod rpc_proxy;
 pub mod story;
 
 use std::path::PathBuf;

@@ -6,9 +6,10 @@ use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
 
 use super::Book;
-use crate::fit::{describe, misses};
+use super::traitsets::includes;
+use crate::fit::{Pair, describe, misses};
 use crate::orders::{Bid, Spec};
-use crate::rule::Rule;
+use crate::rule::{MatchContext, Rule};
 
 /// What the offers of a book failed on, for one bid.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,41 +38,44 @@ pub struct NearestMiss {
 pub(super) fn explain(book: &Book, bid: &Bid, spec: &Spec, now: u64) -> Explanation {
     let mut explanation = Explanation::default();
     let mut counts = [0_usize; Rule::ALL.len()];
-    let mut nearest: Option<(Vec<Rule>, u64, B256)> = None;
-    for (digest, offer) in book.offers() {
-        let context = book.context(offer.order.provider, bid.buyer, now);
-        let missed = misses(&offer.order, bid, spec, &context);
+    let mut nearest: Option<(usize, u64, B256)> = None;
+    let sets = &book.offers.sets;
+    let wanted = sets.known(&spec.traits);
+    // A trait that no set has is in none of them.
+    let possible = wanted.len() == spec.traits.len();
+    let mut has_sets: Vec<Option<bool>> = vec![None; sets.bound()];
+    for id in book.offers.live() {
+        let hot = book.offers.hot(id);
+        let provider = book.makers.slot(hot.maker);
+        let has_traits = *has_sets[hot.set as usize]
+            .get_or_insert_with(|| possible && includes(sets.ids(hot.set), &wanted));
+        let context =
+            MatchContext { provider: &provider.maker, ..book.context(provider.address, bid.buyer, now) };
+        let has_traits = || has_traits;
+        let pair =
+            Pair { terms: &hot.terms, has_traits, provider: &provider.address, bid, spec, context: &context };
+        let missed = Rule::ALL.map(|rule| !pair.holds(rule));
+        let count = missed.iter().filter(|missed| **missed).count();
         explanation.offers += 1;
-        if missed.is_empty() {
-            explanation.fit += 1;
-            continue;
-        }
-        let counted = counts.iter_mut().zip(Rule::ALL).filter(|(_, rule)| missed.contains(rule));
-        counted.for_each(|(count, _)| *count += 1);
-        let candidate = (missed, offer.order.price_per_second, digest);
-        let key = |(missed, price, digest): &(Vec<Rule>, u64, B256)| (missed.len(), *price, *digest);
-        if nearest.as_ref().is_none_or(|best| key(&candidate) < key(best)) {
-            nearest = Some(candidate);
+        explanation.fit += usize::from(count == 0);
+        counts.iter_mut().zip(missed).for_each(|(count, missed)| *count += usize::from(missed));
+        let best = nearest.map_or((usize::MAX, u64::MAX), |(count, price, _)| (count, price));
+        if count > 0 && (count, hot.terms.price) <= best {
+            let candidate = (count, hot.terms.price, book.offers.digest(id));
+            nearest = Some(nearest.map_or(candidate, |nearest| nearest.min(candidate)));
         }
     }
     explanation.failed = Rule::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect();
     if explanation.fit == 0 {
-        explanation.nearest =
-            nearest.and_then(|(missed, _, digest)| nearest_miss(book, digest, &missed, bid, spec, now));
+        explanation.nearest = nearest.and_then(|(.., digest)| nearest_miss(book, digest, bid, spec, now));
     }
     explanation
 }
 
-fn nearest_miss(
-    book: &Book,
-    digest: B256,
-    missed: &[Rule],
-    bid: &Bid,
-    spec: &Spec,
-    now: u64,
-) -> Option<NearestMiss> {
+fn nearest_miss(book: &Book, digest: B256, bid: &Bid, spec: &Spec, now: u64) -> Option<NearestMiss> {
     let offer = &book.offer(&digest)?.order;
     let context = book.context(offer.provider, bid.buyer, now);
+    let missed = misses(offer, bid, spec, &context);
     let texts: Vec<String> = missed.iter().map(|rule| describe(*rule, offer, bid, spec, &context)).collect();
     Some(NearestMiss { offer: digest, rule: *missed.first()?, text: texts.join("; ") })
 }

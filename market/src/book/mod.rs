@@ -9,81 +9,47 @@
 //!   anything older could still be valid, so that no late copy revives it;
 //! - an order of a maker whose balance falls stays, does not count, and counts again when the balance returns;
 //! - equal prices are ordered by points, then by `keccak256(bid ‖ provider)`, then by digest.
+//!
+//! Two things do depend on it: what a full book took in ([`BookLimits::max_orders`]), and an answer that says that it is not
+//! complete ([`Best::complete`]).
 
+mod best;
 mod bids;
+mod block;
 mod explain;
+mod holders;
+mod index;
+mod levels;
+mod limits;
+mod makers;
 mod offers;
 mod outcome;
+mod pages;
+mod serve;
+mod traitsets;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use alloy_primitives::{Address, B256, keccak256};
+use alloy_primitives::{Address, B256};
 
+pub use best::{Best, FAIR_TESTS, Quote, SEARCH_TESTS, TIED_PROVIDERS};
 pub use bids::BidEntry;
 pub use explain::{Explanation, NearestMiss};
+pub use limits::{BookLimits, Counters};
 pub use outcome::{Ignored, Inserted};
 
-use crate::amount::BASE_UNITS_PER_CTK;
 use crate::eip712::Domain;
-use crate::fit::first_miss;
 use crate::limits::{MAX_BID_LIFE_SECONDS, MAX_OFFER_LIFE_SECONDS};
 use crate::message::OrderMessage;
-use crate::orders::{Bid, Offer, Order, Spec};
+use crate::orders::{Bid, Offer, Spec};
 use crate::rule::{Maker, MatchContext};
 use crate::signature::Signed;
 use bids::Bids;
+use makers::{Kind, Makers};
 use offers::Offers;
 
 /// How much further ahead than its greatest life an order may end, in seconds: two nodes may see chain time differently.
 pub const CLOCK_SLACK_SECONDS: u64 = 30;
-
-/// How much a book takes, and from whom: node policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BookLimits {
-    /// Least free balance of a maker whose orders count, in base units.
-    pub floor: u128,
-    /// Most orders of one kind in the whole book.
-    pub max_orders: usize,
-    /// Orders of one kind that every funded maker may have.
-    pub base_orders_per_maker: usize,
-    /// Most orders of one kind of one maker; between the two, each further one takes a floor of free balance.
-    pub max_orders_per_maker: usize,
-}
-
-impl Default for BookLimits {
-    fn default() -> Self {
-        Self {
-            floor: BASE_UNITS_PER_CTK,
-            // About 1 kB each: 100 MB of memory at most.
-            max_orders: 100_000,
-            base_orders_per_maker: 16,
-            max_orders_per_maker: 1_024,
-        }
-    }
-}
-
-impl BookLimits {
-    /// Orders of one kind that a maker may have: grows with its free balance.
-    fn quota(&self, maker: &Maker) -> usize {
-        let floors = maker.free / self.floor.max(1);
-        let earned = usize::try_from(floors).unwrap_or(usize::MAX);
-        self.base_orders_per_maker.saturating_add(earned).min(self.max_orders_per_maker)
-    }
-}
-
-/// An offer that fits a bid.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quote {
-    /// The offer's digest.
-    pub digest: B256,
-    /// The offer.
-    pub offer: Signed<Offer>,
-    /// Its provider's points.
-    pub points: u64,
-    /// Price × units of the bid, in base units per second.
-    pub rate: u64,
-}
 
 /// Offers, bids and what is known of their makers, for one market.
 #[derive(Clone, Debug)]
@@ -92,8 +58,9 @@ pub struct Book {
     limits: BookLimits,
     offers: Offers,
     bids: Bids,
-    makers: BTreeMap<Address, Maker>,
+    makers: Makers,
     operators: BTreeSet<(Address, Address)>,
+    counters: Counters,
     /// The latest time that was given, for [`Book::remove_bid`], which comes without one.
     latest: u64,
 }
@@ -106,8 +73,9 @@ impl Book {
             limits,
             offers: Offers::default(),
             bids: Bids::default(),
-            makers: BTreeMap::new(),
+            makers: Makers::new(limits.floor),
             operators: BTreeSet::new(),
+            counters: Counters::default(),
             latest: 0,
         }
     }
@@ -117,23 +85,42 @@ impl Book {
         &self.domain
     }
 
+    /// Says that a maker is this node's own: its orders never give way to others'.
+    pub fn set_own(&mut self, maker: Address) {
+        self.makers.set_own(maker);
+    }
+
     /// Takes an order whose signature was recovered to `signer`.
     ///
     /// # Errors
     /// Why the order is not taken. None of the reasons is the forwarding peer's fault, but for [`Ignored::Structure`].
     pub fn insert(&mut self, message: OrderMessage, signer: Address, now: u64) -> Result<Inserted, Ignored> {
-        self.latest = self.latest.max(now);
         message.check()?;
         let digest = message.digest(&self.domain);
+        self.insert_checked(message, digest, signer, now)
+    }
+
+    /// [`Book::insert`] for an order that passed its check and whose digest for this market is known already.
+    ///
+    /// # Errors
+    /// Why the order is not taken.
+    pub fn insert_checked(
+        &mut self,
+        message: OrderMessage,
+        digest: B256,
+        signer: Address,
+        now: u64,
+    ) -> Result<Inserted, Ignored> {
+        self.latest = self.latest.max(now);
         if self.contains(&digest) {
             return Err(Ignored::Known);
         }
         self.check_time(&message, now)?;
         let maker = self.check_maker(message.maker(), signer)?;
         match message {
-            OrderMessage::Offer(offer) => self.insert_offer(digest, offer, signer, &maker, now),
+            OrderMessage::Offer(offer) => self.insert_offer(digest, offer, signer, maker, now),
             OrderMessage::Bid { bid, spec } => {
-                self.insert_bid(BidEntry { digest, bid, spec, signer }, &maker)
+                self.insert_bid(BidEntry { digest, bid, spec, signer }, maker, now)
             }
         }
     }
@@ -143,34 +130,42 @@ impl Book {
         digest: B256,
         offer: Signed<Offer>,
         signer: Address,
-        maker: &Maker,
+        maker: u32,
         now: u64,
     ) -> Result<Inserted, Ignored> {
+        let account = self.makers.slot(maker).maker;
         let cancel = offer.order.is_cancel();
         // A newer version takes no more room than the older one, so that it is taken in whatever its maker's balance is:
         // otherwise the older one would go on counting.
-        let known_series = self.offers.check_newer(&offer.order, digest)?;
-        if !known_series && maker.free < offer.order.bond(1).max(self.limits.floor) {
-            return Err(Ignored::Unfunded);
+        let known = self.offers.check_newer(maker, &offer.order, digest)?;
+        if known.is_none() {
+            if account.free < offer.order.bond(1).max(self.limits.floor) {
+                return Err(Ignored::Unfunded);
+            }
+            self.check_quota(maker, Kind::Offers)?;
         }
-        if !known_series {
-            self.check_room(self.offers.series_of(offer.order.provider), self.offers.series_count(), maker)?;
+        if known.is_none() {
+            self.check_memory(now)?;
         }
-        let replaced = self.offers.insert(digest, offer, signer, now);
+        if known != Some(true) && !cancel {
+            self.make_room(maker, Kind::Offers, now)?;
+        }
+        let replaced = self.offers.insert(digest, offer, signer, now, maker, &mut self.makers);
         Ok(if cancel { Inserted::Cancel { digest, replaced } } else { Inserted::Offer { digest, replaced } })
     }
 
-    fn insert_bid(&mut self, entry: BidEntry, maker: &Maker) -> Result<Inserted, Ignored> {
-        let bid = &entry.bid.order;
-        if bid.epoch != maker.epoch {
+    fn insert_bid(&mut self, entry: BidEntry, maker: u32, now: u64) -> Result<Inserted, Ignored> {
+        let (bid, account) = (&entry.bid.order, self.makers.slot(maker).maker);
+        if bid.epoch != account.epoch {
             return Err(Ignored::Epoch);
         }
-        if maker.free < bid.budget().max(self.limits.floor) {
+        if account.free < bid.budget().max(self.limits.floor) {
             return Err(Ignored::Unfunded);
         }
-        self.check_room(self.bids.count_of(bid.buyer), self.bids.len(), maker)?;
+        self.check_quota(maker, Kind::Bids)?;
+        self.make_room(maker, Kind::Bids, now)?;
         let digest = entry.digest;
-        self.bids.insert(entry);
+        self.bids.insert(entry, maker, &mut self.makers);
         Ok(Inserted::Bid { digest })
     }
 
@@ -186,18 +181,64 @@ impl Book {
         if message.valid_until() > latest { Err(Ignored::TooFarAhead) } else { Ok(()) }
     }
 
-    fn check_maker(&self, maker: Address, signer: Address) -> Result<Maker, Ignored> {
+    fn check_maker(&self, maker: Address, signer: Address) -> Result<u32, Ignored> {
         if signer != maker && !self.operators.contains(&(maker, signer)) {
             return Err(Ignored::Signer);
         }
-        self.makers.get(&maker).copied().ok_or(Ignored::UnknownMaker)
+        self.makers.id(&maker).ok_or(Ignored::UnknownMaker)
     }
 
-    fn check_room(&self, own: usize, all: usize, maker: &Maker) -> Result<(), Ignored> {
-        if own >= self.limits.quota(maker) {
-            return Err(Ignored::Quota);
+    fn check_quota(&self, maker: u32, kind: Kind) -> Result<(), Ignored> {
+        let slot = self.makers.slot(maker);
+        let full = slot.orders[kind as usize].len() >= self.limits.quota(&slot.maker);
+        if full { Err(Ignored::Quota) } else { Ok(()) }
+    }
+
+    /// Series that are over take memory too until their older versions have expired; as many as may be live.
+    fn check_memory(&mut self, now: u64) -> Result<(), Ignored> {
+        let most = self.limits.max_orders.saturating_mul(2);
+        if self.offers.series_count() >= most {
+            self.expire(now);
         }
-        if all >= self.limits.max_orders { Err(Ignored::Full) } else { Ok(()) }
+        if self.offers.series_count() < most {
+            return Ok(());
+        }
+        self.counters.refused_full += 1;
+        Err(Ignored::Full)
+    }
+
+    /// Finds room for one more live order of a maker: what has expired goes first, then an order of the maker who has the
+    /// most orders for its balance.
+    fn make_room(&mut self, maker: u32, kind: Kind, now: u64) -> Result<(), Ignored> {
+        if self.has_room(kind) {
+            return Ok(());
+        }
+        self.expire(now);
+        if self.has_room(kind) {
+            return Ok(());
+        }
+        let Self { offers, bids, makers, counters, .. } = self;
+        let most = makers.most_crowded(maker, kind);
+        let evicted = most.is_some_and(|most| match kind {
+            Kind::Offers => offers.evict(most, makers),
+            Kind::Bids => bids.evict(most, makers),
+        });
+        if !evicted {
+            counters.refused_full += 1;
+            return Err(Ignored::Full);
+        }
+        match kind {
+            Kind::Offers => counters.evicted_offers += 1,
+            Kind::Bids => counters.evicted_bids += 1,
+        }
+        Ok(())
+    }
+
+    fn has_room(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Offers => self.offers.live_count() < self.limits.max_orders,
+            Kind::Bids => self.bids.len() < self.limits.max_orders,
+        }
     }
 
     /// Whether the order is here, or is remembered although it has ended. Asked before a signature is recovered.
@@ -205,9 +246,11 @@ impl Book {
         self.offers.contains(digest) || self.bids.contains(digest)
     }
 
-    /// Sets what the chain says of a maker.
+    /// Sets what the chain says of a maker. Its orders count, or no longer count, from now on.
     pub fn set_maker(&mut self, address: Address, maker: Maker) {
-        self.makers.insert(address, maker);
+        let id = self.makers.set(address, maker);
+        self.offers.update_maker(id, &self.makers);
+        self.bids.update_maker(id, &self.makers);
     }
 
     /// What the chain was last known to say of a maker.
@@ -222,73 +265,51 @@ impl Book {
 
     /// Forgets the makers that have no order here and that `keep` does not want.
     pub fn retain_makers(&mut self, keep: impl Fn(&Address) -> bool) {
-        let (offers, bids) = (&self.offers, &self.bids);
-        let has_orders = |address: &Address| offers.series_of(*address) + bids.count_of(*address) > 0;
-        self.makers.retain(|address, _| keep(address) || has_orders(address));
+        self.makers.retain(keep);
     }
 
     /// Sets whether a maker approves an operator's key. Orders signed by a key that is no longer approved are dropped.
     pub fn set_operator(&mut self, maker: Address, key: Address, approved: bool) {
         if approved {
             self.operators.insert((maker, key));
-        } else if self.operators.remove(&(maker, key)) {
-            self.offers.remove_signed_by(maker, key);
-            self.bids.remove_signed_by(maker, key);
+        } else if self.operators.remove(&(maker, key))
+            && let Some(id) = self.makers.id(&maker)
+        {
+            self.offers.remove_signed_by(id, key, &mut self.makers);
+            self.bids.remove_signed_by(id, key, &mut self.makers);
         }
     }
 
     /// Drops what has expired by `now`, and what was remembered only to keep older versions out. Gives the number of orders.
     pub fn expire(&mut self, now: u64) -> usize {
         self.latest = self.latest.max(now);
-        self.offers.expire(now) + self.bids.expire(now)
+        self.offers.expire(now, &mut self.makers) + self.bids.expire(now, &mut self.makers)
     }
 
     /// Takes out a bid that was settled or cancelled on chain; a late copy is not taken in again. Gives whether it was here.
     pub fn remove_bid(&mut self, digest: B256) -> bool {
         let forget_at = self.latest.saturating_add(MAX_BID_LIFE_SECONDS).saturating_add(CLOCK_SLACK_SECONDS);
-        self.bids.close(digest, forget_at)
+        self.bids.close(digest, forget_at, &mut self.makers)
     }
 
     /// The best `k` offers that fit a bid: by price, then points, then `keccak256(bid ‖ provider)`, then digest.
     pub fn best(&self, bid: &Bid, spec: &Spec, now: u64, k: usize) -> Vec<Quote> {
-        let bid_digest = bid.digest(&self.domain);
-        let mut best: Vec<Quote> = Vec::new();
-        let mut group: Vec<Quote> = Vec::new();
-        for (price, digest) in self.offers.by_price() {
-            let group_price = group.first().map(|quote| quote.offer.order.price_per_second);
-            if group_price.is_some_and(|group_price| group_price != price) {
-                append_group(&mut best, &mut group, bid_digest);
-            }
-            // Prices only rise from here: neither a better offer nor one within the top rate can follow.
-            let affordable =
-                price.checked_mul(u64::from(spec.units)).is_some_and(|rate| rate <= bid.max_rate);
-            if best.len() >= k || !affordable {
-                break;
-            }
-            group.extend(self.quote(digest, bid, spec, now));
-        }
-        append_group(&mut best, &mut group, bid_digest);
-        best.truncate(k);
-        best
+        self.search(bid, spec, now, k).quotes
     }
 
-    fn quote(&self, digest: B256, bid: &Bid, spec: &Spec, now: u64) -> Option<Quote> {
-        let offer = self.offers.get(&digest)?;
-        let context = self.context(offer.order.provider, bid.buyer, now);
-        let rate = offer.order.rate(spec.units)?;
-        let fits = first_miss(&offer.order, bid, spec, &context).is_none();
-        fits.then(|| Quote { digest, offer: offer.clone(), points: context.provider.points, rate })
+    /// [`Book::best`], and whether a flood of offers that nearly fit kept the search from looking at all of them.
+    pub fn search(&self, bid: &Bid, spec: &Spec, now: u64, k: usize) -> Best {
+        best::best(self, bid, spec, now, k)
     }
 
     /// The bids that an offer fits, best paying first.
     pub fn bids_for(&self, offer: &Offer, now: u64) -> Vec<&BidEntry> {
-        let fits = |entry: &&BidEntry| {
-            let context = self.context(offer.provider, entry.bid.order.buyer, now);
-            first_miss(offer, &entry.bid.order, &entry.spec, &context).is_none()
-        };
-        let mut bids: Vec<&BidEntry> = self.bids.iter().filter(fits).collect();
-        bids.sort_by_key(|entry| (Reverse(entry.bid.order.max_rate), entry.digest));
-        bids
+        serve::bids_for(self, offer, now, usize::MAX)
+    }
+
+    /// The `k` best paying bids that an offer fits.
+    pub fn best_bids(&self, offer: &Offer, now: u64, k: usize) -> Vec<&BidEntry> {
+        serve::bids_for(self, offer, now, k)
     }
 
     /// Why the offers of the book fit a bid or do not.
@@ -297,17 +318,29 @@ impl Book {
     }
 
     /// All offers, in the order of their digests; cancelled ones are not among them.
-    pub fn offers(&self) -> impl Iterator<Item = (B256, &Signed<Offer>)> {
-        self.offers.iter()
+    pub fn offers(&self) -> impl ExactSizeIterator<Item = (B256, Signed<Offer>)> {
+        let mut ids: Vec<(B256, u32)> = self.offers.live().map(|id| (self.offers.digest(id), id)).collect();
+        ids.sort_unstable();
+        ids.into_iter().map(|(digest, id)| (digest, self.offers.signed(id)))
+    }
+
+    /// How many offers there are.
+    pub fn offer_count(&self) -> usize {
+        self.offers.live_count()
     }
 
     /// All bids, in the order of their digests.
-    pub fn bids(&self) -> impl Iterator<Item = &BidEntry> {
+    pub fn bids(&self) -> impl ExactSizeIterator<Item = &BidEntry> {
         self.bids.iter()
     }
 
+    /// How many bids there are.
+    pub fn bid_count(&self) -> usize {
+        self.bids.len()
+    }
+
     /// One offer.
-    pub fn offer(&self, digest: &B256) -> Option<&Signed<Offer>> {
+    pub fn offer(&self, digest: &B256) -> Option<Signed<Offer>> {
         self.offers.get(digest)
     }
 
@@ -318,26 +351,26 @@ impl Book {
 
     /// All messages that another peer should have: offers, cancels and bids that have not expired by `now`.
     pub fn messages(&self, now: u64) -> impl Iterator<Item = OrderMessage> {
-        let offers = self.offers.iter().map(|(_, offer)| offer).chain(self.offers.cancels());
-        let offers = offers.cloned().map(OrderMessage::Offer);
+        let offers = self.offers().map(|(_, offer)| offer).chain(self.offers.cancels());
         let bids = self.bids.iter().map(BidEntry::message);
-        offers.chain(bids).filter(move |message| now <= message.valid_until())
+        offers.map(OrderMessage::Offer).chain(bids).filter(move |message| now <= message.valid_until())
+    }
+
+    /// The sum, modulo 2^256, of the digests of all offers, cancels and bids: equal for equal books, whatever came first.
+    /// It is for comparing books of peers that mean well, not a commitment: a maker can search for orders that even out.
+    pub fn digest(&self) -> B256 {
+        self.offers.sum().wrapping_add(self.bids.sum()).into()
+    }
+
+    /// What became of orders that there was no room for.
+    pub fn counters(&self) -> Counters {
+        self.counters
     }
 
     /// What a fit of these two makers depends on. A maker that the chain has not told of has nothing.
     fn context(&self, provider: Address, buyer: Address, now: u64) -> MatchContext<'_> {
         const NOTHING: &Maker = &Maker { free: 0, points: 0, epoch: 0 };
-        let maker = |address| self.makers.get(&address).unwrap_or(NOTHING);
-        MatchContext { now, provider: maker(provider), buyer: maker(buyer), floor: self.limits.floor }
+        let maker = |address| self.makers.get(address).unwrap_or(NOTHING);
+        MatchContext { now, provider: maker(&provider), buyer: maker(&buyer), floor: self.limits.floor }
     }
-}
-
-/// Moves offers of one price to the result, best first.
-fn append_group(best: &mut Vec<Quote>, group: &mut Vec<Quote>, bid: B256) {
-    group.sort_by_cached_key(|quote| {
-        let provider = quote.offer.order.provider;
-        let spread = keccak256([bid.as_slice(), provider.as_slice()].concat());
-        (Reverse(quote.points), spread, quote.digest)
-    });
-    best.append(group);
 }

@@ -1,47 +1,106 @@
-//! The offers of a book: live ones by digest and by price, and the newest version of every series.
+//! The offers of a book: the newest version of every series, and the index of those that count.
+//!
+//! An offer is kept in two pieces: the 64 bytes that the rules look at, side by side for the walks, and the rest of it.
+//! Its traits are a number. The signed offer is put together again when somebody asks for it.
+//! An offer whose provider cannot lock the bond of one unit is kept but is not in the index.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
+use hashbrown::HashTable;
 
+use super::block::Entry;
+use super::index::Index;
+use super::levels;
+use super::makers::{Kind, MakerSlot, Makers};
+use super::pages::{Ids, Pages};
+use super::traitsets::TraitSets;
 use super::{CLOCK_SLACK_SECONDS, Ignored};
+use crate::fit::Terms;
 use crate::limits::MAX_OFFER_LIFE_SECONDS;
 use crate::orders::Offer;
-use crate::signature::Signed;
+use crate::signature::{OrderSignature, Signed};
 
-#[derive(Clone, Debug)]
-struct LiveOffer {
-    offer: Signed<Offer>,
-    signer: Address,
+/// What the rules look at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hot {
+    pub(super) terms: Terms,
+    /// Number of its set of traits.
+    pub(super) set: u32,
+    /// Number of its provider.
+    pub(super) maker: u32,
 }
 
-/// The newest version of a series. It outlives its offer, to keep older versions out.
+/// A version of a series outlives its offer, to keep older versions out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Live,
+    /// The newest version is a cancel, which other peers need.
+    Cancel,
+    /// The offer expired, was evicted, or its key was revoked.
+    Ended,
+    /// Nothing: the number is free.
+    Free,
+}
+
 #[derive(Clone, Debug)]
-struct Head {
-    seq: u64,
+struct Cold {
     digest: B256,
-    /// The signed cancel, if the newest version is one: other peers need it.
-    cancel: Option<Signed<Offer>>,
+    node: B256,
+    provider: Address,
+    signer: Address,
+    signature: OrderSignature,
+    burn: bool,
+    state: State,
+    activate_within: u32,
+    series: u64,
+    seq: u64,
     /// Unix second after which no older version can be valid.
     forget_at: u64,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Offers {
-    live: BTreeMap<B256, LiveOffer>,
-    by_price: BTreeSet<(u64, B256)>,
-    heads: BTreeMap<(Address, u64), Head>,
-    /// Digests of the heads that are not live.
-    tombstones: BTreeSet<B256>,
+    ids: Ids,
+    hot: Pages<Hot>,
+    cold: Pages<Cold>,
+    pub(super) sets: TraitSets,
+    hasher: RandomState,
+    by_digest: HashTable<u32>,
+    by_series: HashTable<u32>,
+    /// When each version ends, or is forgotten.
+    timers: BTreeSet<(u64, u32)>,
+    pub(super) index: Index,
+    live: usize,
+    /// Sum of the digests of live offers and cancels.
+    sum: U256,
 }
 
 impl Offers {
-    /// Whether an offer is newer than all that is known of its series; gives whether anything is known.
-    pub(super) fn check_newer(&self, offer: &Offer, digest: B256) -> Result<bool, Ignored> {
-        match self.heads.get(&(offer.provider, offer.series)) {
-            Some(head) if (head.seq, head.digest) >= (offer.seq, digest) => Err(Ignored::Superseded),
-            head => Ok(head.is_some()),
+    /// Whether an offer is newer than all that is known of its series; gives whether that is known at all, and is live.
+    pub(super) fn check_newer(
+        &self,
+        maker: u32,
+        offer: &Offer,
+        digest: B256,
+    ) -> Result<Option<bool>, Ignored> {
+        let Some(id) = self.newest(maker, offer.series) else { return Ok(None) };
+        let known = self.cold.get(id);
+        if (known.seq, known.digest) >= (offer.seq, digest) {
+            return Err(Ignored::Superseded);
         }
+        Ok(Some(known.state == State::Live))
+    }
+
+    fn newest(&self, maker: u32, series: u64) -> Option<u32> {
+        let same = |id: &u32| self.hot.get(*id).maker == maker && self.cold.get(*id).series == series;
+        self.by_series.find(self.hasher.hash_one((maker, series)), same).copied()
+    }
+
+    fn find(&self, digest: &B256) -> Option<u32> {
+        let same = |id: &u32| self.cold.get(*id).digest == *digest;
+        self.by_digest.find(self.hasher.hash_one(digest), same).copied()
     }
 
     /// Takes in a version that is newer; gives the live one that it replaces.
@@ -51,93 +110,222 @@ impl Offers {
         offer: Signed<Offer>,
         signer: Address,
         now: u64,
+        maker: u32,
+        makers: &mut Makers,
     ) -> Option<B256> {
-        let Offer { provider, series, seq, price_per_second, .. } = offer.order;
-        let forget_at = now.saturating_add(MAX_OFFER_LIFE_SECONDS).saturating_add(CLOCK_SLACK_SECONDS);
-        let cancel = offer.order.is_cancel().then(|| offer.clone());
-        let old = self.heads.insert((provider, series), Head { seq, digest, cancel, forget_at });
-        let replaced = old.map(|old| old.digest).filter(|old| {
-            self.tombstones.remove(old);
-            self.remove_live(old)
+        let Signed { order: offer, signature } = offer;
+        let replaced = self.newest(maker, offer.series).and_then(|id| {
+            let Cold { digest, state, .. } = *self.cold.get(id);
+            self.forget(id, makers);
+            (state == State::Live).then_some(digest)
         });
-        if offer.order.is_cancel() {
-            self.tombstones.insert(digest);
-        } else {
-            self.live.insert(digest, LiveOffer { offer, signer });
-            self.by_price.insert((price_per_second, digest));
+        let state = if offer.is_cancel() { State::Cancel } else { State::Live };
+        let forget_at = now.saturating_add(MAX_OFFER_LIFE_SECONDS).saturating_add(CLOCK_SLACK_SECONDS);
+        let Offer { provider, node, burn, activate_within, series, seq, valid_until, .. } = offer;
+        let id = self.ids.take();
+        self.hot.set(id, Hot { terms: Terms::of(&offer), set: self.sets.take(&offer.traits), maker });
+        let terms = Cold {
+            digest,
+            node,
+            provider,
+            signer,
+            signature,
+            burn,
+            state,
+            activate_within,
+            series,
+            seq,
+            forget_at,
+        };
+        self.cold.set(id, terms);
+        let (hasher, hot, cold) = (&self.hasher, &self.hot, &self.cold);
+        let by_digest = |id: &u32| hasher.hash_one(cold.get(*id).digest);
+        self.by_digest.insert_unique(hasher.hash_one(digest), id, by_digest);
+        let by_series = |id: &u32| hasher.hash_one((hot.get(*id).maker, cold.get(*id).series));
+        self.by_series.insert_unique(hasher.hash_one((maker, series)), id, by_series);
+        self.sum = self.sum.wrapping_add(digest.into());
+        makers.list(maker, Kind::Offers, id);
+        if state == State::Live {
+            self.live += 1;
+            makers.count(maker, Kind::Offers, true);
         }
+        self.timers.insert((if state == State::Live { valid_until } else { forget_at }, id));
+        self.reindex(id, makers.slot(maker), makers.floor());
         self.debug_check();
         replaced
     }
 
-    /// Drops offers that have expired, and heads that nothing older can follow. Gives the number of offers.
-    pub(super) fn expire(&mut self, now: u64) -> usize {
-        let count = self.bury(|live| now > live.offer.order.valid_until);
-        let tombstones = &mut self.tombstones;
-        self.heads.retain(|_, head| now <= head.forget_at || !tombstones.remove(&head.digest));
+    /// Lets what the chain says of the provider count for one offer.
+    fn reindex(&mut self, id: u32, maker: &MakerSlot, floor: u128) {
+        let hot = self.hot.get(id);
+        let live = self.cold.get(id).state == State::Live;
+        let units = if live { fundable(&hot.terms, maker.maker.free, floor) } else { 0 };
+        if units == 0 {
+            self.index.remove(id, &self.sets);
+            return;
+        }
+        let levels = levels::of_offer(&hot.terms, units, maker.maker.points);
+        if self.index.has(id) {
+            self.index.relevel(id, levels);
+        } else {
+            self.index.insert(Entry { key: hot.terms.price, id, set: hot.set, levels }, &self.sets);
+        }
+    }
+
+    /// Lets what the chain says of a provider count for its offers.
+    pub(super) fn update_maker(&mut self, maker: u32, makers: &Makers) {
+        let slot = makers.slot(maker);
+        slot.orders[Kind::Offers as usize].iter().for_each(|id| self.reindex(*id, slot, makers.floor()));
+    }
+
+    /// Drops offers that have expired, and versions that nothing older can follow. Gives the number of offers.
+    pub(super) fn expire(&mut self, now: u64, makers: &mut Makers) -> usize {
+        let mut count = 0;
+        while let Some((_, id)) = self.timers.first().copied().filter(|(at, _)| *at < now) {
+            if self.cold.get(id).state == State::Live {
+                self.end(id, makers);
+                count += 1;
+            } else {
+                self.forget(id, makers);
+            }
+        }
         self.debug_check();
         count
     }
 
-    pub(super) fn remove_signed_by(&mut self, maker: Address, key: Address) {
-        self.bury(|live| live.signer == key && live.offer.order.provider == maker);
+    pub(super) fn remove_signed_by(&mut self, maker: u32, key: Address, makers: &mut Makers) {
+        for id in makers.slot(maker).orders[Kind::Offers as usize].clone() {
+            let cold = self.cold.get(id);
+            if cold.signer == key && cold.state == State::Live {
+                self.end(id, makers);
+            }
+        }
         self.debug_check();
     }
 
-    /// Takes out live offers and keeps their heads.
-    fn bury(&mut self, dead: impl Fn(&LiveOffer) -> bool) -> usize {
-        let dead: Vec<B256> =
-            self.live.iter().filter(|(_, live)| dead(live)).map(|(digest, _)| *digest).collect();
-        for digest in &dead {
-            self.remove_live(digest);
-            self.tombstones.insert(*digest);
-        }
-        dead.len()
+    /// Drops the offer of a maker that ends soonest; gives whether there was one.
+    pub(super) fn evict(&mut self, maker: u32, makers: &mut Makers) -> bool {
+        let listed = makers.slot(maker).orders[Kind::Offers as usize].iter().copied();
+        let live = listed.filter(|id| self.cold.get(*id).state == State::Live);
+        let soonest = live.min_by_key(|id| (self.hot.get(*id).terms.valid_until, self.cold.get(*id).digest));
+        soonest.inspect(|id| self.end(*id, makers)).is_some()
     }
 
-    fn remove_live(&mut self, digest: &B256) -> bool {
-        let Some(live) = self.live.remove(digest) else { return false };
-        self.by_price.remove(&(live.offer.order.price_per_second, *digest));
-        true
+    /// Takes out a live offer and keeps its version in mind.
+    fn end(&mut self, id: u32, makers: &mut Makers) {
+        let hot = self.hot.get(id);
+        let cold = self.cold.get_mut(id);
+        cold.state = State::Ended;
+        self.timers.remove(&(hot.terms.valid_until, id));
+        self.timers.insert((cold.forget_at, id));
+        self.sum = self.sum.wrapping_sub(cold.digest.into());
+        self.index.remove(id, &self.sets);
+        self.live -= 1;
+        makers.count(hot.maker, Kind::Offers, false);
+    }
+
+    /// Takes out a version, live or not.
+    fn forget(&mut self, id: u32, makers: &mut Makers) {
+        if self.cold.get(id).state == State::Live {
+            self.end(id, makers);
+        }
+        let (hot, cold) = (*self.hot.get(id), self.cold.get(id));
+        if cold.state == State::Cancel {
+            self.sum = self.sum.wrapping_sub(cold.digest.into());
+        }
+        self.timers.remove(&(cold.forget_at, id));
+        let same = |other: &u32| *other == id;
+        if let Ok(entry) = self.by_digest.find_entry(self.hasher.hash_one(cold.digest), same) {
+            entry.remove();
+        }
+        if let Ok(entry) = self.by_series.find_entry(self.hasher.hash_one((hot.maker, cold.series)), same) {
+            entry.remove();
+        }
+        self.cold.get_mut(id).state = State::Free;
+        self.sets.give(hot.set);
+        makers.unlist(hot.maker, Kind::Offers, id);
+        self.ids.give(id);
     }
 
     pub(super) fn contains(&self, digest: &B256) -> bool {
-        self.live.contains_key(digest) || self.tombstones.contains(digest)
+        self.find(digest).is_some()
     }
 
-    pub(super) fn get(&self, digest: &B256) -> Option<&Signed<Offer>> {
-        self.live.get(digest).map(|live| &live.offer)
+    /// The live offer of that digest.
+    pub(super) fn get(&self, digest: &B256) -> Option<Signed<Offer>> {
+        self.find(digest).filter(|id| self.is_live(*id)).map(|id| self.signed(id))
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (B256, &Signed<Offer>)> {
-        self.live.iter().map(|(digest, live)| (*digest, &live.offer))
+    fn is_live(&self, id: u32) -> bool {
+        self.cold.get(id).state == State::Live
     }
 
-    /// Price of one unit and digest of every live offer, cheapest first.
-    pub(super) fn by_price(&self) -> impl Iterator<Item = (u64, B256)> {
-        self.by_price.iter().copied()
+    #[inline]
+    pub(super) fn hot(&self, id: u32) -> &Hot {
+        self.hot.get(id)
     }
 
-    pub(super) fn cancels(&self) -> impl Iterator<Item = &Signed<Offer>> {
-        self.heads.values().filter_map(|head| head.cancel.as_ref())
+    pub(super) fn digest(&self, id: u32) -> B256 {
+        self.cold.get(id).digest
     }
 
-    /// How many series of a provider are remembered.
-    pub(super) fn series_of(&self, provider: Address) -> usize {
-        self.heads.range((provider, 0)..=(provider, u64::MAX)).count()
+    /// The offer as its maker signed it.
+    pub(super) fn signed(&self, id: u32) -> Signed<Offer> {
+        let (Hot { terms, set, .. }, cold) = (self.hot.get(id), self.cold.get(id));
+        let order = Offer {
+            provider: cold.provider,
+            node: cold.node,
+            unit: terms.unit,
+            units: terms.units,
+            price_per_second: terms.price,
+            bond_seconds: terms.bond_seconds,
+            min_duration: terms.min_duration,
+            max_duration: terms.max_duration,
+            activate_within: cold.activate_within,
+            burn: cold.burn,
+            traits: self.sets.traits(*set),
+            series: cold.series,
+            seq: cold.seq,
+            valid_until: terms.valid_until,
+        };
+        Signed { order, signature: cold.signature }
+    }
+
+    /// Numbers of all live offers, in no order.
+    pub(super) fn live(&self) -> impl Iterator<Item = u32> {
+        // By number, which is how they lie in memory.
+        (0..self.ids.bound()).filter(|id| self.is_live(*id))
+    }
+
+    pub(super) fn cancels(&self) -> impl Iterator<Item = Signed<Offer>> {
+        let cancels = self.by_digest.iter().filter(|id| self.cold.get(**id).state == State::Cancel);
+        cancels.map(|id| self.signed(*id))
+    }
+
+    pub(super) fn live_count(&self) -> usize {
+        self.live
     }
 
     /// How many series are remembered.
     pub(super) fn series_count(&self) -> usize {
-        self.heads.len()
+        self.by_series.len()
+    }
+
+    pub(super) fn sum(&self) -> U256 {
+        self.sum
     }
 
     fn debug_check(&self) {
-        debug_assert_eq!(self.live.len(), self.by_price.len(), "every live offer has one price entry");
-        debug_assert_eq!(
-            self.live.len() + self.tombstones.len(),
-            self.heads.len(),
-            "every head is live or a tombstone"
-        );
+        debug_assert_eq!(self.by_digest.len(), self.by_series.len(), "every version has a series");
+        debug_assert_eq!(self.timers.len(), self.by_series.len(), "every version ends at some time");
     }
+}
+
+/// Units whose bond the provider can lock; none without the least balance.
+pub(super) fn fundable(terms: &Terms, free: u128, floor: u128) -> u32 {
+    if free < floor {
+        return 0;
+    }
+    let funded = free.checked_div(terms.bond(1)).unwrap_or(u128::MAX);
+    u32::try_from(funded).unwrap_or(u32::MAX).min(terms.units)
 }

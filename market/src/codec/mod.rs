@@ -7,6 +7,7 @@
 mod wire;
 
 use bincode::config;
+use bincode::enc::write::Writer;
 use bincode::error::{DecodeError, EncodeError};
 
 use crate::manifest::{Manifest, ManifestError};
@@ -107,9 +108,11 @@ pub fn encode_order(message: &OrderMessage) -> Vec<u8> {
 pub fn decode_order(bytes: &[u8]) -> Result<OrderMessage, CodecError> {
     let payload = open(Kind::Order, bytes)?;
     let wire: wire::Order = read(payload, config::standard().with_limit::<MAX_ORDER_BYTES>())?;
-    let message = OrderMessage::try_from(wire)?;
-    canonical(bytes, encode_order(&message))?;
-    Ok(message)
+    // Becoming a message changes no value, so that the mirror's encoding is the message's, which need not be cloned for it.
+    let mut rest = SameBytes(payload);
+    bincode::encode_into_writer(&wire, &mut rest, config::standard())
+        .map_err(|_| CodecError::NotCanonical)?;
+    OrderMessage::try_from(wire)
 }
 
 /// Encodes a trade request.
@@ -172,6 +175,16 @@ pub fn decode_manifest(bytes: &[u8]) -> Result<Manifest, CodecError> {
     let manifest = Manifest::try_from(wire)?;
     canonical(bytes, encode_manifest(&manifest)?)?;
     Ok(manifest)
+}
+
+/// Takes what is written for granted as long as it is what these bytes begin with.
+struct SameBytes<'a>(&'a [u8]);
+
+impl Writer for SameBytes<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(EncodeError::UnexpectedEnd)?;
+        Ok(())
+    }
 }
 
 fn encode(kind: Kind, message: impl bincode::Encode) -> Result<Vec<u8>, CodecError> {

@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod book;
+mod book_oracle;
+mod book_room;
+mod book_steps;
+mod book_volume;
 mod codec;
 mod lease;
 mod orders;

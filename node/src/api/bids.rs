@@ -55,6 +55,9 @@ pub(super) async fn create(
             image: body.image,
             ssh_authorized_keys: body.ssh_authorized_keys,
             top_up_budget: body.top_up_budget.0,
+            on_failure: body.on_failure,
+            continues: None,
+            avoid: Vec::new(),
         })
         .await?;
     Ok(Json(info(purchase, Some(&explanation))))
@@ -85,6 +88,10 @@ fn info(purchase: Purchase, explanation: Option<&Explanation>) -> BidInfo {
         declines: purchase.declines,
         access: purchase.access,
         settle_tx: purchase.settle_tx,
+        on_failure: purchase.on_failure,
+        failure: purchase.failure,
+        continues: purchase.continues,
+        avoid: purchase.avoid,
         trouble: purchase.trouble,
         explanation: explanation.map(explained),
     }

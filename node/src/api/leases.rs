@@ -14,7 +14,7 @@ use super::{
 use crate::{
     chain::{LoggedEvent, MarketEvent},
     engine::buyer::fund::ending_in,
-    store::{ChainLease, Promise, Purchase},
+    store::{ChainLease, Ending, Promise, Purchase},
 };
 
 pub(super) async fn list(State(state): State<ApiState>) -> Result<Json<Vec<LeaseInfo>>, ApiError> {
@@ -37,7 +37,7 @@ pub(super) async fn close(
     Path(id): Path<B256>,
 ) -> Result<Json<Transaction>, ApiError> {
     match role(&state, id)? {
-        Role::Buyer => Ok(Json(transaction("close", &state.buyer.end(id, false).await?))),
+        Role::Buyer => Ok(Json(transaction("close", &state.buyer.end(id, Ending::Close).await?))),
         Role::Provider => {
             let report = state.require_provider()?.close(id).await?;
             Ok(Json(transaction(&report.call, &report)))
@@ -50,7 +50,7 @@ pub(super) async fn reject(
     Path(id): Path<B256>,
 ) -> Result<Json<Transaction>, ApiError> {
     match role(&state, id)? {
-        Role::Buyer => Ok(Json(transaction("reject", &state.buyer.end(id, true).await?))),
+        Role::Buyer => Ok(Json(transaction("reject", &state.buyer.end(id, Ending::Reject).await?))),
         Role::Provider => Err(ApiError::invalid(&format!(
             "only the buyer can reject a lease; give it up with `sublet lease close {id}`"
         ))),
@@ -129,11 +129,7 @@ struct Meter {
 
 impl Meter {
     fn read(lease: &ChainLease, now: u64) -> Self {
-        let started = lease.events.iter().find_map(|logged| match logged.event {
-            MarketEvent::LeaseActivated { started_at, .. } => Some(u64::from(started_at)),
-            _ => None,
-        });
-        let Some(started_at) = started else { return Self { started_at: 0, seconds: 0 } };
+        let Some(started_at) = lease.started_at() else { return Self { started_at: 0, seconds: 0 } };
         let until = lease.end.as_ref().map_or(now, |end| end.at).min(u64::from(lease.view.funded_until));
         Self { started_at, seconds: until.saturating_sub(started_at) }
     }

@@ -11,7 +11,7 @@ use sublet_market::{Access, Resources, amount::format_amount};
 
 use crate::{
     chain::{LeaseState, LoggedEvent},
-    store::{BuyerPhase, Decline, ProviderPhase},
+    store::{BuyerPhase, Decline, OnFailure, ProviderPhase},
     text_number,
 };
 
@@ -45,10 +45,13 @@ impl<'de> Deserialize<'de> for Amount {
 /// `GET /v1/book/digest`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BookDigest {
-    /// One number for all live orders of the node's book: keccak256 of their digests in rising order.
+    /// The sum, modulo 2^256, of the digests of all orders in the node's book: offers, cancelled offers that must be
+    /// remembered, and bids.
     pub digest: B256,
-    /// How many they are: offers, cancelled offers that must be remembered, and bids.
-    pub orders: usize,
+    /// How many offers they are.
+    pub offers: usize,
+    /// How many bids.
+    pub bids: usize,
 }
 
 /// `GET /v1/status`
@@ -226,6 +229,9 @@ pub struct PostBid {
     /// What the node may spend on top-ups by itself when the funds run out.
     #[serde(default)]
     pub top_up_budget: Amount,
+    /// What the node does when the machine is not there, or the provider gives the lease up.
+    #[serde(default)]
+    pub on_failure: OnFailure,
 }
 
 /// More time for a lease.
@@ -267,6 +273,14 @@ pub struct BidInfo {
     pub access: Option<Access>,
     /// The transaction that locked the escrow.
     pub settle_tx: Option<B256>,
+    /// What the node does when the machine is not there.
+    pub on_failure: OnFailure,
+    /// Why the node ended the lease by itself.
+    pub failure: Option<String>,
+    /// The failed bid that this one takes the place of.
+    pub continues: Option<B256>,
+    /// Providers that failed before, and are not asked.
+    pub avoid: Vec<Address>,
     /// Why the last step failed.
     pub trouble: Option<String>,
     /// What the book says of it, while it is looking.

@@ -57,17 +57,20 @@ impl Chain {
         deployment: Deployment,
         signer: PrivateKeySigner,
     ) -> Result<Self, ChainError> {
-        Self::connect_with(rpc_url, deployment, signer, ChainOptions::default()).await
+        Self::connect_with(&[rpc_url], deployment, signer, ChainOptions::default()).await
     }
 
-    /// [`Chain::connect`] with other time-outs and fees.
-    pub async fn connect_with(
-        rpc_url: &str,
+    /// [`Chain::connect`] with several RPCs, the preferred one first, and other time-outs and fees.
+    pub async fn connect_with<S: AsRef<str>>(
+        rpc_urls: &[S],
         deployment: Deployment,
         signer: PrivateKeySigner,
         options: ChainOptions,
     ) -> Result<Self, ChainError> {
-        let rpc = Rpc::new(rpc_url, options.request_timeout)?;
+        let rpc = Rpc::several(rpc_urls, options.request_timeout)?;
+        if rpc.has_fallbacks() {
+            rpc.elect(&deployment).await;
+        }
         verify(&rpc, &deployment).await?;
         let clock = HeadClock::new(rpc.head().await?);
         let sender = Sender::new(rpc.clone(), signer, deployment.chain_id, options.send);
@@ -150,9 +153,23 @@ impl Chain {
         Ok(Maker { free: account.free.to(), points: account.points, epoch: account.epoch })
     }
 
-    /// One lease; state `None` if there is none with this id.
+    /// One lease; state `None` if there is none with this id. Never older than the newest head that was seen: machines
+    /// live and die by it, and an RPC may have fallen behind, or be several behind one address.
     pub async fn lease(&self, id: B256) -> Result<LeaseView, ChainError> {
-        self.0.rpc.view("Market.lease", self.0.deployment.market, Market::leaseCall { id }).await?.try_into()
+        Ok(self.lease_at_head(id).await?.0)
+    }
+
+    /// The same, with the height of the block that it was read at.
+    pub async fn lease_at_head(&self, id: B256) -> Result<(LeaseView, u64), ChainError> {
+        let (rpc, market) = (&self.0.rpc, self.0.deployment.market);
+        let seen = self.newest().head.number;
+        let head = rpc.block_number().await?;
+        if head < seen {
+            let url = rpc.label().to_owned();
+            return Err(ChainError::Behind { url, head, read: seen });
+        }
+        let view = rpc.view_at("Market.lease", market, Market::leaseCall { id }, head).await?;
+        Ok((view.try_into()?, head))
     }
 
     /// What an address has, in the wallet and in the Market.

@@ -174,15 +174,15 @@ pub enum ChainError {
     },
     /// The RPC knows less of the chain than was read before.
     #[error(
-        "the RPC at {url} is at block {head}, far below block {read} that was read before: \
-         wait until it has caught up, or set `chain.rpc_url` to another"
+        "the RPC at {url} is at block {head}, below block {read} that was seen before: \
+         wait until it has caught up, or name another in `chain.rpc_url` or `chain.fallback_rpc_urls`"
     )]
     Behind {
         /// The RPC, without anything that may be a secret.
         url: String,
         /// Its newest block.
         head: u64,
-        /// The newest block that was read.
+        /// The newest block that was seen.
         read: u64,
     },
     /// The faucet was asked for on a chain where money is not free.

@@ -1,4 +1,5 @@
-//! The chain that settles trades: one deployment of CloudToken and Market behind one JSON-RPC endpoint.
+//! The chain that settles trades: one deployment of CloudToken and Market behind the JSON-RPC of one
+//! endpoint or of several.
 //!
 //! [`deploy()`] makes the contracts and a [`Deployment`]; [`Chain::connect`] verifies that an RPC serves them.
 //! From then on reads are plain questions with time-outs, and writes are [`Call`]s: values that can be stored as an
@@ -13,8 +14,10 @@ mod deploy;
 mod deployment;
 mod error;
 mod event;
+mod failover;
 mod faucet;
 mod lease;
+mod retry;
 mod rpc;
 mod sender;
 mod time;

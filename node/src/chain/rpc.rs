@@ -1,19 +1,30 @@
-//! One JSON-RPC endpoint: every question has a time-out, every error says what to do.
+//! The chain's JSON-RPC: every question has a time-out, every error says what to do.
+//!
+//! There may be several endpoints of the same chain. One of them is asked, until [`Rpc::elect`] finds that another
+//! serves better.
 
-use std::{error::Error as StdError, future::IntoFuture, time::Duration};
+use std::{
+    error::Error as StdError,
+    future::IntoFuture,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use alloy::{
     eips::{BlockId, BlockNumberOrTag},
     network::{Ethereum, TransactionBuilder as _},
     providers::{Provider as _, RootProvider},
-    rpc::{client::RpcClient, types::TransactionRequest},
+    rpc::types::TransactionRequest,
     sol_types::SolCall,
     transports::{RpcError, TransportError, TransportErrorKind, TransportResult},
 };
 use alloy_primitives::{Address, B256, Bytes};
 use serde::{Deserialize, Serialize};
 
-use super::error::ChainError;
+use super::{error::ChainError, retry};
 
 /// The most of a server's error text that goes into a message of ours, in characters.
 const MAX_REASON: usize = 300;
@@ -29,17 +40,30 @@ pub struct Head {
     pub timestamp: u64,
 }
 
-/// The endpoint; clones share the connections.
-#[derive(Debug, Clone)]
-pub(crate) struct Rpc {
-    provider: RootProvider<Ethereum>,
-    label: String,
-    timeout: Duration,
+impl From<&alloy::rpc::types::Header> for Head {
+    fn from(header: &alloy::rpc::types::Header) -> Self {
+        Self { number: header.number, hash: header.hash, timestamp: header.timestamp }
+    }
 }
 
-impl Rpc {
-    /// Prepares an endpoint; nothing is sent yet.
-    pub(crate) fn new(url: &str, timeout: Duration) -> Result<Self, ChainError> {
+/// The endpoints; clones share the connections, and which one is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Rpc {
+    pub(super) endpoints: Arc<[Endpoint]>,
+    current: Arc<AtomicUsize>,
+    pub(super) timeout: Duration,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) provider: RootProvider<Ethereum>,
+    /// Without anything that may be a secret (path, query, user).
+    pub(super) label: String,
+}
+
+impl Endpoint {
+    fn new(url: &str) -> Result<Self, ChainError> {
         let bad = |reason: String| ChainError::Url { url: url.to_owned(), reason };
         let parsed: reqwest::Url = url.parse().map_err(|e| bad(format!("{e}")))?;
         if !matches!(parsed.scheme(), "http" | "https") || parsed.host_str().is_none() {
@@ -53,18 +77,44 @@ impl Rpc {
         }
         let http = http.build().map_err(|e| bad(root_cause(&e)))?;
         let label = label(&parsed);
-        let client = RpcClient::builder().http_with_client(http, parsed);
-        Ok(Self { provider: RootProvider::new(client), label, timeout })
+        Ok(Self { provider: RootProvider::new(retry::client(http, parsed)), label })
+    }
+}
+
+impl Rpc {
+    /// Prepares one endpoint; nothing is sent yet.
+    pub(crate) fn new(url: &str, timeout: Duration) -> Result<Self, ChainError> {
+        Self::several(&[url], timeout)
     }
 
-    /// The endpoint without anything that may be a secret (path, query, user).
+    /// Prepares endpoints of the same chain, the preferred one first; nothing is sent yet.
+    pub(crate) fn several<S: AsRef<str>>(urls: &[S], timeout: Duration) -> Result<Self, ChainError> {
+        let endpoints: Arc<[_]> =
+            urls.iter().map(|url| Endpoint::new(url.as_ref())).collect::<Result<_, _>>()?;
+        if endpoints.is_empty() {
+            return Err(ChainError::Url { url: String::new(), reason: "there is none".into() });
+        }
+        Ok(Self { endpoints, current: Arc::new(AtomicUsize::new(0)), timeout })
+    }
+
+    /// The index of the endpoint that is asked.
+    pub(super) fn current(&self) -> usize {
+        self.current.load(Ordering::Relaxed).min(self.endpoints.len() - 1)
+    }
+
+    /// From now on another one is asked.
+    pub(super) fn switch_to(&self, index: usize) {
+        self.current.store(index, Ordering::Relaxed);
+    }
+
+    /// The endpoint that is asked, without anything that may be a secret (path, query, user).
     pub(crate) fn label(&self) -> &str {
-        &self.label
+        &self.endpoints[self.current()].label
     }
 
-    /// The provider, for questions that have no method here; wrap them in [`Rpc::ask`].
+    /// Its provider, for questions that have no method here; wrap them in [`Rpc::ask`].
     pub(crate) fn provider(&self) -> &RootProvider<Ethereum> {
-        &self.provider
+        &self.endpoints[self.current()].provider
     }
 
     /// Runs one question with the time-out and turns its error into ours.
@@ -82,7 +132,7 @@ impl Rpc {
     {
         tokio::time::timeout(self.timeout, question.into_future()).await.map_err(|_| {
             ChainError::Unreachable {
-                url: self.label.clone(),
+                url: self.label().to_owned(),
                 reason: format!("no answer within {} s", self.timeout.as_secs()),
             }
         })
@@ -90,7 +140,7 @@ impl Rpc {
 
     /// Our error for one of the RPC client's.
     pub(crate) fn error(&self, method: &'static str, error: &TransportError) -> ChainError {
-        let url = self.label.clone();
+        let url = self.label().to_owned();
         match error {
             RpcError::ErrorResp(payload) => ChainError::Rpc { url, method, reason: clip(&payload.message) },
             RpcError::Transport(kind) => match kind.as_http_error() {
@@ -110,7 +160,7 @@ impl Rpc {
 
     /// The chain that the endpoint serves.
     pub(crate) async fn chain_id(&self) -> Result<u64, ChainError> {
-        self.ask("eth_chainId", self.provider.get_chain_id()).await
+        self.ask("eth_chainId", self.provider().get_chain_id()).await
     }
 
     /// The newest block.
@@ -122,12 +172,9 @@ impl Rpc {
 
     /// One block, if the chain has it.
     pub(crate) async fn block(&self, which: impl Into<BlockNumberOrTag>) -> Result<Option<Head>, ChainError> {
-        let block = self.ask("eth_getBlockByNumber", self.provider.get_block_by_number(which.into())).await?;
-        Ok(block.map(|b| Head {
-            number: b.header.number,
-            hash: b.header.hash,
-            timestamp: b.header.timestamp,
-        }))
+        let block =
+            self.ask("eth_getBlockByNumber", self.provider().get_block_by_number(which.into())).await?;
+        Ok(block.map(|b| Head::from(&b.header)))
     }
 
     /// Whether there is a contract at `address`.
@@ -137,13 +184,18 @@ impl Rpc {
 
     /// The code at `address`; empty where there is no contract.
     pub(crate) async fn code(&self, address: Address) -> Result<Bytes, ChainError> {
-        self.ask("eth_getCode", self.provider.get_code_at(address)).await
+        self.ask("eth_getCode", self.provider().get_code_at(address)).await
     }
 
     /// Native balance in wei.
     pub(crate) async fn balance(&self, address: Address) -> Result<u128, ChainError> {
-        let wei = self.ask("eth_getBalance", self.provider.get_balance(address)).await?;
+        let wei = self.ask("eth_getBalance", self.provider().get_balance(address)).await?;
         Ok(wei.saturating_to())
+    }
+
+    /// The height of the newest block.
+    pub(crate) async fn block_number(&self) -> Result<u64, ChainError> {
+        self.ask("eth_blockNumber", self.provider().get_block_number()).await
     }
 
     /// Calls a view function of the contract `to` on the newest block.
@@ -153,9 +205,20 @@ impl Rpc {
         to: Address,
         call: C,
     ) -> Result<C::Return, ChainError> {
+        self.view_at(what, to, call, BlockNumberOrTag::Latest).await
+    }
+
+    /// Calls a view function of the contract `to` on a block; an endpoint that does not have it says so.
+    pub(crate) async fn view_at<C: SolCall>(
+        &self,
+        what: &'static str,
+        to: Address,
+        call: C,
+        block: impl Into<BlockNumberOrTag>,
+    ) -> Result<C::Return, ChainError> {
         let request = TransactionRequest::default().with_to(to).with_input(call.abi_encode());
         let answer: Bytes =
-            self.ask("eth_call", self.provider.call(request).block(BlockId::latest())).await?;
+            self.ask("eth_call", self.provider().call(request).block(BlockId::from(block.into()))).await?;
         C::abi_decode_returns(&answer).map_err(|e| ChainError::Decode { what, reason: e.to_string() })
     }
 }

@@ -37,6 +37,8 @@ const BUMP_DENOMINATOR: u128 = 8;
 /// How long a receipt may lag behind the nonce before the nonce counts as taken by another transaction: load
 /// balanced RPCs do not answer both from the same node.
 const RECEIPT_GRACE: Duration = Duration::from_secs(10);
+/// How long the transaction before this one, taken back by a reorganisation, may take to come into a block again.
+const GAP_GRACE: Duration = Duration::from_secs(10);
 
 /// How transactions are sent.
 #[derive(Debug, Clone)]
@@ -265,6 +267,7 @@ impl Sender {
         let started = Instant::now();
         let mut sent = started;
         let mut taken: Option<Instant> = None;
+        let mut gap: Option<Instant> = None;
         loop {
             for hash in flight.hashes.iter().rev() {
                 let asked = self
@@ -274,15 +277,23 @@ impl Sender {
                     return Ok(receipt);
                 }
             }
+            let mined = self.mined_nonces().await;
             match taken {
                 Some(since) if since.elapsed() > RECEIPT_GRACE => {
                     return Err(self.superseded(order, flight.nonce));
                 }
-                Some(_) => {}
-                None if self.nonce_is_used(flight.nonce).await => taken = Some(Instant::now()),
-                None => {}
+                None if mined.is_some_and(|mined| mined > flight.nonce) => taken = Some(Instant::now()),
+                _ => {}
             }
-            if started.elapsed() > self.options.confirm_timeout {
+            // Each transaction waits for the one before: that one is missing only if a reorganisation took it back, and
+            // this one cannot be mined before somebody has sent it again.
+            gap = match gap {
+                None if mined.is_some_and(|mined| mined < flight.nonce) => Some(Instant::now()),
+                Some(_) if mined.is_some_and(|mined| mined >= flight.nonce) => None,
+                same => same,
+            };
+            let stuck = gap.is_some_and(|since| since.elapsed() > GAP_GRACE);
+            if stuck || started.elapsed() > self.options.confirm_timeout {
                 return Err(ChainError::Unconfirmed {
                     call: order.call,
                     hash: flight.hashes.last().copied().unwrap_or_default(),
@@ -298,11 +309,11 @@ impl Sender {
         }
     }
 
-    /// Whether a transaction with this nonce is mined. An RPC that does not answer is no evidence.
-    async fn nonce_is_used(&self, nonce: u64) -> bool {
+    /// How many transactions of ours are mined. An RPC that does not answer is no evidence.
+    async fn mined_nonces(&self) -> Option<u64> {
         let asked =
             self.rpc.ask("eth_getTransactionCount", self.rpc.provider().get_transaction_count(self.address));
-        matches!(asked.await, Ok(count) if count > nonce)
+        asked.await.ok()
     }
 
     /// Broadcasts a stuck transaction again, dearer if the cap and the balance allow.

@@ -74,8 +74,8 @@ pub async fn check_deployment(
     Ok(checks)
 }
 
-/// Fails with an error of its own kind, and its remedy, at the first thing that differs.
-pub(crate) async fn verify(rpc: &Rpc, deployment: &Deployment) -> Result<(), ChainError> {
+/// Whether the RPC serves the chain of the deployment, with contracts where it says.
+pub(crate) async fn serves(rpc: &Rpc, deployment: &Deployment) -> Result<(), ChainError> {
     let actual = rpc.chain_id().await?;
     let expected = deployment.chain_id;
     if actual != expected {
@@ -86,6 +86,12 @@ pub(crate) async fn verify(rpc: &Rpc, deployment: &Deployment) -> Result<(), Cha
             return Err(ChainError::NoContract { what, address, chain_id: expected });
         }
     }
+    Ok(())
+}
+
+/// Fails with an error of its own kind, and its remedy, at the first thing that differs.
+pub(crate) async fn verify(rpc: &Rpc, deployment: &Deployment) -> Result<(), ChainError> {
+    serves(rpc, deployment).await?;
     // What the Market says of itself first: it names the field that is wrong.
     let mut checks = answers(rpc, deployment).await?;
     checks.extend(code(rpc, deployment).await?);

@@ -6,10 +6,15 @@
 //!
 //! Each block range is read between two looks at the hash of its last block, and the block under the cursor is
 //! checked against its remembered hash in between, so a range always continues the chain that was read before. When
-//! it does not, [`ChainEvent::Reorg`] tells down to which block events still stand, and reading goes on from there.
-//! An RPC that fails is asked for ever, with growing pauses.
+//! it does not, [`ChainEvent::Reorg`] tells down to which block events still stand, and reading goes on from there. Before
+//! anything is taken back the RPC must show that it serves the deployment at all: one that has gone astray to another chain
+//! is an RPC that fails.
+//! An RPC that fails is asked for ever, with growing pauses; where there are several, another takes its place.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use alloy::{
     providers::Provider as _,
@@ -25,6 +30,7 @@ use super::{
     error::ChainError,
     event::{self, LoggedEvent},
     rpc::Head,
+    verify::serves,
 };
 
 /// Events that wait for a slow consumer; then the watcher waits too.
@@ -41,6 +47,8 @@ pub struct WatchConfig {
     pub max_range: u64,
     /// The longest pause between two tries while the RPC fails.
     pub max_backoff: Duration,
+    /// How often it is looked whether another endpoint serves better, while the one in use does not fail.
+    pub compare_every: Duration,
 }
 
 impl Default for WatchConfig {
@@ -50,6 +58,7 @@ impl Default for WatchConfig {
             confirmations: 2,
             max_range: 2_000,
             max_backoff: Duration::from_secs(15),
+            compare_every: Duration::from_secs(20),
         }
     }
 }
@@ -95,7 +104,8 @@ pub fn watch(
     let (events, receiver) = mpsc::channel(CHANNEL);
     let cursor = start.unwrap_or_else(|| Cursor::starting_at(chain.deployment().block));
     let range = config.max_range.max(1);
-    let watcher = Watcher { chain, config, cursor, range, told: None, healthy: true, events };
+    let watcher =
+        Watcher { chain, config, cursor, range, told: None, healthy: true, compared: Instant::now(), events };
     tokio::spawn(async move {
         tokio::select! {
             biased;
@@ -130,6 +140,8 @@ struct Watcher {
     /// The head that the consumer knows.
     told: Option<Head>,
     healthy: bool,
+    /// When the endpoints were last compared.
+    compared: Instant,
     events: mpsc::Sender<ChainEvent>,
 }
 
@@ -137,6 +149,9 @@ impl Watcher {
     async fn run(mut self) {
         let mut pause = self.config.poll;
         loop {
+            if self.compared.elapsed() >= self.config.compare_every {
+                self.elect().await;
+            }
             match self.round().await {
                 Ok(()) => {
                     pause = self.config.poll;
@@ -158,10 +173,20 @@ impl Watcher {
                         }
                     }
                     pause = (pause * 2).min(self.config.max_backoff).max(self.config.poll);
+                    if self.elect().await {
+                        pause = self.config.poll;
+                    }
                 }
             }
             tokio::time::sleep(pause).await;
         }
+    }
+
+    /// Looks which endpoint serves best. Says whether another one is asked from now on.
+    async fn elect(&mut self) -> bool {
+        self.compared = Instant::now();
+        let rpc = self.chain.rpc();
+        rpc.has_fallbacks() && rpc.elect(self.chain.deployment()).await
     }
 
     async fn tell(&self, event: ChainEvent) -> Result<(), Halt> {
@@ -220,6 +245,7 @@ impl Watcher {
     }
 
     async fn rewind(&mut self, stands: Option<BlockMark>) -> Result<(), Halt> {
+        serves(self.chain.rpc(), self.chain.deployment()).await?;
         let start = self.chain.deployment().block;
         self.cursor.rewind(stands, start);
         let to_block = self.cursor.next().saturating_sub(1);

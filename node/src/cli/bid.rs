@@ -18,7 +18,7 @@ use crate::{
         client::ApiClient,
         types::{Amount, BidInfo, PostBid},
     },
-    store::{BuyerPhase, Decline},
+    store::{BuyerPhase, Decline, OnFailure},
 };
 
 /// How often `--wait` looks.
@@ -86,6 +86,9 @@ pub(super) struct Post {
     /// When the funds run out, top up by the same time again, as long as this lasts, for example "5 CTK".
     #[arg(long, value_name = "BUDGET", default_value = "0", value_parser = values::amount)]
     auto_top_up: u128,
+    /// When the machine is not there, or the provider gives it up.
+    #[arg(long, value_enum, default_value_t)]
+    on_failure: OnFailure,
     /// Wait until the machine can be logged in to.
     #[arg(long)]
     wait: bool,
@@ -134,6 +137,7 @@ async fn post(context: &Context, args: Post) -> anyhow::Result<()> {
         image: args.image,
         ssh_authorized_keys: keys,
         top_up_budget: Amount(args.auto_top_up),
+        on_failure: args.on_failure,
     };
     let bid: BidInfo = client.post("/v1/bids", &body).await?;
     if !args.wait {
@@ -265,6 +269,8 @@ fn show(bid: &BidInfo) -> String {
     rows.extend(bid.provider.map(|provider| ("provider", provider.to_string())));
     rows.extend(bid.rate.map(|rate| ("rate", format_rate(rate))));
     rows.extend(bid.settle_tx.map(|tx| ("settled in", tx.to_string())));
+    rows.extend(bid.failure.clone().map(|failure| ("ended because", failure)));
+    rows.extend(bid.continues.map(|failed| ("in place of", failed.to_string())));
     rows.extend(bid.trouble.clone().map(|trouble| ("last trouble", trouble)));
     let mut text = facts(&rows);
     if bid.explanation.is_some() || !bid.declines.is_empty() {

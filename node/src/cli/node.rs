@@ -43,7 +43,9 @@ impl Node {
             }
             Self::BookDigest => {
                 let book: BookDigest = context.client()?.get("/v1/book/digest").await?;
-                context.output.print(&book, |book| format!("{} of {} orders", book.digest, book.orders))
+                context.output.print(&book, |book| {
+                    format!("{} of {} offers and {} bids", book.digest, book.offers, book.bids)
+                })
             }
         }
     }

@@ -19,9 +19,12 @@ use super::{
     output::{note, short},
     values::{self, UnitArgs, describe, public_keys},
 };
-use crate::api::{
-    client::ApiClient,
-    types::{Amount, BidInfo, MoveTokens, OfferInfo, PostBid, Transaction, Wallet},
+use crate::{
+    api::{
+        client::ApiClient,
+        types::{Amount, BidInfo, MoveTokens, OfferInfo, PostBid, Transaction, Wallet},
+    },
+    store::OnFailure,
 };
 
 /// Offers that the top rate covers when none is given: enough to get past one or two that decline.
@@ -49,6 +52,9 @@ pub(super) struct Rent {
     /// OpenSSH public key file; the home's own key may always log in.
     #[arg(long)]
     ssh_key: Option<PathBuf>,
+    /// When the machine is not there, or the provider gives it up.
+    #[arg(long, value_enum, default_value_t)]
+    on_failure: OnFailure,
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
@@ -168,6 +174,7 @@ impl Rent {
             image: self.image.clone(),
             ssh_authorized_keys: keys,
             top_up_budget: Amount(0),
+            on_failure: self.on_failure,
         };
         Ok(client.post("/v1/bids", &body).await?)
     }

@@ -4,13 +4,21 @@ use std::{path::Path, time::Duration};
 
 use super::{Config, ConfigError};
 
+fn is_http(url: &str) -> bool {
+    url.starts_with("http://") || url.starts_with("https://")
+}
+
 impl Config {
     pub(super) fn check(&self, path: &Path) -> Result<(), ConfigError> {
         let wrong = |key, problem: &str| {
             Err(ConfigError::Value { path: path.into(), key, problem: problem.to_owned() })
         };
-        if !self.chain.rpc_url.starts_with("http://") && !self.chain.rpc_url.starts_with("https://") {
+        if !is_http(&self.chain.rpc_url) {
             return wrong("chain.rpc_url", "must be an HTTP URL, for example \"http://127.0.0.1:8545\"");
+        }
+        if !self.chain.fallback_rpc_urls.iter().all(|url| is_http(url)) {
+            let problem = "must be HTTP URLs, for example [\"https://rpc.example.org\"]";
+            return wrong("chain.fallback_rpc_urls", problem);
         }
         if self.chain.poll < Duration::from_millis(50) {
             return wrong("chain.poll", "must be at least 50ms, for example \"1s\"");
@@ -47,6 +55,9 @@ impl Config {
         let lifetime = self.market.offer_lifetime.as_secs();
         if !(10..=3600).contains(&lifetime) {
             return wrong("market.offer_lifetime", "must lie between 10s and 1h, for example \"10m\"");
+        }
+        if self.buyer.give_up_after < Duration::from_secs(10) {
+            return wrong("buyer.give_up_after", "must be at least 10s, for example \"2m\"");
         }
         if let Some(provider) = &self.provider {
             if !(5..=300).contains(&provider.settle_within.as_secs()) {

@@ -79,6 +79,8 @@ pub struct Devnet {
     pub deploy_reports: Vec<TxReport>,
     /// The deployer's view of the chain; it holds the token's supply.
     pub bank: Chain,
+    /// The RPC that new nodes are told of; the chain's own to begin with.
+    pub rpc_url: String,
     binary: PathBuf,
     // After the chain: whatever the order of the drops, nodes are ended by this one.
     remains: Remains,
@@ -102,7 +104,8 @@ impl Devnet {
         let (deployment, deploy_reports) = deploy(anvil.url(), deployer.clone(), deploying).await?;
         deployment.write(&dir.join("deployment.json"))?;
         let bank = Chain::connect(anvil.url(), deployment.clone(), deployer).await?;
-        Ok(Self { anvil, deployment, deploy_reports, bank, binary, remains })
+        let rpc_url = anvil.url().to_owned();
+        Ok(Self { anvil, deployment, deploy_reports, bank, rpc_url, binary, remains })
     }
 
     /// Makes a home under the devnet's directory, funds its wallet, and starts its node.
@@ -120,7 +123,7 @@ impl Devnet {
         let wallet = init(
             &home,
             &Setup {
-                rpc_url: self.anvil.url().to_owned(),
+                rpc_url: self.rpc_url.clone(),
                 deployment: Some(self.remains.dir.join("deployment.json")),
                 listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
                 bootstrap,

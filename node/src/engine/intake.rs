@@ -82,8 +82,8 @@ fn spawn(room: &Arc<Semaphore>, stop: &CancellationToken, work: impl Future<Outp
 }
 
 async fn take_order(core: &Core, order: Box<InboundOrder>) {
-    let InboundOrder { message, signer, verdict, .. } = *order;
-    let decision = match admit::admit(core, message, signer).await {
+    let InboundOrder { message, signer, digest, verdict, .. } = *order;
+    let decision = match admit::admit_checked(core, message, digest, signer).await {
         Ok(()) => {
             core.wake.buyer.notify_one();
             Verdict::Accept
@@ -99,8 +99,8 @@ async fn take_order(core: &Core, order: Box<InboundOrder>) {
 
 async fn take_batch(core: &Core, batch: SyncedOrders) {
     let SyncedOrders { orders, verdicts, .. } = batch;
-    let judged = stream::iter(orders).map(|SyncedOrder { message, signer, .. }| async move {
-        match admit::admit(core, message, signer).await {
+    let judged = stream::iter(orders).map(|SyncedOrder { message, signer, digest }| async move {
+        match admit::admit_checked(core, message, digest, signer).await {
             Ok(()) => Verdict::Accept,
             Err(reason) => verdict_of(&reason),
         }

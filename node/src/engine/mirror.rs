@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Core, EngineError};
 use crate::{
     chain::{ChainEvent, Cursor, LoggedEvent, MarketEvent},
-    store::{ChainLease, LeaseEnd},
+    store::{BuyerPhase, ChainLease, LeaseEnd, Promise, ProviderPhase, Purchase},
 };
 
 /// The store's key of the watcher's cursor.
@@ -59,16 +59,13 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
             tracing::warn!(to_block, "the chain was reorganised: leases are read again");
             // Until the new blocks are read nothing can be said to be missing on chain.
             core.set_watched_until(0);
-            for lease in core.store.all::<ChainLease>()? {
-                if lease.events.iter().all(|e| e.block <= *to_block) {
-                    continue;
+            for lease in core.store.all_and_past::<ChainLease>()? {
+                if lease.events.iter().any(|e| e.block > *to_block) {
+                    take_back(core, lease.id, *to_block)?;
                 }
-                core.store.update::<ChainLease>(lease.id.as_slice(), |lease| {
-                    lease.events.retain(|e| e.block <= *to_block);
-                    if !lease.events.iter().any(|e| matches!(e.event, MarketEvent::LeaseEnded { .. })) {
-                        lease.end = None;
-                    }
-                })?;
+            }
+            // Of an open one more may be known than its events tell: what a transaction of ours has changed.
+            for lease in core.store.all::<ChainLease>()? {
                 refresh_lease(core, lease.id).await?;
             }
             core.metrics.reorg();
@@ -80,6 +77,24 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
             }
         }
     }
+    Ok(())
+}
+
+/// Forgets what a lease's blocks above `to_block` told of. A file that was closed by them is opened again: the lease may
+/// go on.
+fn take_back(core: &Core, id: B256, to_block: u64) -> Result<(), EngineError> {
+    let key = id.as_slice();
+    if core.store.revive::<ChainLease>(key, |_| {})? {
+        tracing::warn!(lease = %id, "the end of this lease was taken back by a reorganisation");
+    }
+    core.store.revive::<Promise>(key, |promise| promise.phase = ProviderPhase::Leased)?;
+    core.store.revive::<Purchase>(key, |purchase| purchase.phase = BuyerPhase::Leased)?;
+    core.store.update::<ChainLease>(key, |lease| {
+        lease.events.retain(|e| e.block <= to_block);
+        if !lease.events.iter().any(|e| matches!(e.event, MarketEvent::LeaseEnded { .. })) {
+            lease.end = None;
+        }
+    })?;
     Ok(())
 }
 
@@ -109,6 +124,7 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
         }
     }
     refresh_makers(core, makers).await?;
+    confirm_leases(core, cursor.next()).await?;
     if !events.is_empty() {
         failpoint::reach(&["mirror.noted"]);
     }
@@ -129,12 +145,15 @@ async fn note_lease_event(core: &Core, id: B256, logged: &LoggedEvent) -> Result
     if !ours {
         return Ok(());
     }
-    let view = core.chain.lease(id).await?;
+    let (view, height) = core.chain.lease_at_head(id).await?;
     if known.is_none() {
-        core.store.put(&ChainLease { id, view: view.clone(), events: Vec::new(), end: None })?;
+        let changed_at = Some(height);
+        let (view, events) = (view.clone(), Vec::new());
+        core.store.put(&ChainLease { id, view, changed_at, events, end: None })?;
     }
     core.store.update::<ChainLease>(id.as_slice(), |lease| {
         lease.view = view;
+        lease.changed_at = Some(height);
         let seen = (logged.block, logged.log_index);
         if !lease.events.iter().any(|e| (e.block, e.log_index) == seen) {
             lease.events.push(logged.clone());
@@ -148,8 +167,23 @@ async fn note_lease_event(core: &Core, id: B256, logged: &LoggedEvent) -> Result
 
 /// Reads a lease's state again, after a transaction of ours has changed it.
 pub async fn refresh_lease(core: &Core, id: B256) -> Result<(), EngineError> {
-    let view = core.chain.lease(id).await?;
-    core.store.update::<ChainLease>(id.as_slice(), |lease| lease.view = view)?;
+    read_lease(core, id, 0).await
+}
+
+async fn read_lease(core: &Core, id: B256, read: u64) -> Result<(), EngineError> {
+    let (view, height) = core.chain.lease_at_head(id).await?;
+    core.store.update::<ChainLease>(id.as_slice(), |lease| lease.saw(view, height, read))?;
+    Ok(())
+}
+
+/// Reads those leases again that had changed in a block that was read by now: another may stand in its place, of which no
+/// event tells what did not happen.
+async fn confirm_leases(core: &Core, read: u64) -> Result<(), EngineError> {
+    for lease in core.store.all::<ChainLease>()? {
+        if lease.changed_at.is_some_and(|height| height < read) {
+            read_lease(core, lease.id, read).await?;
+        }
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ pub mod jobs;
 pub mod mirror;
 pub mod provider;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod share;
 
 use std::{

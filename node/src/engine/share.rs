@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use alloy_primitives::{B256, keccak256};
+use alloy_primitives::B256;
 use sublet_market::{BidEntry, Book, Domain, OrderMessage, codec};
 
 use crate::{chain::Chain, p2p::Orders};
@@ -16,15 +16,6 @@ pub struct SharedBook {
     now: Box<dyn Fn() -> u64 + Send + Sync>,
     /// The signed cancels as of the last [`Orders::items`]: the book does not find them by digest.
     cancels: Mutex<HashMap<B256, OrderMessage>>,
-}
-
-/// All that is live in a book, in one number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BookDigest {
-    /// keccak256 of the digests of all live orders, in rising order.
-    pub digest: B256,
-    /// How many orders: offers, cancels and bids.
-    pub orders: usize,
 }
 
 impl SharedBook {
@@ -44,13 +35,6 @@ impl SharedBook {
         // A panic while the book was held leaves it as it was between two map updates; every query
         // re-checks what it returns, so going on is safer than taking the whole node down.
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The digest of all live orders: two books with the same orders have the same, however they came.
-    pub fn digest(&self) -> BookDigest {
-        let mut digests: Vec<B256> = self.items().into_iter().map(|(_, digest)| digest).collect();
-        digests.sort_unstable();
-        BookDigest { digest: keccak256(digests.concat()), orders: digests.len() }
     }
 
     fn cancels(&self) -> MutexGuard<'_, HashMap<B256, OrderMessage>> {
@@ -76,7 +60,7 @@ impl Orders for SharedBook {
     fn envelopes(&self, digests: &[B256]) -> Vec<Option<Vec<u8>>> {
         let messages: Vec<_> = {
             let (book, cancels) = (self.lock(), self.cancels());
-            let offer = |digest| book.offer(digest).cloned().map(OrderMessage::Offer);
+            let offer = |digest| book.offer(digest).map(OrderMessage::Offer);
             let bid = |digest| book.bid(digest).map(BidEntry::message);
             let find =
                 |digest| offer(digest).or_else(|| bid(digest)).or_else(|| cancels.get(digest).cloned());
@@ -162,17 +146,5 @@ mod tests {
     fn what_has_expired_is_not_shared() {
         let late = shared(&[message(1, 1, 4), message(2, 1, 4)], NOW + 150);
         assert_eq!(late.items(), [(NOW + 200, message(2, 1, 4).digest(&domain()))]);
-    }
-
-    #[test]
-    fn the_digest_tells_books_apart_and_not_the_ways_they_came_about() {
-        let (one, two, cancel) = (message(1, 1, 4), message(2, 1, 4), message(2, 2, 0));
-        let forwards = shared(&[one.clone(), two.clone()], NOW).digest();
-        let backwards = shared(&[two.clone(), one.clone()], NOW).digest();
-        assert_eq!(forwards, backwards);
-        assert_eq!(forwards.orders, 2);
-        let cancelled = shared(&[one.clone(), two, cancel.clone()], NOW).digest();
-        assert_ne!(forwards.digest, cancelled.digest);
-        assert_eq!(cancelled, shared(&[cancel, one], NOW).digest());
     }
 }

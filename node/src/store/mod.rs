@@ -13,7 +13,8 @@ use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, T
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use records::{
-    BuyerPhase, ChainLease, Decline, LeaseEnd, OfferTemplate, Promise, ProviderPhase, Purchase,
+    BuyerPhase, ChainLease, Decline, Ending, LeaseEnd, OfferTemplate, OnFailure, Promise, ProviderPhase,
+    Purchase,
 };
 
 /// The version of the tables and records below.
@@ -140,6 +141,21 @@ impl Store {
             tx.open_table(definition(R::PAST_TABLE))?.insert(key, found.as_slice())?;
         }
         Ok(tx.commit()?)
+    }
+
+    /// Moves a record back from the past, in one transaction, and changes it: what it told of has not happened after all.
+    /// Says whether it was there.
+    pub fn revive<R: Record>(&self, key: &[u8], change: impl FnOnce(&mut R)) -> Result<bool, StoreError> {
+        let tx = self.0.begin_write()?;
+        {
+            let mut past = tx.open_table(definition(R::PAST_TABLE))?;
+            let Some(found) = past.remove(key)?.map(|value| value.value().to_vec()) else { return Ok(false) };
+            let mut record = decode::<R>(R::PAST_TABLE, &found)?;
+            change(&mut record);
+            tx.open_table(definition(R::TABLE))?.insert(key, encode(R::TABLE, &record)?.as_slice())?;
+        }
+        tx.commit()?;
+        Ok(true)
     }
 
     /// The record with this key, be it open or past.

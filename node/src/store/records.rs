@@ -1,7 +1,8 @@
 //! The records of the store: what the operator wants to sell, what was promised, what was bought, and what
 //! the chain said of our leases.
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use sublet_market::{Accept, Access, Bid, Manifest, Offer, Resources, Signed, Spec, Traits};
 
@@ -136,13 +137,36 @@ pub enum BuyerPhase {
     Cancelled,
 }
 
+/// What becomes of a lease whose machine is not there, and of the bid when the provider gave the lease up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// The machine is not looked after.
+    Keep,
+    /// The lease is ended.
+    #[default]
+    End,
+    /// The lease is ended, and what is left of the time is bid for elsewhere.
+    Rebid,
+}
+
+/// How a buyer ends a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Pays to now and a little more.
+    Close,
+    /// Burns the last HOLD of it: the machine is not there.
+    Reject,
+}
+
 /// A provider's no to one of our bids.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Decline {
     /// The node that was asked.
     pub node: B256,
     /// The provider's address.
-    pub provider: alloy_primitives::Address,
+    pub provider: Address,
     /// The offer's digest.
     pub offer: B256,
     /// The offer's rate for this bid, base units a second.
@@ -175,6 +199,27 @@ pub struct Purchase {
     pub accept: Option<Signed<Accept>>,
     /// The transaction that locked the escrow.
     pub settle_tx: Option<B256>,
+    /// Chain time when that was seen in a block.
+    #[serde(default)]
+    pub settled_at: u64,
+    /// What to do when the machine is not there.
+    #[serde(default)]
+    pub on_failure: OnFailure,
+    /// The machine has answered at least once.
+    #[serde(default)]
+    pub reached: bool,
+    /// Why this node ended the lease by itself.
+    #[serde(default)]
+    pub failure: Option<String>,
+    /// The failed bid that this one takes the place of.
+    #[serde(default)]
+    pub continues: Option<B256>,
+    /// Providers that failed, and are not asked.
+    #[serde(default)]
+    pub avoid: Vec<Address>,
+    /// Its owner wants the lease to end: on disk before the transaction, and kept, as a block may be taken back.
+    #[serde(default)]
+    pub ending: Option<Ending>,
     /// Where it stands.
     pub phase: BuyerPhase,
     /// Everybody who said no, in order.
@@ -215,6 +260,9 @@ pub struct ChainLease {
     pub id: B256,
     /// The contract's state when it was last read.
     pub view: LeaseView,
+    /// The height at which it was found to have changed: as long as that block may be taken back, it is to be read again.
+    #[serde(default)]
+    pub changed_at: Option<u64>,
     /// Every confirmed event, oldest first.
     pub events: Vec<LoggedEvent>,
     /// How it ended.
@@ -222,6 +270,24 @@ pub struct ChainLease {
 }
 
 impl ChainLease {
+    /// Takes in what was read at `height`, when all blocks below `read` had been read.
+    pub fn saw(&mut self, view: LeaseView, height: u64, read: u64) {
+        if view != self.view {
+            self.view = view;
+            self.changed_at = Some(height);
+        } else if self.changed_at.is_some_and(|changed| changed < read) {
+            self.changed_at = None;
+        }
+    }
+
+    /// When billing started, chain time.
+    pub fn started_at(&self) -> Option<u64> {
+        self.events.iter().find_map(|logged| match logged.event {
+            MarketEvent::LeaseActivated { started_at, .. } => Some(u64::from(started_at)),
+            _ => None,
+        })
+    }
+
     /// The provider's node, as the settlement names it.
     pub fn provider_node(&self) -> Option<B256> {
         self.events.iter().find_map(|logged| match logged.event {
@@ -236,5 +302,27 @@ impl Record for ChainLease {
     const PAST_TABLE: &'static str = "past_leases";
     fn key(&self) -> Vec<u8> {
         self.id.to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{chain::LeaseState, engine::samples::view};
+
+    #[test]
+    fn what_changed_is_read_again_until_its_block_was_read() {
+        let (opened, active) = (view(LeaseState::Opened), view(LeaseState::Active));
+        let id = B256::ZERO;
+        let mut lease =
+            ChainLease { id, view: opened.clone(), changed_at: None, events: Vec::new(), end: None };
+        lease.saw(active.clone(), 20, 0);
+        assert_eq!(lease.changed_at, Some(20));
+        lease.saw(active.clone(), 20, 20);
+        assert_eq!(lease.changed_at, Some(20), "block 20 may still be taken back unseen");
+        lease.saw(opened.clone(), 21, 21);
+        assert_eq!((&lease.view, lease.changed_at), (&opened, Some(21)));
+        lease.saw(opened, 22, 22);
+        assert_eq!(lease.changed_at, None);
     }
 }

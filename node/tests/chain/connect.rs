@@ -13,7 +13,9 @@ use sublet_market::lease::Params;
 use crate::support::{CTK, World, instant, options};
 
 async fn refused(world: &World, deployment: Deployment) -> ChainError {
-    Chain::connect_with(world.anvil.url(), deployment, world.deployer.clone(), options()).await.unwrap_err()
+    Chain::connect_with(&[world.anvil.url()], deployment, world.deployer.clone(), options())
+        .await
+        .unwrap_err()
 }
 
 #[tokio::test]
@@ -127,7 +129,7 @@ async fn an_rpc_that_is_not_there_is_named_with_the_remedy() {
     let (deployment, signer) = (world.deployment.clone(), world.deployer.clone());
     let url = world.anvil.url().to_owned();
     world.anvil.stop().await;
-    let error = Chain::connect_with(&url, deployment, signer, options()).await.unwrap_err();
+    let error = Chain::connect_with(&[&url], deployment, signer, options()).await.unwrap_err();
     let said = error.to_string();
     assert!(error.is_retryable());
     assert!(said.contains(&format!("cannot reach the RPC at {url}: ")) && said.contains("refused"), "{said}");

@@ -58,7 +58,9 @@ impl World {
     }
 
     pub(crate) async fn connect_with(&self, signer: &PrivateKeySigner, options: ChainOptions) -> Chain {
-        Chain::connect_with(self.anvil.url(), self.deployment.clone(), signer.clone(), options).await.unwrap()
+        Chain::connect_with(&[self.anvil.url()], self.deployment.clone(), signer.clone(), options)
+            .await
+            .unwrap()
     }
 
     /// A party with `tokens` CTK in the Market.

@@ -28,6 +28,7 @@ impl Watched {
             confirmations,
             max_range: 3,
             max_backoff: Duration::from_millis(200),
+            ..WatchConfig::default()
         };
         let stop = CancellationToken::new();
         let receiver = watch(chain.clone(), start.clone(), config, stop.clone());

@@ -1,8 +1,9 @@
-//! `make chaos`: nodes die at every place between two side effects, and the RPC hangs; writes reports/chaos.json.
+//! `make chaos`: nodes die at every place between two side effects, the RPC fails in every way, the chain takes blocks back;
+//! writes reports/chaos.json.
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use sublet::devnet::Devnet;
 use sublet_tests::{
     chaos::{self, CASES, Case, Row},
@@ -17,32 +18,38 @@ async fn main() -> ExitCode {
     conclude("chaos", &run().await)
 }
 
-/// A node is killed, or the chain's RPC hangs, in the middle of a trade, started again, and the trade must come to its end.
+/// Something goes wrong in the middle of a trade, and the trade must come to its end.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only the cases whose place has this in its name.
+    /// Only this part; may be given several times.
+    #[arg(long, value_enum)]
+    part: Vec<Part>,
+    /// Only the crashes whose place has this in its name.
     #[arg(long)]
     only: Option<String>,
     /// Only the few that `make test` runs too.
     #[arg(long)]
     short: bool,
+    /// Only reorganisations of so many blocks; may be given several times.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10))]
+    depth: Vec<u64>,
+    /// How many leases the soak has.
+    #[arg(long, default_value_t = 200)]
+    leases: usize,
 }
 
-/// The network in which the RPC hangs.
-struct Dark(Vec<Row>);
-
-impl Tale for Dark {
-    async fn tell(&mut self, net: &mut Devnet) -> anyhow::Result<()> {
-        self.0 = chaos::dark(net, &images()?).await?;
-        for row in &self.0 {
-            say(&format!("{} {:>3} s  {}: {}", row.verdict, row.seconds, row.fault, row.seen))?;
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, _net: &Devnet, told: anyhow::Result<Ended>) -> anyhow::Result<Ended> {
-        told
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The RPC hangs for longer than `max_blind`.
+    Dark,
+    /// The RPC drops, delays, refuses, stands still, goes astray.
+    Rpc,
+    /// Blocks are taken back, one to ten at a time.
+    Reorgs,
+    /// Many leases by many nodes at random.
+    Soak,
+    /// A node dies at every place between two side effects.
+    Crashes,
 }
 
 async fn run() -> anyhow::Result<Ended> {
@@ -53,34 +60,70 @@ async fn run() -> anyhow::Result<Ended> {
     };
     let cases: Vec<Case> = CASES.iter().filter(wanted).copied().collect();
     anyhow::ensure!(!cases.is_empty(), "no case has that in its name");
-    let mut dark = Dark(Vec::new());
-    // The hanging RPC needs a network of its own; it has no place for a name.
-    if arguments.only.is_none() && with_network("dark", &mut dark).await? == Ended::Interrupted {
-        return Ok(Ended::Interrupted);
+    // A place to die at belongs to one part only.
+    let parts = match (&arguments.only, arguments.part.is_empty()) {
+        (Some(_), _) => vec![Part::Crashes],
+        (None, true) => vec![Part::Dark, Part::Rpc, Part::Reorgs, Part::Soak, Part::Crashes],
+        (None, false) => arguments.part,
+    };
+    let depths = match (arguments.depth, arguments.short) {
+        (chosen, _) if !chosen.is_empty() => chosen,
+        (_, true) => vec![2, 7],
+        (_, false) => (1..=10).collect(),
+    };
+    let mut rows = Vec::new();
+    for part in parts {
+        let mut chaos = Chaos {
+            part,
+            cases: &cases,
+            depths: &depths,
+            leases: arguments.leases,
+            short: arguments.short,
+            rows: Vec::new(),
+        };
+        let ended = with_network("chaos", &mut chaos).await;
+        rows.extend(chaos.rows);
+        if !rows.is_empty() {
+            let path = write_report("chaos", &rows)?;
+            // Nobody has to read it.
+            let _ = say(&format!("report: {}", path.display()));
+        }
+        if ended? == Ended::Interrupted {
+            return Ok(Ended::Interrupted);
+        }
     }
-    with_network("chaos", &mut Chaos { cases, rows: dark.0 }).await
+    let failed = rows.iter().filter(|row| row.verdict != "pass").count();
+    anyhow::ensure!(failed == 0, "{failed} of {} cases failed", rows.len());
+    Ok(Ended::Told)
 }
 
-struct Chaos {
-    cases: Vec<Case>,
+/// One part, on a network of its own.
+struct Chaos<'a> {
+    part: Part,
+    cases: &'a [Case],
+    depths: &'a [u64],
+    leases: usize,
+    short: bool,
     rows: Vec<Row>,
 }
 
-impl Tale for Chaos {
+impl Tale for Chaos<'_> {
     async fn tell(&mut self, net: &mut Devnet) -> anyhow::Result<()> {
-        say(&format!("{} crashes, some ten seconds each…", self.cases.len()))?;
-        self.rows.extend(chaos::run(net, &images()?, &self.cases).await?);
-        let failed = self.rows.iter().filter(|row| row.verdict != "pass").count();
-        anyhow::ensure!(failed == 0, "{failed} of {} cases failed", self.rows.len());
+        let images = images()?;
+        self.rows = match self.part {
+            Part::Dark => chaos::dark(net, &images).await?,
+            Part::Rpc => chaos::rpc_faults(net, &images, self.short).await?,
+            Part::Reorgs => chaos::reorgs(net, &images, self.depths).await?,
+            Part::Soak => chaos::soak(net, &images, self.leases).await?,
+            Part::Crashes => {
+                say(&format!("{} crashes, some ten seconds each…", self.cases.len()))?;
+                chaos::run(net, &images, self.cases).await?
+            }
+        };
         Ok(())
     }
 
     fn close(&mut self, _net: &Devnet, told: anyhow::Result<Ended>) -> anyhow::Result<Ended> {
-        if !self.rows.is_empty() {
-            let path = write_report("chaos", &self.rows)?;
-            // Nobody has to read it.
-            let _ = say(&format!("report: {}", path.display()));
-        }
         told
     }
 }

@@ -2,6 +2,9 @@
 //! with nothing orphaned, paid twice, lost or stuck.
 
 mod cases;
+mod reorgs;
+mod rpc;
+mod soak;
 mod stage;
 
 use std::{path::Path, time::Duration};
@@ -9,8 +12,13 @@ use std::{path::Path, time::Duration};
 use serde::Serialize;
 use sublet::{chain::LeaseState, devnet::Devnet, store::BuyerPhase};
 
-pub use self::cases::{CASES, Case, Flow, Who};
 use self::stage::Stage;
+pub use self::{
+    cases::{CASES, Case, Flow, Who},
+    reorgs::run as reorgs,
+    rpc::run as rpc_faults,
+    soak::run as soak,
+};
 use crate::story::say;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -194,7 +202,7 @@ pub async fn dark(net: &mut Devnet, images: &Path) -> anyhow::Result<Vec<Row>> {
             .await;
         let ends = stage.state(id).await? == LeaseState::Active;
         let right = stopped == (dark_for > MAX_BLIND) && came_back.is_ok() && ends;
-        rows.push(Row {
+        let row = Row {
             case: "dark".into(),
             fault: fault.into(),
             expected: expected.into(),
@@ -204,7 +212,9 @@ pub async fn dark(net: &mut Devnet, images: &Path) -> anyhow::Result<Vec<Row>> {
             ),
             verdict: if right { "pass" } else { "fail" },
             seconds: started.elapsed().as_secs(),
-        });
+        };
+        say(&format!("{} {:>3} s  {}: {}", row.verdict, row.seconds, row.fault, row.seen))?;
+        rows.push(row);
     }
     stage.close(id).await?;
     stage.until_concluded(id).await?;

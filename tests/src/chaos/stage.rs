@@ -7,9 +7,9 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use sublet::{
     api::types::{BidInfo, LeaseInfo, OfferInfo},
-    chain::{LeaseState, MarketEvent},
+    chain::{LeaseState, LeaseView, LoggedEvent, MarketEvent},
     devnet::{
-        Devnet, NodeProcess,
+        Anvil, AnvilConfig, Devnet, NodeProcess,
         market::{BUYER_FUNDS, SELLERS, add_seller, deposit},
     },
     store::{BuyerPhase, ProviderPhase},
@@ -159,15 +159,63 @@ impl<'a> Stage<'a> {
     /// The RPC hangs for so long. Tells whether a machine was stopped meanwhile.
     pub(super) async fn go_dark(&self, dark_for: Duration) -> anyhow::Result<bool> {
         self.net.anvil.pause();
-        let until = tokio::time::Instant::now() + dark_for;
+        let stopped = self.look_for(dark_for).await;
+        self.net.anvil.resume();
+        stopped
+    }
+
+    /// Looks for so long whether a machine is stopped.
+    pub(super) async fn look_for(&self, time: Duration) -> anyhow::Result<bool> {
+        let until = tokio::time::Instant::now() + time;
         let mut stopped = false;
         while tokio::time::Instant::now() < until {
             let machines = self.provider.machines().await;
             stopped |= machines?.iter().any(|machine| machine.state == InstanceState::Stopped);
             tokio::time::sleep(POLL).await;
         }
-        self.net.anvil.resume();
         Ok(stopped)
+    }
+
+    /// How many machines the provider has.
+    pub(super) async fn machines(&self) -> anyhow::Result<usize> {
+        Ok(self.provider.machines().await?.len())
+    }
+
+    /// Takes the newest blocks back: so many, or more if the transaction that was just seen lies deeper. In words.
+    pub(super) async fn reorg(&self, depth: u64, seen: &LeaseView, id: B256) -> anyhow::Result<String> {
+        let before = self.net.bank.head().await?.number;
+        let mut depth = depth;
+        loop {
+            self.net.anvil.reorg(depth).await?;
+            if self.net.bank.lease(id).await? != *seen {
+                return Ok(format!("blocks {} to {before} were replaced", before + 1 - depth));
+            }
+            ensure!(depth < 32, "the transaction was not taken back");
+            depth += 1;
+        }
+    }
+
+    /// A chain of its own with the same id, further on than this one.
+    pub(super) async fn another_chain(&self) -> anyhow::Result<Anvil> {
+        let other = Anvil::start(AnvilConfig::default()).await?;
+        other.mine(self.net.bank.head().await?.number + 1_000).await?;
+        Ok(other)
+    }
+
+    /// Buys a minute more, as a user does.
+    pub(super) async fn top_up(&self, id: B256) -> anyhow::Result<()> {
+        let args = ["lease", "top-up", &id.to_string(), "--for", "60s"];
+        succeed(self.buyer.binary(), self.buyer.home().path(), &args).await.map(drop)
+    }
+
+    /// What the chain says of a lease.
+    pub(super) async fn chain_lease(&self, id: B256) -> anyhow::Result<LeaseView> {
+        Ok(self.net.bank.lease(id).await?)
+    }
+
+    /// Every event of a lease, read anew.
+    pub(super) async fn events(&self, id: B256) -> anyhow::Result<Vec<LoggedEvent>> {
+        super::reorgs::replay(self.net, id).await
     }
 
     /// Moves chain time.

@@ -39,6 +39,9 @@ const EC2_BID: &[&str] = &[
     "adapter=aws",
     "--image",
     "amazon-linux",
+    // Nothing boots on this EC2: there is nobody to greet.
+    "--on-failure",
+    "keep",
     "--wait",
 ];
 

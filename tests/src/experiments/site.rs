@@ -86,6 +86,9 @@ impl Site {
                 AWS_IMAGE,
                 "--trait",
                 "adapter=aws",
+                // Nothing boots there: there is nobody to greet.
+                "--on-failure",
+                "keep",
             ],
         }
     }

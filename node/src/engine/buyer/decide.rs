@@ -3,7 +3,7 @@
 use super::fund::due_top_up;
 use crate::{
     chain::{LeaseState, LeaseView},
-    store::{BuyerPhase, Purchase},
+    store::{BuyerPhase, OnFailure, Purchase},
 };
 
 /// The next step for a purchase.
@@ -27,13 +27,17 @@ pub(super) enum Step {
     TopUp,
     /// The provider did not start in time: take the money back.
     Abort,
+    /// Its owner wants it to end, and it has not ended yet.
+    End,
+    /// The machine is not there: from now on the lease is to end.
+    Leave,
     /// Over.
     Conclude,
 }
 
 impl Step {
     /// All that do something.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Seek,
         Self::Expire,
         Self::Settle,
@@ -42,6 +46,8 @@ impl Step {
         Self::FetchAccess,
         Self::TopUp,
         Self::Abort,
+        Self::End,
+        Self::Leave,
         Self::Conclude,
     ];
 
@@ -57,6 +63,8 @@ impl Step {
             Self::FetchAccess => "fetch_access",
             Self::TopUp => "top_up",
             Self::Abort => "abort",
+            Self::End => "end",
+            Self::Leave => "leave",
             Self::Conclude => "conclude",
         }
     }
@@ -76,6 +84,8 @@ pub(super) struct Sight<'a> {
     pub(super) ended: bool,
     /// The machine's address was not asked for lately.
     pub(super) access_due: bool,
+    /// The machine has been out of reach for longer than its owner wants to pay for that.
+    pub(super) lost: bool,
 }
 
 /// A bid or an accept with less time left than this is over: the transaction would come too late. Seconds.
@@ -102,16 +112,23 @@ fn before_settlement(sight: &Sight<'_>) -> Step {
             Some(accept) if sight.watched_until <= accept.order.settle_by => Step::Wait,
             _ => Step::SeekAgain,
         },
-        BuyerPhase::Settled => {
-            let settle_by = purchase.accept.as_ref().map_or(0, |accept| accept.order.settle_by);
-            // Only a reorganisation can make a settlement vanish.
-            if sight.watched_until > settle_by && sight.now > settle_by {
-                Step::SeekAgain
-            } else {
-                Step::Wait
-            }
-        }
-        BuyerPhase::Leased | BuyerPhase::Done | BuyerPhase::Expired | BuyerPhase::Cancelled => Step::Wait,
+        BuyerPhase::Settled | BuyerPhase::Leased => unseen_settlement(sight),
+        BuyerPhase::Done | BuyerPhase::Expired | BuyerPhase::Cancelled => Step::Wait,
+    }
+}
+
+/// A settlement that the chain does not show is on its way, or was taken back by a reorganisation. It is named by the
+/// lease, so that it can be sent again and is carried out once all the same.
+fn unseen_settlement(sight: &Sight<'_>) -> Step {
+    let purchase = sight.purchase;
+    let settle_by = purchase.accept.as_ref().map_or(0, |accept| accept.order.settle_by);
+    let taken_back = sight.lease.is_some() || sight.watched_until > purchase.settled_at;
+    if taken_back && sight.now.saturating_add(SETTLE_MARGIN) < settle_by {
+        Step::Settle
+    } else if sight.watched_until > settle_by && sight.now > settle_by {
+        Step::SeekAgain
+    } else {
+        Step::Wait
     }
 }
 
@@ -123,6 +140,8 @@ fn on_the_chain(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         LeaseState::Ended => Step::Conclude,
         _ if !noted => Step::NoteLeased,
         LeaseState::Opened if sight.now > u64::from(lease.activate_by) => Step::Abort,
+        LeaseState::Active if sight.purchase.ending.is_some() => Step::End,
+        LeaseState::Active if sight.lost && sight.purchase.on_failure != OnFailure::Keep => Step::Leave,
         LeaseState::Active if due_top_up(sight.purchase, lease, sight.now) > 0 => Step::TopUp,
         LeaseState::Active if sight.access_due && sight.now < u64::from(lease.funded_until) => {
             Step::FetchAccess
@@ -134,13 +153,24 @@ fn on_the_chain(sight: &Sight<'_>, lease: &LeaseView) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::samples::{ACTIVATE_BY, SETTLE_BY, VALID_UNTIL, purchase, view};
+    use crate::{
+        engine::samples::{ACTIVATE_BY, SETTLE_BY, VALID_UNTIL, purchase, view},
+        store::Ending,
+    };
 
     fn step(phase: BuyerPhase, state: Option<LeaseState>, now: u64) -> Step {
         let lease = state.map(view);
         let purchase = purchase(phase);
         let lease = lease.as_ref();
-        decide(&Sight { purchase: &purchase, lease, now, watched_until: now, ended: true, access_due: true })
+        decide(&Sight {
+            purchase: &purchase,
+            lease,
+            now,
+            watched_until: now,
+            ended: true,
+            access_due: true,
+            lost: false,
+        })
     }
 
     #[test]
@@ -167,9 +197,49 @@ mod tests {
     }
 
     #[test]
-    fn a_settlement_that_was_sent_is_not_sent_again() {
-        assert_eq!(step(BuyerPhase::Settled, None, SETTLE_BY - 1), Step::Wait);
-        assert_eq!(step(BuyerPhase::Settled, Some(LeaseState::None), SETTLE_BY + 1), Step::SeekAgain);
+    fn a_settlement_is_sent_again_only_when_it_was_taken_back() {
+        let in_time = SETTLE_BY - SETTLE_MARGIN - 1;
+        let settled = |settled_at, watched_until| {
+            let purchase = Purchase { settled_at, ..purchase(BuyerPhase::Settled) };
+            let sight = Sight {
+                purchase: &purchase,
+                lease: None,
+                now: in_time,
+                watched_until,
+                ended: false,
+                access_due: true,
+                lost: false,
+            };
+            decide(&sight)
+        };
+        assert_eq!(settled(in_time, in_time), Step::Wait, "its block was not read yet");
+        assert_eq!(settled(in_time, in_time + 1), Step::Settle, "its block was read, and it is not there");
+        for phase in [BuyerPhase::Settled, BuyerPhase::Leased] {
+            assert_eq!(step(phase, Some(LeaseState::None), in_time), Step::Settle);
+            assert_eq!(step(phase, Some(LeaseState::None), SETTLE_BY - 1), Step::Wait);
+            assert_eq!(step(phase, Some(LeaseState::None), SETTLE_BY + 1), Step::SeekAgain);
+        }
+    }
+
+    #[test]
+    fn a_lease_that_its_owner_ended_is_ended_until_the_chain_agrees() {
+        let purchase = Purchase { ending: Some(Ending::Close), ..purchase(BuyerPhase::Leased) };
+        let at = |state| {
+            let lease = view(state);
+            let now = SETTLE_BY;
+            let lease = Some(&lease);
+            decide(&Sight {
+                purchase: &purchase,
+                lease,
+                now,
+                watched_until: now,
+                ended: true,
+                access_due: true,
+                lost: false,
+            })
+        };
+        assert_eq!(at(LeaseState::Active), Step::End);
+        assert_eq!(at(LeaseState::Ended), Step::Conclude);
     }
 
     #[test]
@@ -185,5 +255,27 @@ mod tests {
         assert_eq!(step(BuyerPhase::Leased, Some(LeaseState::Active), SETTLE_BY), Step::FetchAccess);
         assert_eq!(step(BuyerPhase::Leased, Some(LeaseState::Ended), SETTLE_BY), Step::Conclude);
         assert_eq!(step(BuyerPhase::Accepted, Some(LeaseState::Ended), SETTLE_BY), Step::Conclude);
+    }
+
+    #[test]
+    fn a_machine_that_is_lost_is_left_unless_its_owner_keeps_it() {
+        let left = |on_failure, state| {
+            let purchase = Purchase { on_failure, ..purchase(BuyerPhase::Leased) };
+            let (lease, now) = (view(state), SETTLE_BY);
+            let lease = Some(&lease);
+            decide(&Sight {
+                purchase: &purchase,
+                lease,
+                now,
+                watched_until: now,
+                ended: false,
+                access_due: false,
+                lost: true,
+            })
+        };
+        assert_eq!(left(OnFailure::End, LeaseState::Active), Step::Leave);
+        assert_eq!(left(OnFailure::Rebid, LeaseState::Active), Step::Leave);
+        assert_eq!(left(OnFailure::Keep, LeaseState::Active), Step::Wait);
+        assert_eq!(left(OnFailure::End, LeaseState::Opened), Step::Wait, "nothing is billed yet");
     }
 }

@@ -3,20 +3,23 @@
 //! Level-triggered, as the provider's: each pass compares purchases (store) with leases (chain, by way of the
 //! store) and starts the next step of each.
 
+mod access;
 mod decide;
+mod end;
 pub mod fund;
 mod post;
+mod rebid;
 mod seek;
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use alloy_primitives::B256;
 use sublet_adapter::failpoint;
-use sublet_market::{Accept, AccessState, TradeRequest, TradeResponse, check_settle};
+use sublet_market::{Accept, check_settle};
 use tokio_util::sync::CancellationToken;
 
 use self::decide::{Sight, Step, decide};
@@ -27,14 +30,11 @@ use super::{
     mirror,
 };
 use crate::{
-    chain::{Call, ChainError, LeaseState, TxReport},
+    chain::{Call, ChainError, LeaseState},
+    config::Config,
     store::{BuyerPhase, ChainLease, Purchase},
 };
 
-/// How often the address of a machine that was reachable is asked for again.
-const ACCESS_REFRESH: Duration = Duration::from_secs(60);
-/// The pause while a machine is not reachable yet.
-const ACCESS_RETRY: Duration = Duration::from_secs(1);
 /// Steps get this long to end at shutdown.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -43,21 +43,26 @@ pub struct Buyer {
     core: Arc<Core>,
     jobs: Arc<Jobs>,
     floor: u128,
-    /// When the machine's address was last asked for, by lease.
-    asked_access: Mutex<HashMap<B256, Instant>>,
+    /// What is known of the machines, by lease.
+    machines: Mutex<HashMap<B256, access::Machine>>,
+    give_up_after: Duration,
+    /// Leases whose end is being sent at their owner's request: the engine keeps out of it.
+    ending: Mutex<HashSet<B256>>,
     /// One bid at a time counts the free balance.
     posting: tokio::sync::Mutex<()>,
 }
 
 impl Buyer {
     /// An engine; nothing happens before [`Buyer::run`].
-    pub fn new(core: Arc<Core>, floor: u128, stop: CancellationToken) -> Arc<Self> {
+    pub fn new(core: Arc<Core>, config: &Config, stop: CancellationToken) -> Arc<Self> {
         core.metrics.expect_steps("buyer", Step::ALL.map(Step::as_str));
         Arc::new(Self {
             core,
             jobs: Jobs::new(stop),
-            floor,
-            asked_access: Mutex::default(),
+            floor: config.market.floor,
+            machines: Mutex::default(),
+            give_up_after: config.buyer.give_up_after,
+            ending: Mutex::default(),
             posting: tokio::sync::Mutex::new(()),
         })
     }
@@ -89,8 +94,9 @@ impl Buyer {
                 watched_until: self.core.watched_until(),
                 ended: lease.as_ref().is_some_and(|lease| lease.end.is_some()),
                 access_due: self.access_due(&purchase),
+                lost: self.is_lost(purchase.id),
             });
-            if step != Step::Wait {
+            if step != Step::Wait && !(step == Step::End && self.ending().contains(&purchase.id)) {
                 self.start(step, purchase.id);
             }
         }
@@ -141,7 +147,10 @@ impl Buyer {
                 self.core.execute(Call::Abort { id }).await?;
                 mirror::refresh_lease(&self.core, id).await?;
             }
+            Step::End => self.end_again(id).await?,
+            Step::Leave => self.leave(id)?,
             Step::Conclude => {
+                self.rebid(id).await?;
                 self.conclude(id, BuyerPhase::Done)?;
                 failpoint::reach(&["buyer.conclude.half"]);
                 self.core.store.retire::<ChainLease>(id.as_slice())?;
@@ -155,19 +164,8 @@ impl Buyer {
             p.phase = phase;
             p.access = None;
         })?;
-        self.asked().remove(&id);
+        self.machines().remove(&id);
         Ok(self.core.store.retire::<Purchase>(id.as_slice())?)
-    }
-
-    /// The address is asked for until it is known, and now and then afterwards: a machine that was started again may
-    /// have another port.
-    fn access_due(&self, purchase: &Purchase) -> bool {
-        let pause = if purchase.access.is_some() { ACCESS_REFRESH } else { Duration::ZERO };
-        self.asked().get(&purchase.id).is_none_or(|at| at.elapsed() >= pause)
-    }
-
-    fn asked(&self) -> MutexGuard<'_, HashMap<B256, Instant>> {
-        self.asked_access.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn settle(&self, id: B256) -> Result<(), EngineError> {
@@ -177,7 +175,10 @@ impl Buyer {
         };
         // A crash after sending leaves the phase at Accepted: the lease id tells whether it was carried out.
         if self.core.chain.lease(id).await?.state != LeaseState::None {
-            return self.update(id, |p| p.phase = BuyerPhase::Settled);
+            return self.update(id, |p| {
+                p.phase = BuyerPhase::Settled;
+                p.settled_at = self.core.now();
+            });
         }
         let (buyer, provider) = tokio::try_join!(
             self.core.refresh_maker(purchase.bid.order.buyer),
@@ -194,6 +195,7 @@ impl Buyer {
                 self.update(id, |p| {
                     p.phase = BuyerPhase::Settled;
                     p.settle_tx = Some(report.hash);
+                    p.settled_at = self.core.now();
                     p.trouble = None;
                 })
             }
@@ -201,6 +203,7 @@ impl Buyer {
             Err(error) if error.is_unclear() || error.revert_name() == Some("LeaseExists") => {
                 self.update(id, |p| {
                     p.phase = BuyerPhase::Settled;
+                    p.settled_at = self.core.now();
                     p.trouble = Some(error.to_string());
                 })
             }
@@ -231,39 +234,6 @@ impl Buyer {
         })
     }
 
-    async fn fetch_access(&self, id: B256) -> Result<JobEnd, EngineError> {
-        // The chain says whose machine it is, whatever became of our own note of the accept.
-        let lease = self.core.store.get::<ChainLease>(id.as_slice())?;
-        let node = lease.and_then(|lease| lease.provider_node());
-        let Some(node) = node else { return Ok(JobEnd::Later(ACCESS_RETRY)) };
-        let answer = self.core.p2p.request(node, Vec::new(), TradeRequest::Access { lease: id }).await;
-        self.asked().insert(id, Instant::now());
-        let (access, trouble) = match answer {
-            Ok(TradeResponse::Access(AccessState::Ready(access))) => {
-                self.update(id, |p| {
-                    p.access = Some(access);
-                    p.trouble = None;
-                })?;
-                return Ok(JobEnd::Done);
-            }
-            Ok(TradeResponse::Access(AccessState::Pending { state })) => {
-                (None, format!("the provider says: {state}"))
-            }
-            Ok(TradeResponse::Access(AccessState::Gone { reason })) => {
-                (None, format!("the provider says that the lease is over: {reason}"))
-            }
-            Ok(TradeResponse::Declined(no)) => (None, format!("the provider gives no access: {}", no.detail)),
-            Ok(TradeResponse::Accept(_)) => (None, "the provider's answer makes no sense".to_owned()),
-            // Away for a moment says nothing about the machine: what was known stays.
-            Err(error) => (self.purchase_of(id)?.access, format!("the provider cannot be asked: {error}")),
-        };
-        self.update(id, |p| {
-            p.access = access;
-            p.trouble = Some(trouble);
-        })?;
-        Ok(JobEnd::Later(ACCESS_RETRY))
-    }
-
     /// Stops looking for a provider. A lease that came of the bid already must be closed instead.
     pub fn cancel_bid(&self, id: B256) -> Result<(), EngineError> {
         let mut cancelled = false;
@@ -282,29 +252,6 @@ impl Buyer {
         }
         self.core.book().remove_bid(id);
         self.conclude(id, BuyerPhase::Cancelled)
-    }
-
-    /// Ends a lease that this node buys: `close` pays to now + NOTICE, `reject` burns the last HOLD.
-    pub async fn end(&self, id: B256, reject: bool) -> Result<TxReport, EngineError> {
-        let view = self.core.chain.lease(id).await?;
-        match view.state {
-            LeaseState::Active => {}
-            LeaseState::Opened => {
-                return Err(EngineError::Invalid(format!(
-                    "the machine has not started yet, nothing is billed; if it does not start within {} s, this node \
-                     takes the money back by itself",
-                    u64::from(view.activate_by).saturating_sub(self.core.now())
-                )));
-            }
-            LeaseState::None | LeaseState::Ended => {
-                return Err(EngineError::Invalid(format!("the lease {id} is over: nothing to end")));
-            }
-        }
-        let call = if reject { Call::Reject { id } } else { Call::Close { id } };
-        let report = self.core.execute(call).await?;
-        mirror::refresh_lease(&self.core, id).await?;
-        self.core.wake.buyer.notify_one();
-        Ok(report)
     }
 
     fn purchase_of(&self, id: B256) -> Result<Purchase, EngineError> {

@@ -1,12 +1,13 @@
 //! A new bid: checked against the money, signed, kept, told to everybody.
 
+use alloy_primitives::{Address, B256};
 use sublet_adapter::failpoint;
 use sublet_market::{Bid, Explanation, Manifest, Order as _, Resources, Spec, Traits, amount::format_amount};
 
 use super::Buyer;
 use crate::{
     engine::{EngineError, random},
-    store::{BuyerPhase, Purchase},
+    store::{BuyerPhase, OnFailure, Purchase},
 };
 
 /// What a buyer asks for.
@@ -34,6 +35,12 @@ pub struct NewBid {
     pub ssh_authorized_keys: Vec<String>,
     /// What may be spent on top-ups without asking again, base units.
     pub top_up_budget: u128,
+    /// What to do when the machine is not there.
+    pub on_failure: OnFailure,
+    /// The failed bid that this one takes the place of.
+    pub continues: Option<B256>,
+    /// Providers that are not asked.
+    pub avoid: Vec<Address>,
 }
 
 impl Buyer {
@@ -79,6 +86,13 @@ impl Buyer {
             offer: None,
             accept: None,
             settle_tx: None,
+            settled_at: 0,
+            ending: None,
+            on_failure: new.on_failure,
+            reached: false,
+            failure: None,
+            continues: new.continues,
+            avoid: new.avoid,
             phase: BuyerPhase::Seeking,
             declines: Vec::new(),
             access: None,

@@ -94,7 +94,10 @@ impl Buyer {
         let unanswered = self.unanswered(purchase);
         let is_new = |quote: &Quote| unanswered.iter().all(|asked| asked.digest != quote.digest);
         let quotes: Vec<_> = quotes.into_iter().filter(is_new).collect();
-        for quote in unanswered.into_iter().chain(quotes).filter(|quote| may_be_asked(purchase, quote, now)) {
+        let wanted = |quote: &Quote| {
+            !purchase.avoid.contains(&quote.offer.order.provider) && may_be_asked(purchase, quote, now)
+        };
+        for quote in unanswered.into_iter().chain(quotes).filter(wanted) {
             let count = of_provider.entry(quote.offer.order.provider).or_default();
             *count += 1;
             if *count <= MOST_OF_ONE {

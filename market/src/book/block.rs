@@ -1,0 +1,251 @@
+//! A block of the index: up to 512 orders of neighbouring keys, and rows with one bit for each of them.
+//!
+//! There is a row for each level of each number (set where the order has at least that level) and for each common trait
+//! (set where the order has it). The orders that may fit are the AND of the rows that a query names: eight words at a time,
+//! whatever the block holds.
+
+use super::levels::{DIMS, Levels};
+
+/// Orders of a block at most.
+pub(super) const SLOTS: usize = 512;
+
+/// One bit for each place of a block.
+pub(super) type Row = [u64; SLOTS / 64];
+
+const EMPTY: Row = [0; SLOTS / 64];
+
+/// An order as the index knows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Entry {
+    /// What orders are sorted by, least first.
+    pub(super) key: u64,
+    /// The order's number.
+    pub(super) id: u32,
+    /// The number of its set of traits.
+    pub(super) set: u32,
+    pub(super) levels: Levels,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    live: Row,
+    /// By place; those of free places are stale.
+    entries: Vec<Entry>,
+    levels: [Vec<Row>; DIMS],
+    /// Sorted numbers of the traits that somebody here has, and a row for each.
+    traits: Vec<u32>,
+    rows: Vec<Row>,
+}
+
+impl Block {
+    pub(super) fn new() -> Self {
+        Self {
+            live: EMPTY,
+            entries: Vec::new(),
+            levels: Default::default(),
+            traits: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.live.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    pub(super) fn entry(&self, place: usize) -> &Entry {
+        &self.entries[place]
+    }
+
+    pub(super) fn places(&self) -> impl Iterator<Item = usize> {
+        ones(self.live)
+    }
+
+    /// The highest level here of each number.
+    pub(super) fn top(&self) -> Levels {
+        // There are 128 levels at most.
+        std::array::from_fn(|dim| u8::try_from(self.levels[dim].len()).unwrap_or(u8::MAX))
+    }
+
+    /// Puts an order into a free place and gives that; `None` if the block is full. Its traits are set apart.
+    pub(super) fn put(&mut self, entry: Entry) -> Option<usize> {
+        let word = self.live.iter().position(|word| *word != u64::MAX)?;
+        let place = word * 64 + self.live[word].trailing_ones() as usize;
+        set(&mut self.live, place);
+        match self.entries.get_mut(place) {
+            Some(stale) => *stale = entry,
+            None => {
+                // The first free place is one behind the last entry at most.
+                reserve(&mut self.entries);
+                self.entries.push(entry);
+            }
+        }
+        for (rows, level) in self.levels.iter_mut().zip(entry.levels) {
+            raise(rows, 0, level.into(), place);
+        }
+        Some(place)
+    }
+
+    /// Frees a place. Its traits are cleared apart.
+    pub(super) fn take(&mut self, place: usize) -> Entry {
+        let entry = self.entries[place];
+        clear(&mut self.live, place);
+        for (rows, level) in self.levels.iter_mut().zip(entry.levels) {
+            lower(rows, 0, level.into(), place);
+        }
+        entry
+    }
+
+    /// Gives an order new levels.
+    pub(super) fn relevel(&mut self, place: usize, levels: Levels) {
+        let old = std::mem::replace(&mut self.entries[place].levels, levels);
+        for (rows, (old, new)) in self.levels.iter_mut().zip(old.into_iter().zip(levels)) {
+            raise(rows, old.into(), new.into(), place);
+            lower(rows, new.into(), old.into(), place);
+        }
+    }
+
+    /// Notes that an order has a trait; gives whether it is the first one here.
+    pub(super) fn set_trait(&mut self, id: u32, place: usize) -> bool {
+        match self.traits.binary_search(&id) {
+            Ok(row) => {
+                set(&mut self.rows[row], place);
+                false
+            }
+            Err(row) => {
+                reserve(&mut self.traits);
+                reserve(&mut self.rows);
+                self.traits.insert(row, id);
+                self.rows.insert(row, EMPTY);
+                set(&mut self.rows[row], place);
+                true
+            }
+        }
+    }
+
+    /// Notes that an order no longer has a trait; gives whether none here has.
+    pub(super) fn clear_trait(&mut self, id: u32, place: usize) -> bool {
+        let Ok(row) = self.traits.binary_search(&id) else { return false };
+        clear(&mut self.rows[row], place);
+        let last = self.rows[row] == EMPTY;
+        if last {
+            self.traits.remove(row);
+            self.rows.remove(row);
+        }
+        last
+    }
+
+    pub(super) fn traits(&self) -> &[u32] {
+        &self.traits
+    }
+
+    /// The places whose orders have all of these traits and at least these levels.
+    pub(super) fn matching(&self, levels: &Levels, traits: &[u32]) -> Option<Row> {
+        let mut mask = self.live;
+        for id in traits {
+            let row = self.traits.binary_search(id).ok()?;
+            and(&mut mask, &self.rows[row]);
+        }
+        for (rows, level) in self.levels.iter().zip(levels) {
+            if let Some(row) = usize::from(*level).checked_sub(1) {
+                and(&mut mask, rows.get(row)?);
+                if mask == EMPTY {
+                    return None;
+                }
+            }
+        }
+        Some(mask)
+    }
+}
+
+/// The places of a row's bits.
+pub(super) fn ones(row: Row) -> impl Iterator<Item = usize> {
+    row.into_iter().enumerate().flat_map(|(index, word)| {
+        let rest = |word: u64| (word != 0).then_some(word);
+        let words = std::iter::successors(rest(word), move |word| rest(word & (word - 1)));
+        words.map(move |word| index * 64 + word.trailing_zeros() as usize)
+    })
+}
+
+/// Sets a place's bit in the rows of the levels above `old` up to `new`.
+fn raise(rows: &mut Vec<Row>, old: usize, new: usize, place: usize) {
+    if new > rows.len() {
+        rows.reserve_exact(new - rows.len());
+        rows.resize(new, EMPTY);
+    }
+    rows.iter_mut().take(new).skip(old).for_each(|row| set(row, place));
+}
+
+/// Clears a place's bit in the rows of the levels above `new` up to `old`; rows without a bit go.
+fn lower(rows: &mut Vec<Row>, new: usize, old: usize, place: usize) {
+    rows.iter_mut().take(old).skip(new).for_each(|row| clear(row, place));
+    while rows.last() == Some(&EMPTY) {
+        rows.pop();
+    }
+}
+
+/// Room for one more, without the doubling that would leave half of a block's memory idle.
+fn reserve<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(16);
+    }
+}
+
+fn and(mask: &mut Row, row: &Row) {
+    mask.iter_mut().zip(row).for_each(|(mask, row)| *mask &= row);
+}
+
+fn set(row: &mut Row, place: usize) {
+    row[place / 64] |= 1 << (place % 64);
+}
+
+fn clear(row: &mut Row, place: usize) {
+    row[place / 64] &= !(1 << (place % 64));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WANTED: Levels = [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0];
+
+    fn entry(id: u32, first: u8, tenth: u8) -> Entry {
+        let mut levels = Levels::default();
+        (levels[0], levels[10]) = (first, tenth);
+        Entry { key: 1, id, set: 0, levels }
+    }
+
+    fn ids(block: &Block, traits: &[u32]) -> Vec<u32> {
+        let mask = block.matching(&WANTED, traits).unwrap_or(EMPTY);
+        ones(mask).map(|place| block.entry(place).id).collect()
+    }
+
+    #[test]
+    fn rows_hold_neither_more_nor_less_than_what_matches() {
+        let mut block = Block::new();
+        let places = [(1, 2, 3), (2, 9, 9), (3, 1, 9), (4, 9, 2)]
+            .map(|(id, first, tenth)| block.put(entry(id, first, tenth)).unwrap());
+        assert_eq!((ids(&block, &[]), block.top()[0], block.top()[10]), (vec![1, 2], 9, 9));
+        block.relevel(places[1], entry(2, 9, 1).levels);
+        block.relevel(places[3], entry(4, 9, 3).levels);
+        assert_eq!((ids(&block, &[]), block.top()[10]), (vec![1, 4], 9));
+        block.take(places[2]);
+        assert_eq!(block.top()[10], 3, "levels that nobody has any more are gone");
+        assert!(block.set_trait(7, places[0]) && block.set_trait(5, places[3]));
+        assert!(!block.set_trait(7, places[3]));
+        assert_eq!(
+            (ids(&block, &[7]), ids(&block, &[5, 7]), ids(&block, &[6])),
+            (vec![1, 4], vec![4], vec![])
+        );
+        assert!(!block.clear_trait(7, places[0]) && block.clear_trait(7, places[3]));
+        assert_eq!(block.traits(), [5]);
+    }
+
+    #[test]
+    fn places_are_used_again_and_a_full_block_takes_nothing() {
+        let mut block = Block::new();
+        (0..512).for_each(|id| assert!(block.put(entry(id, 2, 3)).is_some()));
+        assert_eq!((block.put(entry(600, 2, 3)), block.len()), (None, 512));
+        assert_eq!(block.take(77).id, 77);
+        assert_eq!((block.put(entry(600, 2, 3)), ids(&block, &[])[77]), (Some(77), 600));
+    }
+}

@@ -1,0 +1,355 @@
+//! Orders by key, in blocks whose rows of bits tell which of them may fit.
+//!
+//! Prices follow sizes: the cheapest thousands of a book are small machines. So orders of a size have a lane of their own
+//! (octaves of processors, with or without graphics), in which the blocks are sorted by their keys.
+//! A walk goes over the blocks of the lanes that may fit in the order of their keys, takes the AND of the rows that the query
+//! names, and shows the visitor what is left. It ends when no later key can matter any more, or when its budget is spent.
+//! A trait that few orders have is a list of these orders and has no rows: a walk for it looks at the list alone.
+//! Of a common trait the index also knows the blocks in which it occurs, so that the others are passed over by one bit.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::block::{Block, Entry, SLOTS, ones};
+use super::holders::{Bits, Holders, RARE, common_blocks};
+use super::levels::Levels;
+use super::traitsets::TraitSets;
+
+/// Octaves of processors, each with and without graphics processors.
+const LANES: usize = 24;
+/// Two neighbouring blocks become one when they have no more orders than this together.
+const MERGED: usize = SLOTS / 2;
+/// What looking at a block's rows costs, in tests of one order.
+const BLOCK_TESTS: usize = 8;
+/// Bits of a place's number within its block.
+const SLOT_BITS: u32 = SLOTS.ilog2();
+/// Where an order is that the index does not have.
+const NOWHERE: u32 = u32::MAX;
+
+/// What a walk looks for.
+#[derive(Debug)]
+pub(super) struct Filter<'a> {
+    pub(super) levels: Levels,
+    /// Numbers of the traits that are wanted.
+    pub(super) traits: &'a [u32],
+}
+
+/// How much work a walk may do, in tests of one order.
+#[derive(Debug)]
+pub(super) struct Budget(pub(super) usize);
+
+impl Budget {
+    #[inline]
+    pub(super) fn spend(&mut self, tests: usize) -> bool {
+        let enough = self.0 >= tests;
+        self.0 = self.0.saturating_sub(tests);
+        enough
+    }
+}
+
+/// Who is shown the orders that may fit.
+pub(super) trait Visitor {
+    /// The greatest key that still matters.
+    fn limit(&self) -> u64;
+    /// One order that may fit. Within a block orders come in any order. Gives what it cost, in tests of one order.
+    fn visit(&mut self, key: u64, id: u32) -> usize;
+}
+
+/// A block in its lane: nothing in it has a lower (key, number).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Stop {
+    least: (u64, u32),
+    block: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Index {
+    /// The blocks of orders of one size, sorted. The first block of a lane takes whatever is lower.
+    lanes: [Vec<Stop>; LANES],
+    blocks: Vec<Block>,
+    /// The highest levels of each block, side by side, so that most blocks without a match need no look at their rows.
+    tops: Vec<Levels>,
+    free: Vec<u32>,
+    /// Block × 512 + place of each order.
+    places: Vec<u32>,
+    /// Who has each trait.
+    holders: Vec<Holders>,
+}
+
+impl Index {
+    /// Takes in an order that is not here.
+    pub(super) fn insert(&mut self, entry: Entry, sets: &TraitSets) {
+        let key = (entry.key, entry.id);
+        let lane = lane_of(&entry.levels);
+        if self.lanes[lane].is_empty() {
+            self.add_block(lane, 0, key);
+        }
+        let mut at = self.rank(lane, &entry);
+        if self.blocks[self.lanes[lane][at].block as usize].len() == SLOTS {
+            self.split(lane, at, sets);
+            at = self.rank(lane, &entry);
+        }
+        let stop = &mut self.lanes[lane][at];
+        stop.least = key.min(stop.least);
+        let block = stop.block;
+        self.place(block, entry, sets);
+        for id in sets.ids(entry.set) {
+            self.hold(*id, entry.id);
+        }
+    }
+
+    /// Takes out an order; gives whether it was here.
+    pub(super) fn remove(&mut self, id: u32, sets: &TraitSets) -> bool {
+        let Some((block, place)) = self.place_of(id) else { return false };
+        let entry = *self.blocks[block as usize].entry(place);
+        for id in sets.ids(entry.set) {
+            self.unhold(*id, entry.id, block, place);
+        }
+        self.blocks[block as usize].take(place);
+        self.note_top(block);
+        self.places[id as usize] = NOWHERE;
+        let lane = lane_of(&entry.levels);
+        self.merge(lane, self.rank(lane, &entry), sets);
+        true
+    }
+
+    /// Gives an order new levels; those of its size must be the same.
+    pub(super) fn relevel(&mut self, id: u32, levels: Levels) {
+        if let Some((block, place)) = self.place_of(id) {
+            debug_assert_eq!(
+                lane_of(&levels),
+                lane_of(&self.blocks[block as usize].entry(place).levels),
+                "an order's size stays"
+            );
+            self.blocks[block as usize].relevel(place, levels);
+            self.note_top(block);
+        }
+    }
+
+    /// Whether the order is here.
+    pub(super) fn has(&self, id: u32) -> bool {
+        self.place_of(id).is_some()
+    }
+
+    /// Shows the visitor the orders that may fit, lower keys first, block by block. Gives whether all were shown that matter.
+    pub(super) fn walk(&self, filter: &Filter<'_>, budget: &mut Budget, visitor: &mut impl Visitor) -> bool {
+        let holders: Vec<&Holders> =
+            filter.traits.iter().filter_map(|id| self.holders.get(*id as usize)).collect();
+        if holders.len() < filter.traits.len() {
+            return true;
+        }
+        let few = holders.iter().filter_map(|holders| match holders {
+            Holders::Few(list) => Some(list),
+            Holders::Many { .. } => None,
+        });
+        match few.min_by_key(|list| list.len()) {
+            Some(list) => self.walk_list(list, budget, visitor),
+            None => self.walk_lanes(filter, common_blocks(&holders).as_ref(), budget, visitor),
+        }
+    }
+
+    fn walk_list(&self, list: &[u32], budget: &mut Budget, visitor: &mut impl Visitor) -> bool {
+        for id in list {
+            let Some((block, place)) = self.place_of(*id) else { continue };
+            let key = self.blocks[block as usize].entry(place).key;
+            if key <= visitor.limit() && !budget.spend(visitor.visit(key, *id)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn walk_lanes(
+        &self,
+        filter: &Filter<'_>,
+        with_traits: Option<&Bits>,
+        budget: &mut Budget,
+        visitor: &mut impl Visitor,
+    ) -> bool {
+        let may_fit = |stop: &Stop| {
+            with_traits.is_none_or(|blocks| blocks.has(stop.block))
+                && reaches(&self.tops[stop.block as usize], &filter.levels)
+        };
+        // The next block that may have a match, of each lane; the one with the least key comes out first.
+        let next = |lane: usize, from: usize| {
+            let skipped = self.lanes[lane][from..].iter().position(may_fit)?;
+            Some(Reverse((self.lanes[lane][from + skipped], lane, from + skipped)))
+        };
+        let wanted = lane_of(&filter.levels);
+        let mut heap: BinaryHeap<_> =
+            (0..LANES).filter(|lane| serves(*lane, wanted)).filter_map(|lane| next(lane, 0)).collect();
+        while let Some(Reverse((stop, lane, at))) = heap.pop() {
+            if stop.least.0 > visitor.limit() {
+                break;
+            }
+            if !budget.spend(BLOCK_TESTS) || !self.walk_block(stop.block, filter, budget, visitor) {
+                return false;
+            }
+            heap.extend(next(lane, at + 1));
+        }
+        true
+    }
+
+    fn walk_block(
+        &self,
+        block: u32,
+        filter: &Filter<'_>,
+        budget: &mut Budget,
+        visitor: &mut impl Visitor,
+    ) -> bool {
+        let block = &self.blocks[block as usize];
+        let Some(mask) = block.matching(&filter.levels, filter.traits) else { return true };
+        for place in ones(mask) {
+            let entry = block.entry(place);
+            if entry.key <= visitor.limit() && !budget.spend(visitor.visit(entry.key, entry.id)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn note_top(&mut self, block: u32) {
+        self.tops[block as usize] = self.blocks[block as usize].top();
+    }
+
+    /// Which of a lane's blocks an order belongs to. The lane must have one.
+    fn rank(&self, lane: usize, entry: &Entry) -> usize {
+        let key = (entry.key, entry.id);
+        self.lanes[lane].partition_point(|stop| stop.least <= key).saturating_sub(1)
+    }
+
+    fn place_of(&self, id: u32) -> Option<(u32, usize)> {
+        let at = *self.places.get(id as usize)?;
+        (at != NOWHERE).then_some((at >> SLOT_BITS, at as usize % SLOTS))
+    }
+
+    fn add_block(&mut self, lane: usize, at: usize, least: (u64, u32)) -> u32 {
+        let block = self.free.pop().unwrap_or_else(|| {
+            self.blocks.push(Block::new());
+            self.tops.push(Levels::default());
+            // A million orders make some four thousand blocks.
+            u32::try_from(self.blocks.len() - 1).unwrap_or(NOWHERE)
+        });
+        self.lanes[lane].insert(at, Stop { least, block });
+        block
+    }
+
+    /// Puts an order into a block that has room.
+    fn place(&mut self, block: u32, entry: Entry, sets: &TraitSets) {
+        let Some(place) = self.blocks[block as usize].put(entry) else {
+            debug_assert!(false, "the block has room");
+            return;
+        };
+        self.note_top(block);
+        let id = entry.id as usize;
+        if id >= self.places.len() {
+            self.places.resize(id + 1, NOWHERE);
+        }
+        self.places[id] = (block << SLOT_BITS) + u32::try_from(place).unwrap_or(0);
+        for id in sets.ids(entry.set) {
+            if let Some(Holders::Many { blocks, .. }) = self.holders.get_mut(*id as usize)
+                && self.blocks[block as usize].set_trait(*id, place)
+            {
+                blocks.set(block);
+            }
+        }
+    }
+
+    /// Empties a block, but for what the holders count; gives its orders, sorted.
+    fn clear(&mut self, block: u32) -> Vec<Entry> {
+        let old = std::mem::replace(&mut self.blocks[block as usize], Block::new());
+        for id in old.traits() {
+            if let Some(Holders::Many { blocks, .. }) = self.holders.get_mut(*id as usize) {
+                blocks.clear(block);
+            }
+        }
+        let mut entries: Vec<Entry> = old.places().map(|place| *old.entry(place)).collect();
+        entries.sort_unstable_by_key(|entry| (entry.key, entry.id));
+        entries
+    }
+
+    /// Makes two blocks of one, at the middle of its keys.
+    fn split(&mut self, lane: usize, at: usize, sets: &TraitSets) {
+        let lower = self.lanes[lane][at].block;
+        let entries = self.clear(lower);
+        let (low, high) = entries.split_at(entries.len() / 2);
+        let Some(first) = high.first() else { return };
+        let upper = self.add_block(lane, at + 1, (first.key, first.id));
+        low.iter().for_each(|entry| self.place(lower, *entry, sets));
+        high.iter().for_each(|entry| self.place(upper, *entry, sets));
+    }
+
+    /// Makes one block of this one and the next or the last, if they have few orders together.
+    fn merge(&mut self, lane: usize, at: usize, sets: &TraitSets) {
+        let size = |at: usize| self.lanes[lane].get(at).map(|stop| self.blocks[stop.block as usize].len());
+        let small = |at: usize| size(at).zip(size(at + 1)).is_some_and(|(one, two)| one + two <= MERGED);
+        let Some(at) = [Some(at), at.checked_sub(1)].into_iter().flatten().find(|at| small(*at)) else {
+            return;
+        };
+        let (into, from) = (self.lanes[lane][at].block, self.lanes[lane].remove(at + 1).block);
+        self.clear(from).into_iter().for_each(|entry| self.place(into, entry, sets));
+        self.note_top(from);
+        self.free.push(from);
+    }
+
+    /// Counts an order that is placed among those that have a trait.
+    fn hold(&mut self, id: u32, order: u32) {
+        if id as usize >= self.holders.len() {
+            self.holders.resize(id as usize + 1, Holders::Few(Vec::new()));
+        }
+        match &mut self.holders[id as usize] {
+            Holders::Many { count, .. } => *count += 1,
+            Holders::Few(list) => {
+                list.push(order);
+                if list.len() > RARE {
+                    let list = std::mem::take(list);
+                    self.make_common(id, &list);
+                }
+            }
+        }
+    }
+
+    fn make_common(&mut self, id: u32, orders: &[u32]) {
+        let mut bits = Bits::default();
+        for order in orders {
+            let Some((block, place)) = self.place_of(*order) else { continue };
+            if self.blocks[block as usize].set_trait(id, place) {
+                bits.set(block);
+            }
+        }
+        self.holders[id as usize] = Holders::Many { count: orders.len(), blocks: bits };
+    }
+
+    fn unhold(&mut self, id: u32, order: u32, block: u32, place: usize) {
+        match self.holders.get_mut(id as usize) {
+            Some(Holders::Few(list)) => list.retain(|held| *held != order),
+            Some(Holders::Many { count, blocks }) => {
+                *count -= 1;
+                if self.blocks[block as usize].clear_trait(id, place) {
+                    blocks.clear(block);
+                }
+                // A trait that was common once keeps its rows until nobody has it: their number falls with its holders'.
+                if *count == 0 {
+                    self.holders[id as usize] = Holders::Few(Vec::new());
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+/// The lane of orders with such levels.
+fn lane_of(levels: &Levels) -> usize {
+    let octave = usize::from(levels[0]).div_ceil(2).min(LANES / 2 - 1);
+    octave * 2 + usize::from(levels[3] > 0)
+}
+
+/// Whether a lane may have orders with at least the levels of the wanted one.
+fn serves(lane: usize, wanted: usize) -> bool {
+    lane / 2 >= wanted / 2 && lane % 2 >= wanted % 2
+}
+
+/// Without a branch for each level, so that it is a comparison of vectors.
+fn reaches(top: &Levels, levels: &Levels) -> bool {
+    top.iter().zip(levels).fold(true, |all, (top, level)| all & (top >= level))
+}

@@ -1,0 +1,365 @@
+//! Many leases at random: five providers with one machine each, twenty buyers who compete for them, and every way in which a
+//! lease can end. In the end every token is accounted for, no machine is left, and no node has grown.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use alloy_primitives::B256;
+use anyhow::{Context as _, bail, ensure};
+use futures::future::try_join_all;
+use sublet::{
+    api::{
+        client::ApiClient,
+        types::{Amount, BidInfo, LeaseInfo, PostBid, TopUp, Transaction},
+    },
+    chain::LeaseState,
+    devnet::{
+        Devnet, NodeProcess,
+        market::{BUYER_FUNDS, IMAGE, SELLERS, Seller, add_seller, deposit},
+    },
+    store::{BuyerPhase, OnFailure, ProviderPhase},
+};
+use sublet_contracts::Market;
+use sublet_market::Resources;
+
+use super::Row;
+use crate::story::say;
+
+const PROVIDERS: [&str; 5] = ["p1", "p2", "p3", "p4", "p5"];
+const BUYERS: usize = 20;
+/// One lease may take so long under load, from the bid to its end.
+const LONGEST: Duration = Duration::from_secs(600);
+/// How long everything may take to come to rest in the end.
+const REST: Duration = Duration::from_secs(180);
+const POLL: Duration = Duration::from_millis(500);
+/// Chain time runs ahead by so many seconds now and then, so that leases run out.
+const LEAP: u64 = 20;
+const LEAP_EVERY: Duration = Duration::from_secs(12);
+/// The most that a node may grow after the first quarter: a leak of a few kilobytes a lease would show.
+const MOST_GROWTH_MIB: u64 = 40;
+
+/// How a lease is brought to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    Close,
+    CloseLater,
+    TopUpAndClose,
+    Reject,
+    ProviderCloses,
+    RunsOut,
+}
+
+impl End {
+    /// Of twenty: most are closed, one runs out.
+    fn by_dice(dice: u64) -> Self {
+        match dice % 20 {
+            0..=9 => Self::Close,
+            10..=12 => Self::CloseLater,
+            13..=14 => Self::TopUpAndClose,
+            15..=16 => Self::Reject,
+            17..=18 => Self::ProviderCloses,
+            _ => Self::RunsOut,
+        }
+    }
+}
+
+struct Soak {
+    providers: Vec<NodeProcess>,
+    buyers: Vec<NodeProcess>,
+    wanted: usize,
+    /// Leases that were begun, so that no buyer begins one too many.
+    begun: AtomicUsize,
+    ended: Mutex<BTreeMap<End, usize>>,
+    /// Bids that nobody took in time.
+    expired: AtomicUsize,
+}
+
+/// Runs `leases` leases to their ends.
+pub async fn run(net: &mut Devnet, images: &Path, leases: usize) -> anyhow::Result<Vec<Row>> {
+    let started = Instant::now();
+    let soak = set(net, images, leases).await?;
+    say(&format!("{} providers, {BUYERS} buyers, {leases} leases…", PROVIDERS.len()))?;
+    let seen = tokio::select! {
+        seen = trade_and_check(&soak, net) => seen,
+        stuck = leap(net) => stuck.map(|()| String::new()),
+    };
+    let row = Row {
+        case: "soak".into(),
+        fault: format!("{leases} leases by {} providers and {BUYERS} buyers at random", PROVIDERS.len()),
+        expected: "every token accounted for, no machine left, memory flat".into(),
+        verdict: if seen.is_ok() { "pass" } else { "fail" },
+        seen: seen.unwrap_or_else(|error| format!("{error:#}; logs: {}", soak.logs())),
+        seconds: started.elapsed().as_secs(),
+    };
+    say(&format!("{} {:>3} s  {}: {}", row.verdict, row.seconds, row.fault, row.seen))?;
+    Ok(vec![row])
+}
+
+async fn set(net: &mut Devnet, images: &Path, wanted: usize) -> anyhow::Result<Soak> {
+    net.add_node("hub", 0, None).await?;
+    let mut providers = Vec::new();
+    for (name, dearer) in PROVIDERS.iter().zip(0..) {
+        let price_per_second = SELLERS[2].price_per_second + dearer * 10_000_000_000_000;
+        let seller = Seller { name, memory_mib: 128, price_per_second, only_image: None };
+        providers.push(add_seller(net, &seller, images).await?.0);
+    }
+    let mut buyers = Vec::new();
+    for number in 0..BUYERS {
+        let buyer = net.add_node(&format!("b{number}"), BUYER_FUNDS, None).await?;
+        deposit(&buyer, BUYER_FUNDS).await?;
+        buyers.push(buyer);
+    }
+    Ok(Soak {
+        providers,
+        buyers,
+        wanted,
+        begun: AtomicUsize::new(0),
+        ended: Mutex::default(),
+        expired: AtomicUsize::new(0),
+    })
+}
+
+/// Chain time runs ahead for ever.
+async fn leap(net: &Devnet) -> anyhow::Result<()> {
+    loop {
+        tokio::time::sleep(LEAP_EVERY).await;
+        net.anvil.advance(LEAP).await?;
+    }
+}
+
+async fn trade_and_check(soak: &Soak, net: &Devnet) -> anyhow::Result<String> {
+    let quarter = async {
+        while soak.count() < soak.wanted.div_ceil(4) {
+            tokio::time::sleep(POLL).await;
+        }
+        soak.memory()
+    };
+    let trades = try_join_all((0..BUYERS).map(|buyer| soak.buy(buyer)));
+    let (early, _) = tokio::try_join!(quarter, trades)?;
+    soak.come_to_rest().await?;
+    let money = soak.account(net).await?;
+    let growth = grown(&early, &soak.memory()?)?;
+    let ended = soak.ended().iter().map(|(end, count)| format!("{end:?} {count}")).collect::<Vec<_>>();
+    Ok(format!(
+        "{}; {} bids expired; {money}; {growth}",
+        ended.join(", ").to_lowercase(),
+        soak.expired.load(Ordering::Relaxed)
+    ))
+}
+
+impl Soak {
+    fn ended(&self) -> std::sync::MutexGuard<'_, BTreeMap<End, usize>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self) -> usize {
+        self.ended().values().sum()
+    }
+
+    /// One buyer: lease after lease, until all are begun.
+    async fn buy(&self, buyer: usize) -> anyhow::Result<()> {
+        let node = &self.buyers[buyer];
+        let client = node.client()?;
+        loop {
+            let turn = self.begun.fetch_add(1, Ordering::Relaxed);
+            if turn >= self.wanted {
+                return Ok(());
+            }
+            let end = End::by_dice(dice(turn));
+            let lease = self.lease(&client, node, end);
+            match tokio::time::timeout(LONGEST, lease).await {
+                Ok(lease) => lease.with_context(|| format!("lease {turn} of {}, {end:?}", node.name()))?,
+                Err(_) => bail!("lease {turn} of {} did not end within {} s", node.name(), LONGEST.as_secs()),
+            }
+            *self.ended().entry(end).or_default() += 1;
+            let done = self.count();
+            if done.is_multiple_of(20) {
+                say(&format!("  {done} of {} leases have ended", self.wanted))?;
+            }
+        }
+    }
+
+    async fn lease(&self, client: &ApiClient, node: &NodeProcess, end: End) -> anyhow::Result<()> {
+        let id = loop {
+            if let Some(id) = self.rent(client, node).await? {
+                break id;
+            }
+            self.expired.fetch_add(1, Ordering::Relaxed);
+        };
+        let path = format!("/v1/leases/{id}");
+        match end {
+            End::Close => end_by(client, &path, "close").await?,
+            End::CloseLater => {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                end_by(client, &path, "close").await?;
+            }
+            End::TopUpAndClose => {
+                // The chain leaps: its time may be over by now.
+                let topped: Result<Transaction, _> =
+                    client.post(&format!("{path}/top-up"), &TopUp { seconds: 60 }).await;
+                drop(topped);
+                end_by(client, &path, "close").await?;
+            }
+            End::Reject => end_by(client, &path, "reject").await?,
+            End::ProviderCloses => {
+                let lease: LeaseInfo = client.get(&path).await?;
+                let provider = self.provider_of(&lease)?;
+                end_by(&provider.client()?, &path, "close").await?;
+            }
+            End::RunsOut => {}
+        }
+        until_done(client, id).await
+    }
+
+    /// A bid and its machine; nothing if nobody took the bid in time.
+    async fn rent(&self, client: &ApiClient, node: &NodeProcess) -> anyhow::Result<Option<B256>> {
+        let key = std::fs::read_to_string(node.home().ssh_public_key())?;
+        let body = PostBid {
+            unit: Resources { vcpus: 1, memory_mib: 128, disk_gib: 1, ..Resources::default() },
+            units: 1,
+            traits: Vec::new(),
+            max_rate: 3_000_000_000_000_000,
+            min_bond_seconds: 0,
+            min_points: 0,
+            duration: 300,
+            valid_for: 600,
+            image: IMAGE.into(),
+            ssh_authorized_keys: vec![key.trim().to_owned()],
+            top_up_budget: Amount(0),
+            on_failure: OnFailure::End,
+        };
+        let bid: BidInfo = client.post("/v1/bids", &body).await?;
+        loop {
+            let bid: BidInfo = client.get(&format!("/v1/bids/{}", bid.id)).await?;
+            match bid.phase {
+                BuyerPhase::Leased if bid.access.is_some() => return Ok(Some(bid.id)),
+                // A leap of the chain's time may have passed its end before we looked.
+                BuyerPhase::Done => return Ok(Some(bid.id)),
+                BuyerPhase::Expired => return Ok(None),
+                BuyerPhase::Cancelled => bail!("the bid was cancelled"),
+                _ => tokio::time::sleep(POLL).await,
+            }
+        }
+    }
+
+    fn provider_of(&self, lease: &LeaseInfo) -> anyhow::Result<&NodeProcess> {
+        for provider in &self.providers {
+            if provider.home().wallet()?.address() == lease.provider {
+                return Ok(provider);
+            }
+        }
+        bail!("nobody here is {}", lease.provider)
+    }
+
+    /// Waits until no machine is left and every provider has closed its files.
+    async fn come_to_rest(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + REST;
+        loop {
+            let mut open = 0;
+            for provider in &self.providers {
+                open += provider.machines().await?.len();
+                let leases: Vec<LeaseInfo> = provider.client()?.get("/v1/leases").await?;
+                let unfinished = |lease: &&LeaseInfo| {
+                    !matches!(lease.provider_phase, Some(ProviderPhase::Done | ProviderPhase::Lapsed))
+                };
+                open += leases.iter().filter(unfinished).count();
+            }
+            if open == 0 {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{open} machines and files of providers are still open");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// The Market has what it owes, and all that ever was is somewhere.
+    async fn account(&self, net: &Devnet) -> anyhow::Result<String> {
+        let market = net.deployment.market;
+        let mut owed = 0;
+        let mut outside = net.bank.balances(net.bank.address()).await?.wallet;
+        for node in net.nodes() {
+            let balances = net.bank.balances(node.home().wallet()?.address()).await?;
+            owed += balances.free;
+            outside += balances.wallet;
+        }
+        let bucket = Market::new(market, net.anvil.provider()).burnBucket().call().await?;
+        let there = net.bank.balances(market).await?.wallet;
+        owed += bucket.payouts + bucket.fees;
+        ensure!(there == owed, "the Market has {there} base units and owes {owed}");
+        let supply = 1_000_000_000_000_000_000_000_000_u128;
+        ensure!(there + outside == supply, "{} of {supply} base units are somewhere", there + outside);
+        Ok(format!(
+            "all {supply} base units accounted for, {} of them to be burned",
+            bucket.payouts + bucket.fees
+        ))
+    }
+
+    /// The resident memory of every node, MiB.
+    fn memory(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        let nodes = self.providers.iter().chain(&self.buyers);
+        nodes.map(|node| Ok((node.name().to_owned(), resident_mib(node.pid())?))).collect()
+    }
+
+    fn logs(&self) -> String {
+        let mut logs = String::new();
+        for node in self.providers.iter().chain(&self.buyers) {
+            logs += &format!("--- {}\n{}\n", node.name(), node.log_tail());
+        }
+        logs
+    }
+}
+
+/// Ends a lease as its buyer or its provider; it may have run out meanwhile.
+async fn end_by(client: &ApiClient, path: &str, how: &str) -> anyhow::Result<()> {
+    let ended: Result<Transaction, _> = client.post(&format!("{path}/{how}"), &()).await;
+    if let Err(error) = ended {
+        let lease: LeaseInfo = client.get(path).await?;
+        let over = lease.state == LeaseState::Ended || lease.metered_seconds > 0;
+        ensure!(over, "{how}: {error}");
+    }
+    Ok(())
+}
+
+async fn until_done(client: &ApiClient, id: B256) -> anyhow::Result<()> {
+    loop {
+        let bid: BidInfo = client.get(&format!("/v1/bids/{id}")).await?;
+        if bid.phase == BuyerPhase::Done {
+            return Ok(());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// What looks like chance and is the same in every run.
+fn dice(turn: usize) -> u64 {
+    let turn = u64::try_from(turn).unwrap_or(u64::MAX);
+    let mixed = turn.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ (mixed >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33
+}
+
+fn resident_mib(pid: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
+    Ok(kib / 1024)
+}
+
+fn grown(early: &BTreeMap<String, u64>, late: &BTreeMap<String, u64>) -> anyhow::Result<String> {
+    let mut most = (0, "nobody");
+    for (name, before) in early {
+        let growth = late.get(name).copied().unwrap_or(0).saturating_sub(*before);
+        if growth >= most.0 {
+            most = (growth, name);
+        }
+    }
+    let largest = late.values().max().copied().unwrap_or(0);
+    ensure!(most.0 <= MOST_GROWTH_MIB, "{} grew by {} MiB after the first quarter", most.1, most.0);
+    Ok(format!("the largest node has {largest} MiB, the most growth after a quarter was {} MiB", most.0))
+}
