@@ -226,7 +226,7 @@ async fn a_peer_that_asks_nonsense_is_sent_away() {
     let too_many = vec![7; 513 * 32];
     let nonsense: [Vec<u8>; 4] = [
         frame(&[&[2], book.as_slice(), &too_many]),
-        frame(&[&[1], book.as_slice(), b"\x61\xff\xff\xff"]),
+        frame(&[&[1], book.as_slice(), b"\x61\x00\x00\x07"]),
         frame(&[&[7], book.as_slice()]),
         u32::MAX.to_be_bytes().to_vec(),
     ];

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use sublet_market::{Resources, amount::BASE_UNITS_PER_CTK};
 
-use super::New;
+use super::{New, sync::SyncMetrics};
 use crate::{
     engine::{Core, EngineError, provider::Provider},
     p2p::{GossipCounters, P2pStatus, TradeCounters},
@@ -47,6 +47,7 @@ pub(super) struct State {
     trade_received: IntCounter,
     trade_sent: IntCounter,
     trade: IntCounterVec,
+    sync: SyncMetrics,
     head: IntGauge,
     head_seen: IntGauge,
     watched: IntGauge,
@@ -106,6 +107,7 @@ impl State {
                 "How trade requests ended: of peers (in), and of ours that got no proper answer (out).",
                 &["direction", "result"],
             )?,
+            sync: SyncMetrics::new(new)?,
             head: new.gauge(
                 "sublet_chain_head_timestamp_seconds",
                 "Time of the newest block that was seen, in chain time.",
@@ -158,6 +160,7 @@ impl State {
             Ok(Ok(status)) => {
                 self.show_peers(&status);
                 self.show_network(&status.counters, &status.trade);
+                self.sync.show(&status.sync);
             }
             Ok(Err(error)) => tracing::warn!(%error, "the network's metrics keep their last values"),
             Err(_) => tracing::warn!("the network does not answer; its metrics keep their last values"),
@@ -259,7 +262,7 @@ impl Room {
 
 /// Brings a counter to the value of one that is kept elsewhere. One page is made at a time, so nobody else does the
 /// same at once.
-fn mirror(counter: &IntCounter, value: u64) {
+pub(super) fn mirror(counter: &IntCounter, value: u64) {
     counter.inc_by(value.saturating_sub(counter.get()));
 }
 
