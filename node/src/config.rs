@@ -139,6 +139,17 @@ pub struct P2pSection {
     pub bootstrap: Vec<Multiaddr>,
     /// The shard of the order book that this node follows.
     pub shard: String,
+    /// Connections at most; a quarter is kept for those that this node opens.
+    pub max_connections: u32,
+    /// Trade requests a second that one peer may make over time; eight times as many at once.
+    pub trade_requests_per_second: u32,
+    /// Sync requests a second that one peer may make over time; 512 at once.
+    pub sync_requests_per_second: u32,
+    /// How often the book is compared with a peer's.
+    #[serde(with = "human")]
+    pub sync_interval: Duration,
+    /// Peers that are written down at most, to find them again after a restart; 0 for none.
+    pub stored_peers: usize,
 }
 
 /// `[api]`
@@ -206,7 +217,16 @@ pub struct ProviderConfig {
 
 impl Default for P2pSection {
     fn default() -> Self {
-        Self { listen: default_listen(), bootstrap: Vec::new(), shard: "main".into() }
+        Self {
+            listen: default_listen(),
+            bootstrap: Vec::new(),
+            shard: "main".into(),
+            max_connections: 256,
+            trade_requests_per_second: 64,
+            sync_requests_per_second: 4,
+            sync_interval: Duration::from_secs(60),
+            stored_peers: 256,
+        }
     }
 }
 

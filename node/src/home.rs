@@ -117,6 +117,11 @@ impl Home {
         self.0.join("sublet.redb")
     }
 
+    /// The peers that were met.
+    pub fn peers(&self) -> PathBuf {
+        self.0.join("peers.json")
+    }
+
     /// Where the running node says under which address its local API answers.
     pub fn api_address(&self) -> PathBuf {
         self.0.join("api.address")

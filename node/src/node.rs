@@ -14,7 +14,7 @@ use crate::{
     backend,
     chain::{self, Chain, ChainError, ChainOptions, Cursor, Deployment, SendOptions, WatchConfig},
     config::{Config, ConfigError},
-    engine::{Core, EngineError, buyer::Buyer, intake, mirror, provider::Provider},
+    engine::{Core, EngineError, buyer::Buyer, intake, mirror, provider::Provider, share::SharedBook},
     home::{Home, HomeError},
     keys::WalletSigner,
     metrics::{self, Metrics},
@@ -139,14 +139,16 @@ async fn connect(
     let options = ChainOptions { send, ..ChainOptions::default() };
     let chain = Chain::connect_with(&config.chain.rpc_urls(), deployment, wallet.clone(), options).await?;
     store.bind_market(chain.domain().separator())?;
-    let (p2p, inbound): (P2p, _) = p2p::spawn(p2p_config(home, config, &chain)?, stop.clone()).await?;
     let limits = BookLimits { floor: config.market.floor, ..BookLimits::default() };
     let mut book = Book::new(chain.domain(), limits);
     // When the book is full, others give way first.
     book.set_own(chain.address());
+    let shared = Arc::new(SharedBook::new(book, &chain));
+    let peers = p2p_config(home, config, &chain, Arc::clone(&shared))?;
+    let (p2p, inbound): (P2p, _) = p2p::spawn(peers, stop.clone()).await?;
     let node = p2p.node();
     let metrics = Arc::new(Metrics::new()?);
-    let core = Core::new(chain, p2p, store, node, book, wallet, metrics);
+    let core = Core::new(chain, p2p, store, node, shared, wallet, metrics);
     core.refresh_maker(core.address()).await?;
     Ok((core, inbound))
 }
@@ -197,11 +199,23 @@ async fn make_adapter(config: &Config, provider: Address) -> Result<Option<Arc<d
     Ok(Some(adapter))
 }
 
-fn p2p_config(home: &Home, config: &Config, chain: &Chain) -> Result<P2pConfig, NodeError> {
+fn p2p_config(
+    home: &Home,
+    config: &Config,
+    chain: &Chain,
+    orders: Arc<SharedBook>,
+) -> Result<P2pConfig, NodeError> {
     Ok(P2pConfig {
         listen: config.p2p.listen.clone(),
         bootstrap: config.p2p.bootstrap.clone(),
         shard: config.p2p.shard.clone(),
+        max_connections: config.p2p.max_connections,
+        trade_requests_per_second: config.p2p.trade_requests_per_second,
+        sync_requests_per_second: config.p2p.sync_requests_per_second,
+        sync_interval: config.p2p.sync_interval,
+        peer_store: Some(home.peers()),
+        stored_peers: config.p2p.stored_peers,
+        orders,
         ..P2pConfig::new(home.node_identity()?, chain.domain())
     })
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "p2p_support/mod.rs"]
+#[allow(dead_code, reason = "shared with the tests of the sync protocol")]
 mod support;
 
 use std::time::{Duration, Instant};
@@ -366,4 +367,67 @@ async fn peers_of_another_market_do_not_mix() {
     here.until(|counters| counters.accepted == 1).await;
     assert_eq!(there.p2p.status().await.unwrap().subscribers, 0);
     assert!(!matches!(there.inbound.try_recv(), Ok(Inbound::Order(_))));
+}
+
+#[tokio::test]
+async fn a_node_that_starts_again_finds_the_peers_that_it_met_without_bootstrap() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("peers.json");
+    let other = Node::start(&[]).await;
+    let keypair = Keypair::generate_ed25519();
+    let start = |bootstrap: Vec<Multiaddr>| {
+        let (keypair, file) = (keypair.clone(), file.clone());
+        async move {
+            Node::start_with(&bootstrap, |config| {
+                config.keypair = keypair;
+                config.peer_store = Some(file);
+            })
+            .await
+        }
+    };
+    let mut first = start(vec![other.address()]).await;
+    first.joined().await;
+    let told = async {
+        while !first.p2p.status().await.unwrap().peers.iter().any(|peer| !peer.agent.is_empty()) {
+            tokio::time::sleep(support::POLL).await;
+        }
+    };
+    within(told).await;
+    first.shut_down().await;
+    let written = async {
+        while !file.exists() {
+            tokio::time::sleep(support::POLL).await;
+        }
+    };
+    within(written).await;
+    let mut again = start(vec![]).await;
+    again.joined().await;
+    let peers = again.p2p.status().await.unwrap().peers;
+    assert_eq!(peers.iter().map(|peer| peer.peer_id).collect::<Vec<_>>(), [other.p2p.peer_id()]);
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_too_often_is_told_that_the_node_is_busy() {
+    let mut provider = Node::start_with(&[], |config| config.trade_requests_per_second = 1).await;
+    let mut buyer = Node::start(&[provider.address()]).await;
+    buyer.joined().await;
+    provider.joined().await;
+    let node = provider.p2p.node();
+    tokio::spawn(async move {
+        loop {
+            let _ = provider.trade().await.reply.send(pending());
+        }
+    });
+    let mut busy = 0;
+    for _ in 0..20 {
+        match within(buyer.p2p.request(node, vec![], access_request())).await.unwrap() {
+            TradeResponse::Declined(decline) => {
+                assert_eq!(decline.code, DeclineCode::Busy);
+                busy += 1;
+            }
+            answer => assert_eq!(answer, pending()),
+        }
+    }
+    // Eight at once and one a second; on a slow machine some seconds pass.
+    assert!((1..=12).contains(&busy), "{busy} of 20 were declined");
 }

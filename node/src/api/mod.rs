@@ -5,6 +5,7 @@
 //! port.
 
 mod bids;
+mod book;
 pub mod client;
 mod hello;
 mod leases;
@@ -100,6 +101,7 @@ pub async fn serve(
 fn router(state: ApiState) -> Router {
     Router::new()
         .route("/v1/status", get(status))
+        .route("/v1/book/digest", get(book::digest))
         .route("/v1/wallet", get(wallet::show))
         .route("/v1/wallet/deposit", post(wallet::deposit))
         .route("/v1/wallet/withdraw", post(wallet::withdraw))

@@ -42,6 +42,18 @@ impl<'de> Deserialize<'de> for Amount {
     }
 }
 
+/// `GET /v1/book/digest`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BookDigest {
+    /// The sum, modulo 2^256, of the digests of all orders in the node's book: offers, cancelled offers that must be
+    /// remembered, and bids.
+    pub digest: B256,
+    /// How many offers they are.
+    pub offers: usize,
+    /// How many bids.
+    pub bids: usize,
+}
+
 /// `GET /v1/status`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {

@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Context, output::facts, unlock::PassphraseArgs};
 use crate::{
-    api::types::Status,
+    api::types::{BookDigest, Status},
     config::{Config, Override},
     node,
 };
@@ -31,6 +31,8 @@ pub(super) enum Node {
     },
     /// Peers, book, chain time of the running node.
     Status,
+    /// One number for all orders in the running node's book: two nodes with the same know the same orders.
+    BookDigest,
 }
 
 impl Node {
@@ -40,6 +42,12 @@ impl Node {
             Self::Status => {
                 let status: Status = context.client()?.get("/v1/status").await?;
                 context.output.print(&status, text)
+            }
+            Self::BookDigest => {
+                let book: BookDigest = context.client()?.get("/v1/book/digest").await?;
+                context.output.print(&book, |book| {
+                    format!("{} of {} offers and {} bids", book.digest, book.offers, book.bids)
+                })
             }
         }
     }

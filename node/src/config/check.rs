@@ -31,6 +31,21 @@ impl Config {
         if self.p2p.shard.is_empty() || self.p2p.shard.len() > 32 || !shard_ok {
             return wrong("p2p.shard", "must be 1 to 32 of a-z, 0-9 and -, for example \"main\"");
         }
+        if self.p2p.max_connections < 8 {
+            return wrong("p2p.max_connections", "must be at least 8, for example 256");
+        }
+        if self.p2p.trade_requests_per_second == 0 {
+            return wrong("p2p.trade_requests_per_second", "must be at least 1, for example 64");
+        }
+        if self.p2p.sync_requests_per_second == 0 {
+            return wrong("p2p.sync_requests_per_second", "must be at least 1, for example 4");
+        }
+        if self.p2p.sync_interval < Duration::from_secs(1) {
+            return wrong("p2p.sync_interval", "must be at least 1s, for example \"60s\"");
+        }
+        if self.p2p.stored_peers > 10_000 {
+            return wrong("p2p.stored_peers", "must be at most 10000, for example 256");
+        }
         if !self.api.listen.ip().is_loopback() {
             return wrong("api.listen", "must be a loopback address, for example \"127.0.0.1:0\"");
         }

@@ -1,6 +1,6 @@
 //! The door of the book: an order that holds in itself goes in if the chain's word about its maker lets it.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use sublet_market::{Ignored, OrderMessage};
 
 use super::Core;
@@ -29,6 +29,18 @@ impl NotAdmitted {
 
 /// Puts an order whose signature recovers to `signer` into the book, or says why not.
 pub async fn admit(core: &Core, message: OrderMessage, signer: Address) -> Result<(), NotAdmitted> {
+    message.check().map_err(Ignored::from)?;
+    let digest = message.digest(&core.chain.domain());
+    admit_checked(core, message, digest, signer).await
+}
+
+/// [`admit`] for an order whose structure was checked and whose digest is known: what the network hands in.
+pub async fn admit_checked(
+    core: &Core,
+    message: OrderMessage,
+    digest: B256,
+    signer: Address,
+) -> Result<(), NotAdmitted> {
     let maker = message.maker();
     if signer != maker && core.chain.is_operator(maker, signer).await? {
         core.book().set_operator(maker, signer, true);
@@ -38,6 +50,6 @@ pub async fn admit(core: &Core, message: OrderMessage, signer: Address) -> Resul
         core.refresh_maker(maker).await?;
     }
     let now = core.now();
-    core.book().insert(message, signer, now)?;
+    core.book().insert_checked(message, digest, signer, now)?;
     Ok(())
 }

@@ -6,16 +6,25 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, StreamExt as _, stream};
 use sublet_market::{Decline, DeclineCode, TradeRequest, TradeResponse};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{Core, admit, provider::Provider};
-use crate::p2p::{Inbound, InboundOrder, InboundTrade, Verdict};
+use super::{
+    Core,
+    admit::{self, NotAdmitted},
+    provider::Provider,
+};
+use crate::p2p::{Inbound, InboundOrder, InboundTrade, SyncedOrder, SyncedOrders, Verdict};
 
 /// How many orders may wait for the chain at once; the network sheds gossip beyond that.
 const MOST_ORDERS: usize = 48;
+/// How many batches out of peers' books may be in work at once, each of 512 orders at most: more than the network has
+/// under way.
+const MOST_BATCHES: usize = 8;
+/// Orders of a batch that may wait for the chain at once.
+const BATCH_WIDTH: usize = 8;
 /// How many requests of peers may be in work at once. Counted apart, so that a flood of orders delays no trade.
 const MOST_REQUESTS: usize = 16;
 
@@ -28,6 +37,7 @@ pub async fn run(
 ) {
     let orders = Arc::new(Semaphore::new(MOST_ORDERS));
     let requests = Arc::new(Semaphore::new(MOST_REQUESTS));
+    let synced = Arc::new(Semaphore::new(MOST_BATCHES));
     loop {
         let message = tokio::select! {
             biased;
@@ -45,12 +55,12 @@ pub async fn run(
                 let (core, provider) = (Arc::clone(&core), provider.clone());
                 spawn(&requests, &stop, async move { answer(&core, provider.as_deref(), trade).await });
             }
-            Some(Inbound::PeerJoined(_)) => {
-                if let Some(provider) = &provider {
-                    provider.announce_again();
-                }
-                core.wake.all();
+            Some(Inbound::Synced(batch)) => {
+                let core = Arc::clone(&core);
+                spawn(&synced, &stop, async move { take_batch(&core, *batch).await });
             }
+            // What was signed while nobody listened can go out now.
+            Some(Inbound::PeerJoined(_)) => core.wake.all(),
         }
     }
 }
@@ -72,19 +82,42 @@ fn spawn(room: &Arc<Semaphore>, stop: &CancellationToken, work: impl Future<Outp
 }
 
 async fn take_order(core: &Core, order: Box<InboundOrder>) {
-    let InboundOrder { message, signer, verdict, .. } = *order;
-    let decision = match admit::admit(core, message, signer).await {
+    let InboundOrder { message, signer, digest, verdict, .. } = *order;
+    let decision = match admit::admit_checked(core, message, digest, signer).await {
         Ok(()) => {
             core.wake.buyer.notify_one();
             Verdict::Accept
         }
         Err(reason) => {
             tracing::debug!(%reason, "an order was ignored");
-            Verdict::Ignore(reason.as_str())
+            verdict_of(&reason)
         }
     };
     // The network may have given up on the verdict: the order is in the book all the same.
     let _ = verdict.send(decision);
+}
+
+async fn take_batch(core: &Core, batch: SyncedOrders) {
+    let SyncedOrders { orders, verdicts, .. } = batch;
+    let judged = stream::iter(orders).map(|SyncedOrder { message, signer, digest }| async move {
+        match admit::admit_checked(core, message, digest, signer).await {
+            Ok(()) => Verdict::Accept,
+            Err(reason) => verdict_of(&reason),
+        }
+    });
+    let judged: Vec<Verdict> = judged.buffered(BATCH_WIDTH).collect().await;
+    if judged.contains(&Verdict::Accept) {
+        core.wake.buyer.notify_one();
+    }
+    // The network may have given up: what was taken is in the book all the same.
+    let _ = verdicts.send(judged);
+}
+
+fn verdict_of(refusal: &NotAdmitted) -> Verdict {
+    match refusal {
+        NotAdmitted::Ignored(reason) => Verdict::Ignore(reason.as_str()),
+        NotAdmitted::Chain(_) => Verdict::Undecided(refusal.as_str()),
+    }
 }
 
 async fn answer(core: &Core, provider: Option<&Provider>, trade: Box<InboundTrade>) {

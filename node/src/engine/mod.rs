@@ -13,6 +13,7 @@ pub mod mirror;
 pub mod provider;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod share;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -29,6 +30,7 @@ use sublet_adapter::AdapterError;
 use sublet_market::{Book, Maker, Order, Signed};
 use tokio::sync::Notify;
 
+use self::share::SharedBook;
 use crate::{
     chain::{Call, Chain, ChainError, TxReport},
     keys::WalletSigner,
@@ -80,7 +82,7 @@ pub struct Core {
     pub wake: Wake,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    book: Mutex<Book>,
+    shared: Arc<SharedBook>,
     wallet: WalletSigner,
     watched_until: AtomicU64,
     parties: Mutex<Parties>,
@@ -139,7 +141,7 @@ impl Core {
         p2p: P2p,
         store: Store,
         node: B256,
-        book: Book,
+        shared: Arc<SharedBook>,
         wallet: WalletSigner,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
@@ -150,7 +152,7 @@ impl Core {
             node,
             wake: Wake::default(),
             metrics,
-            book: Mutex::new(book),
+            shared,
             wallet,
             watched_until: AtomicU64::new(0),
             parties: Mutex::default(),
@@ -159,9 +161,12 @@ impl Core {
 
     /// The order book. Hold it briefly, never across an await.
     pub fn book(&self) -> MutexGuard<'_, Book> {
-        // A panic while the book was held leaves it as it was between two map updates; every query
-        // re-checks what it returns, so going on is safer than taking the whole node down.
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock()
+    }
+
+    /// The book as other peers see it.
+    pub fn shared_book(&self) -> &Arc<SharedBook> {
+        &self.shared
     }
 
     /// The parties of recent leases. Hold it briefly.

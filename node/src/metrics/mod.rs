@@ -12,6 +12,7 @@ mod openmetrics;
 pub mod page;
 pub mod readiness;
 mod state;
+mod sync;
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use sublet_market::{Decline, DeclineCode};

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use sublet_market::{Resources, amount::BASE_UNITS_PER_CTK};
 
-use super::New;
+use super::{New, sync::SyncMetrics};
 use crate::{
     engine::{Core, EngineError, provider::Provider},
     p2p::{GossipCounters, P2pStatus, TradeCounters},
@@ -43,9 +43,11 @@ pub(super) struct State {
     gossip: IntCounterVec,
     gossip_expired: IntCounter,
     gossip_published: IntCounter,
+    gossip_longest: Gauge,
     trade_received: IntCounter,
     trade_sent: IntCounter,
     trade: IntCounterVec,
+    sync: SyncMetrics,
     head: IntGauge,
     head_seen: IntGauge,
     watched: IntGauge,
@@ -70,6 +72,10 @@ impl State {
             "sublet_wallet_free_ctk",
             "What the node's account has free in the Market, in CTK (10^18 base units).",
         )?;
+        let longest = Gauge::new(
+            "sublet_gossip_longest_validation_seconds",
+            "The longest time from the wire to the verdict on an order since the start.",
+        )?;
         let state = Self {
             book: new.gauges("sublet_book_orders", "Orders in the book.", &["kind"])?,
             makers: new.gauge("sublet_book_makers", "Makers whose accounts the book follows.")?,
@@ -89,6 +95,7 @@ impl State {
             )?,
             gossip_published: new
                 .counter("sublet_gossip_published_total", "Orders of ours that went out.")?,
+            gossip_longest: new.register(longest)?,
             trade_received: new.counter(
                 "sublet_trade_requests_received_total",
                 "Trade requests of peers that came in whole.",
@@ -100,6 +107,7 @@ impl State {
                 "How trade requests ended: of peers (in), and of ours that got no proper answer (out).",
                 &["direction", "result"],
             )?,
+            sync: SyncMetrics::new(new)?,
             head: new.gauge(
                 "sublet_chain_head_timestamp_seconds",
                 "Time of the newest block that was seen, in chain time.",
@@ -152,6 +160,7 @@ impl State {
             Ok(Ok(status)) => {
                 self.show_peers(&status);
                 self.show_network(&status.counters, &status.trade);
+                self.sync.show(&status.sync);
             }
             Ok(Err(error)) => tracing::warn!(%error, "the network's metrics keep their last values"),
             Err(_) => tracing::warn!("the network does not answer; its metrics keep their last values"),
@@ -176,6 +185,7 @@ impl State {
     fn show_peers(&self, status: &P2pStatus) {
         self.peers.set(whole(status.peers.len()));
         self.subscribers.set(whole(status.subscribers));
+        self.gossip_longest.set(status.longest_validation.as_secs_f64());
     }
 
     fn show_network(&self, gossip: &GossipCounters, trade: &TradeCounters) {
@@ -186,6 +196,7 @@ impl State {
             ignored,
             duplicates,
             shed,
+            late,
             unanswered,
             expired,
             published,
@@ -196,6 +207,7 @@ impl State {
             ("ignored", ignored),
             ("duplicate", duplicates),
             ("shed", shed),
+            ("late", late),
             ("unanswered", unanswered),
         ] {
             mirror(&self.gossip.with_label_values(&[result]), value);
@@ -250,7 +262,7 @@ impl Room {
 
 /// Brings a counter to the value of one that is kept elsewhere. One page is made at a time, so nobody else does the
 /// same at once.
-fn mirror(counter: &IntCounter, value: u64) {
+pub(super) fn mirror(counter: &IntCounter, value: u64) {
     counter.inc_by(value.saturating_sub(counter.get()));
 }
 

@@ -20,8 +20,10 @@ use libp2p::{
 
 use super::{
     P2pConfig, P2pError,
-    names::{Names, TRADE},
+    names::{Names, SYNC, TRADE},
+    sync::{self, SyncCodec},
     trade::TradeCodec,
+    validation::CHECK_LIMIT,
 };
 
 /// Gossipsub's heart beat.
@@ -38,8 +40,10 @@ pub const VERDICT_LIMIT: Duration = Duration::from_secs(5);
 /// newcomer may wait for orders that were just announced; copies that come round later meet the memory of digests.
 pub const REPUBLISH_AFTER: Duration = Duration::from_secs(15);
 
-// An order that is accepted later than the history reaches back cannot be forwarded any more.
-const _: () = assert!(HISTORY_LENGTH as u64 * HEARTBEAT.as_secs() > VERDICT_LIMIT.as_secs() + 1);
+// An order that is accepted later than the history reaches back cannot be forwarded any more: the longest check and
+// the longest wait for a verdict fit into it.
+const _: () =
+    assert!(HISTORY_LENGTH as u64 * HEARTBEAT.as_secs() > VERDICT_LIMIT.as_secs() + CHECK_LIMIT.as_secs());
 const _: () = assert!(REPUBLISH_AFTER.as_secs() > HISTORY_LENGTH as u64 * HEARTBEAT.as_secs());
 
 /// Largest gossip RPC in bytes. Orders end at 8 KiB (checked by us, and scored); the rest is room for gossipsub's
@@ -51,6 +55,9 @@ const MAX_CONTROL_IDS: usize = 400;
 
 /// Messages queued for one slow peer; at 8 KiB each that is 4 MiB.
 const PEER_QUEUE_LEN: usize = 512;
+
+/// The application's score of a peer that broke a protocol. Ten times that counts, which is below all thresholds.
+pub(super) const BLAMED: f64 = -20.0;
 
 /// Score memory of a peer that has gone, so that reconnecting does not wash it clean.
 const RETAIN_SCORE: Duration = Duration::from_secs(3600);
@@ -83,6 +90,7 @@ pub(super) struct Behaviour {
     pub(super) ping: ping::Behaviour,
     pub(super) kad: kad::Behaviour<MemoryStore>,
     pub(super) trade: request_response::Behaviour<TradeCodec>,
+    pub(super) sync: request_response::Behaviour<SyncCodec>,
 }
 
 impl Behaviour {
@@ -99,6 +107,9 @@ impl Behaviour {
         let trade = request_response::Config::default()
             .with_request_timeout(config.request_limit)
             .with_max_concurrent_streams(MAX_TRADE_STREAMS);
+        let sync = request_response::Config::default()
+            .with_request_timeout(sync::REQUEST_LIMIT)
+            .with_max_concurrent_streams(sync::MAX_STREAMS);
         let support = request_response::ProtocolSupport::Full;
         Ok(Self {
             limits: connection_limits::Behaviour::new(connection_limits(config.max_connections)),
@@ -106,7 +117,8 @@ impl Behaviour {
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
             kad: kad(&config.keypair, names),
-            trade: request_response::Behaviour::with_codec(codec, [(TRADE, support)], trade),
+            trade: request_response::Behaviour::with_codec(codec, [(TRADE, support.clone())], trade),
+            sync: request_response::Behaviour::with_codec(SyncCodec, [(SYNC, support)], sync),
         })
         .inspect(
             |_| tracing::debug!(peer = %public.to_peer_id(), topic = names.topic, "protocols are set up"),

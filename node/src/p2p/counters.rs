@@ -23,6 +23,9 @@ pub struct GossipCounters {
     pub duplicates: u64,
     /// Dropped because a queue was full.
     pub shed: u64,
+    /// Dropped because the check came too late to be of use.
+    #[serde(default)]
+    pub late: u64,
     /// The engine gave no verdict in time.
     pub unanswered: u64,
     /// Accepted too late to be forwarded (also counted as accepted).

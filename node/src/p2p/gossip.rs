@@ -1,6 +1,8 @@
 //! The way of an order from the wire into the engine and on to other peers: size, queue, check, engine, verdict.
 //! This part owns the counters and the verdicts that are still out; gossipsub is told each result exactly once.
 
+use std::time::{Duration, Instant};
+
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use libp2p::{
     PeerId, Swarm,
@@ -12,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     GossipCounters, Inbound, InboundOrder, VERDICT_LIMIT, Verdict,
     behaviour::Behaviour,
-    validation::{Checked, Job, Outcome, Pool, ValidOrder, Validator},
+    validation::{CHECK_LIMIT, Checked, Job, Outcome, Pool, ValidOrder, Validator},
 };
 
 /// Orders that wait for the engine's verdict at a time.
@@ -25,6 +27,7 @@ pub(super) struct Judged {
     id: MessageId,
     digest: alloy_primitives::B256,
     verdict: Option<Verdict>,
+    received: Instant,
 }
 
 /// Orders between gossipsub and the engine.
@@ -34,6 +37,8 @@ pub(super) struct GossipFlow {
     inbound: mpsc::Sender<Inbound>,
     verdicts: FuturesUnordered<BoxFuture<'static, Judged>>,
     pub(super) counters: GossipCounters,
+    /// The longest time from the wire to the verdict so far.
+    pub(super) longest: Duration,
 }
 
 /// What the flow has to do next.
@@ -45,7 +50,14 @@ pub(super) enum Step {
 impl GossipFlow {
     pub(super) fn new(pool: Pool, validator: Validator, inbound: mpsc::Sender<Inbound>) -> Self {
         let verdicts = FuturesUnordered::new();
-        Self { pool, validator, inbound, verdicts, counters: GossipCounters::default() }
+        Self {
+            pool,
+            validator,
+            inbound,
+            verdicts,
+            counters: GossipCounters::default(),
+            longest: Duration::ZERO,
+        }
     }
 
     /// Resolves when a check or a verdict is done; hand it to [`Self::apply`]. Safe to drop and call again.
@@ -79,7 +91,7 @@ impl GossipFlow {
             tracing::debug!(%from, bytes = data.len(), "rejected an oversized order");
             return self.reject(swarm, &from, &id);
         }
-        if !self.pool.offer(Job { from, id: id.clone(), data }) {
+        if !self.pool.offer(Job { from, id: id.clone(), data, received: Instant::now() }) {
             self.shed(swarm, &from, &id);
         }
     }
@@ -106,9 +118,16 @@ impl GossipFlow {
         }
     }
 
-    fn checked(&mut self, swarm: &mut Swarm<Behaviour>, Checked { from, id, outcome }: Checked) {
+    fn checked(&mut self, swarm: &mut Swarm<Behaviour>, checked: Checked) {
+        let Checked { from, id, outcome, received } = checked;
+        let age = self.note_age(received);
         match outcome {
-            Outcome::Valid(order) => self.deliver(swarm, from, id, *order),
+            Outcome::Valid(order) if age > CHECK_LIMIT => {
+                self.validator.forget(&order.digest);
+                self.late(swarm, &from, &id);
+            }
+            Outcome::Valid(order) => self.deliver(swarm, (from, id, received), *order),
+            Outcome::Late => self.late(swarm, &from, &id),
             Outcome::Duplicate => {
                 self.counters.duplicates += 1;
                 report(swarm, &id, &from, MessageAcceptance::Ignore);
@@ -120,7 +139,12 @@ impl GossipFlow {
         }
     }
 
-    fn deliver(&mut self, swarm: &mut Swarm<Behaviour>, from: PeerId, id: MessageId, order: ValidOrder) {
+    fn deliver(
+        &mut self,
+        swarm: &mut Swarm<Behaviour>,
+        (from, id, received): (PeerId, MessageId, Instant),
+        order: ValidOrder,
+    ) {
         let ValidOrder { message, signer, digest } = order;
         let (verdict, answer) = oneshot::channel();
         let inbound = Inbound::Order(Box::new(InboundOrder { from, message, signer, digest, verdict }));
@@ -132,11 +156,13 @@ impl GossipFlow {
         }
         self.verdicts.push(Box::pin(async move {
             let verdict = tokio::time::timeout(VERDICT_LIMIT, answer).await.ok().and_then(Result::ok);
-            Judged { from, id, digest, verdict }
+            Judged { from, id, digest, verdict, received }
         }));
     }
 
-    fn judged(&mut self, swarm: &mut Swarm<Behaviour>, Judged { from, id, digest, verdict }: Judged) {
+    fn judged(&mut self, swarm: &mut Swarm<Behaviour>, judged: Judged) {
+        let Judged { from, id, digest, verdict, received } = judged;
+        self.note_age(received);
         if verdict == Some(Verdict::Accept) {
             self.counters.accepted += 1;
             if !report(swarm, &id, &from, MessageAcceptance::Accept) {
@@ -147,13 +173,24 @@ impl GossipFlow {
         // What does not count now may count when it comes again.
         self.validator.forget(&digest);
         match verdict {
-            Some(Verdict::Ignore(reason)) => {
+            Some(Verdict::Ignore(reason) | Verdict::Undecided(reason)) => {
                 self.counters.ignored += 1;
                 tracing::trace!(%digest, reason, "ignored an order");
             }
             _ => self.counters.unanswered += 1,
         }
         report(swarm, &id, &from, MessageAcceptance::Ignore);
+    }
+
+    fn note_age(&mut self, received: Instant) -> Duration {
+        let age = received.elapsed();
+        self.longest = self.longest.max(age);
+        age
+    }
+
+    fn late(&mut self, swarm: &mut Swarm<Behaviour>, from: &PeerId, id: &MessageId) {
+        self.counters.late += 1;
+        report(swarm, id, from, MessageAcceptance::Ignore);
     }
 
     fn reject(&mut self, swarm: &mut Swarm<Behaviour>, from: &PeerId, id: &MessageId) {

@@ -10,8 +10,8 @@ use sublet_market::{OrderMessage, TradeRequest, TradeResponse, codec};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    GossipCounters, HandleError, PublishError, RequestError, TradeCounters, node_key, peer_id,
-    validation::Validator,
+    GossipCounters, HandleError, PublishError, RequestError, SyncCounters, TradeCounters, node_key, peer_id,
+    sync, validation::Validator,
 };
 
 /// The task answers in microseconds; after this long something is very wrong.
@@ -22,6 +22,8 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 pub(super) enum Command {
     Publish { data: Vec<u8>, reply: oneshot::Sender<Result<(), PublishError>> },
     Request(Box<Request>),
+    Sync(Box<sync::Call>),
+    Blame { peer: PeerId, why: String },
     Status { reply: oneshot::Sender<P2pStatus> },
 }
 
@@ -50,8 +52,12 @@ pub struct P2pStatus {
     pub subscribers: usize,
     /// What became of gossip.
     pub counters: GossipCounters,
+    /// The longest time from the wire to the verdict on an order since the start.
+    pub longest_validation: Duration,
     /// What became of trade requests.
     pub trade: TradeCounters,
+    /// What became of comparing books.
+    pub sync: SyncCounters,
 }
 
 /// A connected peer.

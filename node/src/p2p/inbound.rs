@@ -10,10 +10,12 @@ use tokio::sync::oneshot;
 pub enum Inbound {
     /// An order from gossip, for the book.
     Order(Box<InboundOrder>),
+    /// Orders that a peer had and we lacked.
+    Synced(Box<SyncedOrders>),
     /// A request on the trade protocol.
     Trade(Box<InboundTrade>),
-    /// A peer began to follow our topic: announce live orders again, it has missed them. Several peers that join
-    /// while the queue is full are reported as one.
+    /// A peer began to follow our topic: what nobody has heard yet can go out now. What was announced before, it fetches
+    /// by itself. Several peers that join while the queue is full are reported as one.
     PeerJoined(PeerId),
 }
 
@@ -32,6 +34,28 @@ pub struct InboundOrder {
     pub verdict: oneshot::Sender<Verdict>,
 }
 
+/// Some of the orders of a peer's book. Each holds in itself, as an [`InboundOrder`] does.
+#[derive(Debug)]
+pub struct SyncedOrders {
+    /// Whose book they are from.
+    pub from: PeerId,
+    /// The orders.
+    pub orders: Vec<SyncedOrder>,
+    /// What became of each, in their order. They are not forwarded either way: every peer compares books itself.
+    pub verdicts: oneshot::Sender<Vec<Verdict>>,
+}
+
+/// One order out of a peer's book.
+#[derive(Debug)]
+pub struct SyncedOrder {
+    /// The order.
+    pub message: OrderMessage,
+    /// Who signed it: its maker.
+    pub signer: Address,
+    /// Its EIP-712 digest.
+    pub digest: B256,
+}
+
 /// What becomes of an order that holds in itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -39,6 +63,8 @@ pub enum Verdict {
     Accept,
     /// It does not count here and now (why): do not forward it. Nobody is punished, others may know more than we do.
     Ignore(&'static str),
+    /// It could not be judged (why), as when the chain does not answer: as good as ignored, but worth another try.
+    Undecided(&'static str),
 }
 
 /// A request from a peer whose key the connection has proven.

@@ -7,6 +7,8 @@
 //!                                                                       validation (blocking workers)
 //! ```
 //!
+//! What gossip has carried past a peer it gets by comparing books ([`Orders`]): protocol `/sublet/sync/1`.
+//!
 //! An order from gossip passes a size limit and a bounded queue into the workers, which decode it and check its
 //! structure and signature. What fails there could not come from an honest peer: it is rejected and its sender
 //! scored. The rest goes to the engine as [`Inbound::Order`]; its verdict decides whether the order is forwarded.
@@ -16,10 +18,12 @@
 //! without the chain, and what depends on the chain must not be rejected; so forgeries would travel for free.
 
 mod address;
+mod bans;
 mod behaviour;
 mod bootstrap;
 mod counters;
 mod error;
+mod frame;
 mod gossip;
 mod handle;
 mod identity;
@@ -27,17 +31,22 @@ mod inbound;
 mod listen;
 mod metrics;
 mod names;
+mod peer_store;
+mod rate;
 mod requests;
 mod seen;
+mod sync;
 mod task;
 mod trade;
 mod validation;
 
 use std::{
-    sync::Arc,
+    path::PathBuf,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use alloy_primitives::keccak256;
 use libp2p::{
     Multiaddr, SwarmBuilder, gossipsub::IdentTopic, identity::Keypair, metrics::Registry, noise, tcp, yamux,
 };
@@ -50,8 +59,9 @@ pub use counters::{GossipCounters, TradeCounters};
 pub use error::{HandleError, P2pError, PublishError, RequestError};
 pub use handle::{P2p, P2pStatus, PeerInfo};
 pub use identity::{NodeKeyError, node_key, peer_id};
-pub use inbound::{Inbound, InboundOrder, InboundTrade, Verdict};
+pub use inbound::{Inbound, InboundOrder, InboundTrade, SyncedOrder, SyncedOrders, Verdict};
 pub use names::topic_name;
+pub use sync::{NoOrders, Orders, SyncCounters};
 
 use self::{
     behaviour::Behaviour,
@@ -59,14 +69,20 @@ use self::{
     gossip::GossipFlow,
     metrics::EventMetrics,
     names::Names,
+    peer_store::PeerStore,
     requests::Requests,
+    seen::Seen,
+    sync::{Client, Driver, Snapshots, SyncFlow},
     task::Task,
     trade::TradeCodec,
-    validation::{Pool, Validator},
+    validation::{Pool, Validator, Workers},
 };
 
 /// Commands that wait for the task; each is done in microseconds.
 const COMMAND_QUEUE_LEN: usize = 256;
+
+/// Arrivals and departures of peers that the sync driver has not heard of yet.
+const PEER_QUEUE_LEN: usize = 256;
 
 /// A listener on this host is up at once; one that takes longer never comes.
 const LISTEN_LIMIT: Duration = Duration::from_secs(10);
@@ -93,13 +109,27 @@ pub struct P2pConfig {
     pub max_connections: u32,
     /// How long a request to a peer, or a peer's request to us, may take from start to end.
     pub request_limit: Duration,
+    /// The orders that other peers may fetch from us.
+    pub orders: Arc<dyn Orders>,
+    /// How often books are compared with a peer; with a newcomer at once.
+    pub sync_interval: Duration,
+    /// Requests a second that one peer may make on the trade protocol over time, and eight times as many at once.
+    pub trade_requests_per_second: u32,
+    /// Requests a second that one peer may make on the sync protocol over time. A newcomer may make 512 at once: two
+    /// full transfers of a large book.
+    pub sync_requests_per_second: u32,
+    /// Where to write down the peers that were met, to find them again after a restart; nowhere by default.
+    pub peer_store: Option<PathBuf>,
+    /// Peers that are written down at most.
+    pub stored_peers: usize,
     /// How many [`Inbound`] items wait for the engine before new ones are dropped.
     pub inbound_capacity: usize,
 }
 
 impl P2pConfig {
     /// A configuration with the defaults: shard "main", no listeners, no bootstrap peers, 256 connections, 20 s a
-    /// request, 1024 inbound items.
+    /// request, 1024 inbound items, no orders to share, a comparison a minute, 64 trade and 4 sync requests a second, no file
+    /// of peers.
     pub fn new(keypair: Keypair, domain: Domain) -> Self {
         Self {
             keypair,
@@ -110,6 +140,12 @@ impl P2pConfig {
             shard: "main".to_owned(),
             max_connections: 256,
             request_limit: Duration::from_secs(20),
+            orders: Arc::new(NoOrders),
+            sync_interval: Duration::from_secs(60),
+            trade_requests_per_second: 64,
+            sync_requests_per_second: 4,
+            peer_store: None,
+            stored_peers: 256,
             inbound_capacity: 1024,
         }
     }
@@ -132,10 +168,26 @@ pub async fn spawn(
     let mut registry = Registry::default();
     let behaviour = Behaviour::new(&config, &names, codec, &mut registry)?;
 
+    let stored = config.peer_store.as_deref().map(peer_store::load).unwrap_or_default();
     let validator = Validator::new(config.domain);
-    let pool = Pool::start(validator.clone(), stop.clone());
+    let workers = Workers::new(validator.clone(), stop.clone());
+    let pool = Pool::start(workers.clone());
     let (inbound, receiver) = mpsc::channel(config.inbound_capacity.max(1));
     let (commands, queue) = mpsc::channel(COMMAND_QUEUE_LEN);
+    let (peers, peer_events) = mpsc::channel(PEER_QUEUE_LEN);
+    let snapshots = Arc::new(Snapshots::new(Arc::clone(&config.orders)));
+    let client = Client {
+        book: keccak256(&names.topic),
+        commands: commands.clone(),
+        inbound: inbound.clone(),
+        snapshots: Arc::clone(&snapshots),
+        validator: validator.clone(),
+        workers,
+        unwanted: Mutex::new(Seen::new(Instant::now())),
+        counters: Arc::default(),
+    };
+    let sync =
+        SyncFlow::new(client.book, snapshots, config.sync_requests_per_second, Arc::clone(&client.counters));
     // Boxed: the swarm alone takes 15 kB, which every future that awaits this one would carry.
     let mut task = Box::new(Task {
         metrics: EventMetrics::new(&mut registry),
@@ -147,12 +199,17 @@ pub async fn spawn(
         gossip: GossipFlow::new(pool, validator.clone(), inbound.clone()),
         inbound,
         requests: Requests::new(config.request_limit),
+        sync,
+        peer_events: peers,
         bootstrap: Bootstrap::new(own, &config.bootstrap, Instant::now()),
+        store: PeerStore::new(stored, config.stored_peers, Instant::now()),
+        store_path: config.peer_store.clone(),
         malformed,
-        state: task::State::new(config.request_limit),
+        state: task::State::new(config.request_limit, config.trade_requests_per_second),
     });
     task.listen(&config.listen, LISTEN_LIMIT).await?;
-    tokio::spawn(task.run(stop));
+    tokio::spawn(task.run(stop.clone()));
+    tokio::spawn(Driver::new(client, peer_events, config.sync_interval).run(stop));
     let handle = P2p::new(own, node, commands, validator, config.request_limit, Arc::new(registry));
     Ok((handle, receiver))
 }

@@ -1,5 +1,5 @@
-//! The names under which nodes of one market find each other. All but the trade protocol carry the EIP-712
-//! domain separator, so peers of two markets never mix.
+//! The names under which nodes of one market find each other. All but the request protocols carry the
+//! EIP-712 domain separator, so peers of two markets never mix; a request of the sync protocol names its book.
 
 use alloy_primitives::hex;
 use libp2p::StreamProtocol;
@@ -9,6 +9,9 @@ use super::P2pError;
 
 /// The trade protocol: ask, accept, access.
 pub(super) const TRADE: StreamProtocol = StreamProtocol::new("/sublet/trade/1");
+
+/// The comparison of two books.
+pub(super) const SYNC: StreamProtocol = StreamProtocol::new("/sublet/sync/1");
 
 /// Longest shard name in bytes; longer ones only waste bandwidth in every subscription.
 const MAX_SHARD_BYTES: usize = 32;

@@ -1,16 +1,18 @@
-//! `/sublet/trade/1` on the wire: a 4-byte big-endian length, then the market's versioned envelope. Longer frames
-//! are refused before a byte of them is read; memory grows only as bytes arrive, and the stream has a time limit.
+//! `/sublet/trade/1` on the wire: the market's versioned envelope in a frame. The stream has a time limit.
 
 use std::io;
 
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures::{AsyncRead, AsyncWrite};
 use libp2p::{StreamProtocol, request_response};
 use sublet_market::{
     TradeRequest, TradeResponse,
     codec::{self, MAX_TRADE_BYTES},
 };
 
-use super::counters::SharedCounter;
+use super::{
+    counters::SharedCounter,
+    frame::{invalid, read_frame, write_frame},
+};
 
 /// Encodes and decodes requests and answers of the trade protocol.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +30,7 @@ impl request_response::Codec for TradeCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        let request = match read_frame(io).await {
+        let request = match read_frame(io, MAX_TRADE_BYTES).await {
             Ok(bytes) => codec::decode_trade_request(&bytes).map_err(invalid),
             Err(error) => Err(error),
         };
@@ -42,7 +44,7 @@ impl request_response::Codec for TradeCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        codec::decode_trade_response(&read_frame(io).await?).map_err(invalid)
+        codec::decode_trade_response(&read_frame(io, MAX_TRADE_BYTES).await?).map_err(invalid)
     }
 
     async fn write_request<T>(
@@ -54,7 +56,7 @@ impl request_response::Codec for TradeCodec {
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write_frame(io, &codec::encode_trade_request(&request).map_err(invalid)?).await
+        write_frame(io, &codec::encode_trade_request(&request).map_err(invalid)?, MAX_TRADE_BYTES).await
     }
 
     async fn write_response<T>(
@@ -66,75 +68,6 @@ impl request_response::Codec for TradeCodec {
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write_frame(io, &codec::encode_trade_response(&response).map_err(invalid)?).await
-    }
-}
-
-fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
-}
-
-async fn read_frame<T: AsyncRead + Unpin + Send>(io: &mut T) -> io::Result<Vec<u8>> {
-    let mut header = [0; 4];
-    io.read_exact(&mut header).await?;
-    let len = u32::from_be_bytes(header);
-    if usize::try_from(len).map_or(true, |len| len > MAX_TRADE_BYTES) {
-        let text = format!("a frame of {len} bytes is above the limit of {MAX_TRADE_BYTES}");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-    }
-    let mut bytes = Vec::new();
-    io.take(u64::from(len)).read_to_end(&mut bytes).await?;
-    if u32::try_from(bytes.len()) != Ok(len) {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(bytes)
-}
-
-async fn write_frame<T: AsyncWrite + Unpin + Send>(io: &mut T, bytes: &[u8]) -> io::Result<()> {
-    let len = u32::try_from(bytes.len()).ok().filter(|_| bytes.len() <= MAX_TRADE_BYTES);
-    let Some(len) = len else {
-        let text = format!("a frame of {} bytes is above the limit of {MAX_TRADE_BYTES}", bytes.len());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    };
-    io.write_all(&len.to_be_bytes()).await?;
-    io.write_all(bytes).await?;
-    io.flush().await
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::{executor::block_on, io::Cursor};
-
-    use super::*;
-
-    #[test]
-    fn a_frame_survives_the_wire() {
-        let mut wire = Vec::new();
-        block_on(write_frame(&mut wire, b"hello")).unwrap();
-        assert_eq!(block_on(read_frame(&mut Cursor::new(wire))).unwrap(), b"hello");
-    }
-
-    #[test]
-    fn a_frame_above_the_limit_is_refused_on_both_sides() {
-        let long = vec![0; MAX_TRADE_BYTES + 1];
-        assert_eq!(
-            block_on(write_frame(&mut Vec::new(), &long)).unwrap_err().kind(),
-            io::ErrorKind::InvalidInput
-        );
-        let header = u32::MAX.to_be_bytes().to_vec();
-        assert_eq!(
-            block_on(read_frame(&mut Cursor::new(header))).unwrap_err().kind(),
-            io::ErrorKind::InvalidData
-        );
-    }
-
-    #[test]
-    fn a_frame_that_ends_early_is_refused() {
-        let mut wire = 10u32.to_be_bytes().to_vec();
-        wire.extend_from_slice(b"short");
-        assert_eq!(
-            block_on(read_frame(&mut Cursor::new(wire))).unwrap_err().kind(),
-            io::ErrorKind::UnexpectedEof
-        );
+        write_frame(io, &codec::encode_trade_response(&response).map_err(invalid)?, MAX_TRADE_BYTES).await
     }
 }

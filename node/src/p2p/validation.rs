@@ -1,17 +1,22 @@
 //! The context-free half of judging gossip, off the network task: bytes go in, checked orders come out.
 //!
 //! A bounded queue feeds a few blocking workers in batches. Only what no honest peer could have forwarded is
-//! called invalid: size, codec, structure, and a signature that is not the maker's.
+//! called invalid: size, codec, structure, and a signature that is not the maker's. A message that waited too long
+//! is dropped before its signature is recovered: its result would come when gossipsub has forgotten it.
+//!
+//! What a sync session has fetched is checked by the same workers, a batch at a time, and must also be what was
+//! promised.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use alloy_primitives::{Address, B256};
 use libp2p::{PeerId, gossipsub::MessageId};
 use sublet_market::{CodecError, Domain, OrderMessage, SignatureError, StructureError, codec};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::seen::Seen;
@@ -22,8 +27,11 @@ const QUEUE_LEN: usize = 512;
 /// Messages that one worker takes at a time, so that the hand-over to a blocking thread is paid once for many.
 const BATCH_LEN: usize = 32;
 
-/// Most workers: recovery is CPU-bound, and the engines need cores too.
-const MAX_WORKERS: usize = 4;
+/// Most workers, on however large a host.
+const MAX_WORKERS: usize = 32;
+
+/// How long a message may take from the wire to the end of its check; older ones are dropped and counted as late.
+pub(super) const CHECK_LIMIT: Duration = Duration::from_secs(2);
 
 /// A message to check.
 #[derive(Debug)]
@@ -31,6 +39,7 @@ pub(super) struct Job {
     pub(super) from: PeerId,
     pub(super) id: MessageId,
     pub(super) data: Vec<u8>,
+    pub(super) received: Instant,
 }
 
 /// A message that was checked.
@@ -39,12 +48,15 @@ pub(super) struct Checked {
     pub(super) from: PeerId,
     pub(super) id: MessageId,
     pub(super) outcome: Outcome,
+    pub(super) received: Instant,
 }
 
 #[derive(Debug)]
 pub(super) enum Outcome {
     Valid(Box<ValidOrder>),
     Duplicate,
+    /// Not looked at: it had waited for too long.
+    Late,
     Invalid(Fault),
 }
 
@@ -67,6 +79,9 @@ pub(super) enum Fault {
     /// Recovery always finds somebody: an altered order, or one for another market, shows a stranger as its signer.
     #[error("signed by {signer} and not by its maker {maker} for this market")]
     NotTheMaker { maker: Address, signer: Address },
+    /// Only what a sync session asked for may come as its answer.
+    #[error("order {0} is none of those that were asked for")]
+    NotAsked(B256),
 }
 
 /// Checks messages and remembers digests. Cheap to clone; all clones share the memory.
@@ -94,13 +109,34 @@ impl Validator {
 
     /// Everything that can be told from the bytes and the domain.
     pub(super) fn check(&self, data: &[u8]) -> Outcome {
-        self.try_check(data).unwrap_or_else(Outcome::Invalid)
+        self.try_check(data, None).unwrap_or_else(Outcome::Invalid)
     }
 
-    fn try_check(&self, data: &[u8]) -> Result<Outcome, Fault> {
+    /// The orders of an answer that are good and new. One that breaks the rules, or was not asked for, spoils the
+    /// whole answer: no honest peer has such an order in its book.
+    fn check_promised(&self, envelopes: &[Vec<u8>], asked: &HashSet<B256>) -> Result<Vec<ValidOrder>, Fault> {
+        let mut valid = Vec::with_capacity(envelopes.len());
+        for data in envelopes {
+            match self.try_check(data, Some(asked)) {
+                Ok(Outcome::Valid(order)) => valid.push(*order),
+                Ok(_) => {}
+                Err(fault) => {
+                    // What was good is not delivered either: its next copy must be judged anew.
+                    valid.iter().for_each(|order: &ValidOrder| self.forget(&order.digest));
+                    return Err(fault);
+                }
+            }
+        }
+        Ok(valid)
+    }
+
+    fn try_check(&self, data: &[u8], asked: Option<&HashSet<B256>>) -> Result<Outcome, Fault> {
         let message = codec::decode_order(data)?;
         message.check()?;
         let digest = message.digest(&self.domain);
+        if asked.is_some_and(|asked| !asked.contains(&digest)) {
+            return Err(Fault::NotAsked(digest));
+        }
         if self.with_seen(|seen| seen.contains(&digest, Instant::now())) {
             return Ok(Outcome::Duplicate);
         }
@@ -122,17 +158,59 @@ impl Validator {
     }
 }
 
-/// The way into and out of the workers.
+/// The threads that check: all cores but one, which the network and the engines keep. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Workers {
+    validator: Validator,
+    room: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl Workers {
+    pub(super) fn new(validator: Validator, stop: CancellationToken) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let room = Arc::new(Semaphore::new((cores - 1).clamp(1, MAX_WORKERS)));
+        Self { validator, room, stop }
+    }
+
+    /// Checks what a sync session fetched, in turn with gossip. Nothing if the node is stopping.
+    pub(super) async fn check_promised(
+        &self,
+        envelopes: Vec<Vec<u8>>,
+        asked: HashSet<B256>,
+    ) -> Option<Result<Vec<ValidOrder>, Fault>> {
+        let (reply, answer) = oneshot::channel();
+        let work = move |validator: &Validator| {
+            // Whoever asked may have given up.
+            let _ = reply.send(validator.check_promised(&envelopes, &asked));
+        };
+        self.run(work).await?;
+        answer.await.ok()
+    }
+
+    /// Waits for a free worker and lets it run `work`. Nothing if the node is stopping.
+    async fn run(&self, work: impl FnOnce(&Validator) + Send + 'static) -> Option<()> {
+        let worker = Arc::clone(&self.room).acquire_owned().await.ok()?;
+        let (validator, guard) = (self.validator.clone(), StopOnPanic::new(&self.stop, "order checks"));
+        tokio::task::spawn_blocking(move || {
+            work(&validator);
+            drop((worker, guard));
+        });
+        Some(())
+    }
+}
+
+/// The way of gossip into and out of the workers.
 pub(super) struct Pool {
     jobs: mpsc::Sender<Job>,
     checked: mpsc::Receiver<Checked>,
 }
 
 impl Pool {
-    pub(super) fn start(validator: Validator, stop: CancellationToken) -> Self {
+    pub(super) fn start(workers: Workers) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE_LEN);
         let (results, checked) = mpsc::channel(QUEUE_LEN);
-        tokio::spawn(dispatch(validator, queue, results, stop));
+        tokio::spawn(dispatch(workers, queue, results));
         Self { jobs, checked }
     }
 
@@ -146,33 +224,27 @@ impl Pool {
     }
 }
 
-async fn dispatch(
-    validator: Validator,
-    mut queue: mpsc::Receiver<Job>,
-    results: mpsc::Sender<Checked>,
-    stop: CancellationToken,
-) {
-    let count = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
-    let workers = Arc::new(Semaphore::new(count));
+async fn dispatch(workers: Workers, mut queue: mpsc::Receiver<Job>, results: mpsc::Sender<Checked>) {
     loop {
         let mut batch = Vec::with_capacity(BATCH_LEN);
         tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = workers.stop.cancelled() => return,
             taken = queue.recv_many(&mut batch, BATCH_LEN) => if taken == 0 { return },
         }
-        let Ok(worker) = Arc::clone(&workers).acquire_owned().await else { return };
-        let (validator, results, guard) =
-            (validator.clone(), results.clone(), StopOnPanic::new(&stop, "order checks"));
-        tokio::task::spawn_blocking(move || {
-            for Job { from, id, data } in batch {
-                let outcome = validator.check(&data);
-                if results.blocking_send(Checked { from, id, outcome }).is_err() {
+        let results = results.clone();
+        let work = move |validator: &Validator| {
+            for Job { from, id, data, received } in batch {
+                let late = received.elapsed() > CHECK_LIMIT;
+                let outcome = if late { Outcome::Late } else { validator.check(&data) };
+                if results.blocking_send(Checked { from, id, outcome, received }).is_err() {
                     break;
                 }
             }
-            drop((worker, guard));
-        });
+        };
+        if workers.run(work).await.is_none() {
+            return;
+        }
     }
 }
 
@@ -262,5 +334,35 @@ mod tests {
         let validator = Validator::new(domain());
         validator.remember(&offer().into());
         assert!(matches!(validator.check(&encoded(offer())), Outcome::Duplicate));
+    }
+
+    #[test]
+    fn an_answer_holds_only_what_was_asked_for() {
+        let validator = Validator::new(domain());
+        let digest = offer().digest(&domain());
+        let asked = HashSet::from([digest]);
+        let mut other = offer().order;
+        other.series = 2;
+        let other = encoded(key(1).sign(other, &domain()));
+        let fault = validator.check_promised(&[encoded(offer()), other], &asked).unwrap_err();
+        assert!(matches!(fault, Fault::NotAsked(_)), "{fault}");
+        let signature = key(2).sign(offer().order, &domain()).signature;
+        let forged = encoded(Signed { signature, ..offer() });
+        assert!(matches!(validator.check_promised(&[forged], &asked), Err(Fault::NotTheMaker { .. })));
+        // What came with the bad ones was not taken for known.
+        let good = validator.check_promised(&[encoded(offer())], &asked).unwrap();
+        assert_eq!(good.into_iter().map(|order| order.digest).collect::<Vec<_>>(), [digest]);
+    }
+
+    #[tokio::test]
+    async fn what_has_waited_too_long_is_not_looked_at() {
+        let mut pool = Pool::start(Workers::new(Validator::new(domain()), CancellationToken::new()));
+        let Some(long_ago) = Instant::now().checked_sub(CHECK_LIMIT + Duration::from_secs(1)) else { return };
+        for received in [long_ago, Instant::now()] {
+            let id = MessageId::new(b"1");
+            assert!(pool.offer(Job { from: PeerId::random(), id, data: encoded(offer()), received }));
+        }
+        assert!(matches!(pool.next().await.unwrap().outcome, Outcome::Late));
+        assert!(matches!(pool.next().await.unwrap().outcome, Outcome::Valid(_)));
     }
 }

@@ -70,6 +70,7 @@ impl request_response::Codec for RawCodec {
 struct Behaviour {
     gossip: gossipsub::Behaviour,
     trade: request_response::Behaviour<RawCodec>,
+    sync: request_response::Behaviour<RawCodec>,
 }
 
 type Answer = oneshot::Sender<Result<Vec<u8>, String>>;
@@ -77,6 +78,7 @@ type Answer = oneshot::Sender<Result<Vec<u8>, String>>;
 enum Command {
     Gossip(Vec<u8>),
     Ask(PeerId, Vec<u8>, Answer),
+    Sync(PeerId, Vec<u8>, Answer),
 }
 
 /// A peer that sends what it is told to.
@@ -88,27 +90,38 @@ pub(crate) struct Stranger {
 impl Stranger {
     /// Connects to all of `addresses` and waits until they follow the topic.
     pub(crate) async fn connect(addresses: &[Multiaddr]) -> Self {
+        Self::connect_as(addresses, Vec::new()).await
+    }
+
+    /// The same for one that answers requests of the sync protocol with these bytes, one after the other.
+    pub(crate) async fn connect_as(addresses: &[Multiaddr], answers: Vec<Vec<u8>>) -> Self {
         let keypair = Keypair::generate_ed25519();
         let peer = keypair.public().to_peer_id();
         let topic = IdentTopic::new(topic_name(&domain(), "main"));
         let mut swarm = swarm(keypair, &topic);
+        let mut answers = answers.into_iter();
         for address in addresses {
             swarm.dial(address.clone()).unwrap();
         }
         let mut missing = addresses.len();
         within(async {
             while missing > 0 {
-                if let SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed {
-                    ..
-                })) = swarm.select_next_some().await
-                {
-                    missing -= 1;
+                match swarm.select_next_some().await {
+                    SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed {
+                        ..
+                    })) => {
+                        missing -= 1;
+                    }
+                    SwarmEvent::Behaviour(BehaviourEvent::Sync(event)) => {
+                        on_sync(&mut swarm, event, &mut answers, &mut HashMap::new());
+                    }
+                    _ => {}
                 }
             }
         })
         .await;
         let (commands, queue) = mpsc::channel(64);
-        tokio::spawn(run(swarm, topic, queue));
+        tokio::spawn(run(swarm, topic, queue, answers));
         Self { peer, commands }
     }
 
@@ -120,6 +133,15 @@ impl Stranger {
     /// Sends bytes as a gossip message.
     pub(crate) fn gossip(&self, bytes: Vec<u8>) {
         self.commands.try_send(Command::Gossip(bytes)).unwrap();
+    }
+
+    /// Sends bytes as a sync request.
+    pub(crate) async fn sync(&self, peer: PeerId, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .try_send(Command::Sync(peer, bytes, reply))
+            .unwrap_or_else(|_| panic!("the stranger is gone"));
+        answer.await.unwrap()
     }
 
     /// Sends bytes as a trade request.
@@ -143,19 +165,28 @@ fn swarm(keypair: Keypair, topic: &IdentTopic) -> Swarm<Behaviour> {
     gossip.subscribe(topic).unwrap();
     let protocol = (StreamProtocol::new("/sublet/trade/1"), request_response::ProtocolSupport::Full);
     let trade = request_response::Behaviour::new([protocol], request_response::Config::default());
+    let protocol = (StreamProtocol::new("/sublet/sync/1"), request_response::ProtocolSupport::Full);
+    let sync = request_response::Behaviour::new([protocol], request_response::Config::default());
     SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
         .unwrap()
-        .with_behaviour(|_| Behaviour { gossip, trade })
+        .with_behaviour(|_| Behaviour { gossip, trade, sync })
         .unwrap()
         .with_swarm_config(|config| config.with_idle_connection_timeout(std::time::Duration::from_secs(60)))
         .build()
 }
 
-async fn run(mut swarm: Swarm<Behaviour>, topic: IdentTopic, mut commands: mpsc::Receiver<Command>) {
-    use request_response::{Event, Message};
-    let mut answers: HashMap<_, Answer> = HashMap::new();
+type Answers = std::vec::IntoIter<Vec<u8>>;
+type Asked = HashMap<request_response::OutboundRequestId, Answer>;
+
+async fn run(
+    mut swarm: Swarm<Behaviour>,
+    topic: IdentTopic,
+    mut commands: mpsc::Receiver<Command>,
+    mut answers: Answers,
+) {
+    let (mut asked, mut synced): (Asked, Asked) = (HashMap::new(), HashMap::new());
     loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -163,25 +194,54 @@ async fn run(mut swarm: Swarm<Behaviour>, topic: IdentTopic, mut commands: mpsc:
                     swarm.behaviour_mut().gossip.publish(topic.clone(), bytes).unwrap();
                 }
                 Some(Command::Ask(peer, bytes, reply)) => {
-                    answers.insert(swarm.behaviour_mut().trade.send_request(&peer, bytes), reply);
+                    asked.insert(swarm.behaviour_mut().trade.send_request(&peer, bytes), reply);
+                }
+                Some(Command::Sync(peer, bytes, reply)) => {
+                    synced.insert(swarm.behaviour_mut().sync.send_request(&peer, bytes), reply);
                 }
                 None => return,
             },
             event = swarm.select_next_some() => match event {
-                SwarmEvent::Behaviour(BehaviourEvent::Trade(Event::Message { message, .. })) => match message {
-                    Message::Request { channel, .. } => {
-                        let nonsense = [&8u32.to_be_bytes()[..], b"nonsense"].concat();
-                        let _ = swarm.behaviour_mut().trade.send_response(channel, nonsense);
-                    }
-                    Message::Response { request_id, response } => {
-                        let _ = answers.remove(&request_id).unwrap().send(Ok(response));
-                    }
-                },
-                SwarmEvent::Behaviour(BehaviourEvent::Trade(Event::OutboundFailure { request_id, error, .. })) => {
-                    let _ = answers.remove(&request_id).unwrap().send(Err(error.to_string()));
+                SwarmEvent::Behaviour(BehaviourEvent::Trade(event)) => on_trade(&mut swarm, event, &mut asked),
+                SwarmEvent::Behaviour(BehaviourEvent::Sync(event)) => {
+                    on_sync(&mut swarm, event, &mut answers, &mut synced);
                 }
                 _ => {}
             },
         }
     }
+}
+
+type Event = request_response::Event<Vec<u8>, Vec<u8>>;
+
+/// Every question is answered with nonsense.
+fn on_trade(swarm: &mut Swarm<Behaviour>, event: Event, asked: &mut Asked) {
+    if let Some(channel) = resolve(event, asked) {
+        let nonsense = [&8u32.to_be_bytes()[..], b"nonsense"].concat();
+        let _ = swarm.behaviour_mut().trade.send_response(channel, nonsense);
+    }
+}
+
+/// Questions are answered as the test says, and then not at all.
+fn on_sync(swarm: &mut Swarm<Behaviour>, event: Event, answers: &mut Answers, asked: &mut Asked) {
+    if let Some(channel) = resolve(event, asked)
+        && let Some(answer) = answers.next()
+    {
+        let _ = swarm.behaviour_mut().sync.send_response(channel, answer);
+    }
+}
+
+fn resolve(event: Event, asked: &mut Asked) -> Option<request_response::ResponseChannel<Vec<u8>>> {
+    use request_response::{Event, Message};
+    match event {
+        Event::Message { message: Message::Request { channel, .. }, .. } => return Some(channel),
+        Event::Message { message: Message::Response { request_id, response }, .. } => {
+            let _ = asked.remove(&request_id).unwrap().send(Ok(response));
+        }
+        Event::OutboundFailure { request_id, error, .. } => {
+            let _ = asked.remove(&request_id).unwrap().send(Err(error.to_string()));
+        }
+        _ => {}
+    }
+    None
 }

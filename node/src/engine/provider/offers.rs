@@ -1,13 +1,13 @@
 //! The provider's side of the book: keeps one live, signed offer in gossip for each template.
 //!
-//! An offer is signed anew (next `seq`) when the units left change, when half of its life is over, and when peers
-//! have joined that cannot have seen it. What nobody has heard yet is published again as it is. Older versions stay
+//! An offer is signed anew (next `seq`) when the units left change and when half of its life is over. What nobody has
+//! heard yet is published again as it is; who joins later fetches it by comparing books. Older versions stay
 //! valid for asks until they expire, so a renewal never turns a buyer away.
 
 use std::{
     collections::HashMap,
     sync::PoisonError,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use alloy_primitives::B256;
@@ -21,8 +21,6 @@ use crate::{
     store::{OfferTemplate, Promise, Record as _},
 };
 
-/// Joining peers make us announce again, at most this often: everybody has to verify what we sign anew.
-const ANNOUNCE_PAUSE: Duration = Duration::from_secs(5);
 /// Versions of one offer that can be asked for; the oldest go first.
 const MOST_VERSIONS: usize = 64;
 
@@ -43,16 +41,9 @@ pub struct LiveOffer {
 #[derive(Default)]
 pub(super) struct Announced {
     by_series: HashMap<u64, Vec<LiveOffer>>,
-    again: bool,
-    last: Option<Instant>,
 }
 
 impl Provider {
-    /// Makes a pass soon sign and publish all offers anew: somebody joined who has not heard them.
-    pub fn announce_again(&self) {
-        self.announced().again = true;
-    }
-
     pub(super) fn offer_by_digest(&self, digest: &B256) -> Option<LiveOffer> {
         let now = self.core.now();
         let announced = self.announced();
@@ -62,7 +53,6 @@ impl Provider {
 
     /// One pass over the templates. A template that is cancelled gets one last version with no units.
     pub(super) async fn announce(&self) -> Result<(), EngineError> {
-        let again = self.take_again();
         let free = self.free_capacity().await?;
         let now = self.core.now();
         for template in self.core.store.all::<OfferTemplate>()? {
@@ -73,7 +63,7 @@ impl Provider {
                 continue;
             }
             let units = if template.cancelled { 0 } else { self.sellable(&template, &free)? };
-            if self.is_due(&template, units, again) {
+            if self.is_due(&template, units) {
                 self.renew(template, units).await?;
             }
             self.publish_newest(series).await;
@@ -82,17 +72,7 @@ impl Provider {
         Ok(())
     }
 
-    fn take_again(&self) -> bool {
-        let mut announced = self.announced();
-        let due = announced.again && announced.last.is_none_or(|at| at.elapsed() >= ANNOUNCE_PAUSE);
-        if due {
-            announced.again = false;
-            announced.last = Some(Instant::now());
-        }
-        due
-    }
-
-    fn is_due(&self, template: &OfferTemplate, units: u32, again: bool) -> bool {
+    fn is_due(&self, template: &OfferTemplate, units: u32) -> bool {
         let announced = self.announced();
         let Some(newest) = announced.by_series.get(&template.series).and_then(|v| v.last()) else {
             // After a restart peers may still hold a version with units: say what is left, if anything may be live.
@@ -104,7 +84,7 @@ impl Provider {
         }
         let half = self.offer_lifetime.as_secs() / 2;
         let old = self.core.now().saturating_add(half) >= offer.valid_until;
-        offer.units != units || old || again
+        offer.units != units || old
     }
 
     async fn renew(&self, mut template: OfferTemplate, units: u32) -> Result<(), EngineError> {

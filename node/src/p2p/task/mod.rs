@@ -1,8 +1,12 @@
 //! The one task that owns the swarm. It never waits for anything but the next thing to do: what is slow happens in
 //! the validation workers, the engines and the connections' own tasks, behind bounded queues.
 
+mod peers;
+mod trade;
+
 use std::{
     collections::{HashMap, HashSet},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -13,16 +17,16 @@ use libp2p::{
     core::transport::ListenerId,
     gossipsub::{self, TopicHash},
     identify, kad, ping,
-    request_response::{self, ResponseChannel},
-    swarm::{DialError, SwarmEvent},
+    request_response::ResponseChannel,
+    swarm::SwarmEvent,
 };
-use sublet_market::{Decline, DeclineCode, TradeRequest, TradeResponse};
-use tokio::sync::{mpsc, oneshot};
+use sublet_market::TradeResponse;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Inbound, InboundTrade, P2pError, P2pStatus, PeerInfo, TradeCounters,
-    address::{self, clean_agent},
+    Inbound, P2pError, P2pStatus, PeerInfo, TradeCounters,
+    bans::Bans,
     behaviour::{Behaviour, BehaviourEvent},
     bootstrap::Bootstrap,
     counters::SharedCounter,
@@ -31,13 +35,18 @@ use super::{
     listen,
     metrics::EventMetrics,
     names::Names,
-    node_key,
+    peer_store::PeerStore,
+    rate::Buckets,
     requests::Requests,
+    sync::{PeerEvent, SyncFlow},
     validation::StopOnPanic,
 };
 
 /// How often deadlines and dials are looked at.
 const TICK: Duration = Duration::from_millis(250);
+
+/// How often the known peers are written down, if they have changed.
+const SAVE_EVERY: Duration = Duration::from_secs(10);
 
 /// Requests of peers that wait for the engine's answer at a time.
 const MAX_REPLIES: usize = 256;
@@ -55,7 +64,12 @@ pub(super) struct Task {
     pub(super) inbound: mpsc::Sender<Inbound>,
     pub(super) gossip: GossipFlow,
     pub(super) requests: Requests,
+    pub(super) sync: SyncFlow,
+    pub(super) peer_events: mpsc::Sender<PeerEvent>,
     pub(super) bootstrap: Bootstrap,
+    pub(super) store: PeerStore,
+    /// Where the store is kept, if it is.
+    pub(super) store_path: Option<PathBuf>,
     pub(super) malformed: SharedCounter,
     pub(super) state: State,
 }
@@ -69,6 +83,9 @@ pub(super) struct State {
     /// A newcomer that the engine could not be told of yet.
     joined: Option<PeerId>,
     trade: TradeCounters,
+    trade_rate: Buckets,
+    bans: Bans,
+    save_at: Instant,
 }
 
 struct Peer {
@@ -79,9 +96,17 @@ struct Peer {
 }
 
 impl State {
-    pub(super) fn new(reply_limit: Duration) -> Self {
-        let (peers, replies) = (HashMap::new(), FuturesUnordered::new());
-        Self { peers, replies, reply_limit, joined: None, trade: TradeCounters::default() }
+    pub(super) fn new(reply_limit: Duration, trade_requests_per_second: u32) -> Self {
+        Self {
+            peers: HashMap::new(),
+            replies: FuturesUnordered::new(),
+            reply_limit,
+            joined: None,
+            trade: TradeCounters::default(),
+            trade_rate: Buckets::new(trade_requests_per_second),
+            bans: Bans::default(),
+            save_at: Instant::now() + SAVE_EVERY,
+        }
     }
 }
 
@@ -116,9 +141,14 @@ impl Task {
                 Some((channel, response)) = self.state.replies.next(), if !self.state.replies.is_empty() => {
                     self.on_reply(channel, response);
                 }
+                ready = self.sync.next() => {
+                    let blame = self.sync.send(&mut self.swarm, ready);
+                    self.blame(blame);
+                }
                 event = self.swarm.select_next_some() => self.on_event(event),
             }
         }
+        self.save_peers();
         tracing::debug!("the network task has stopped");
     }
 
@@ -129,6 +159,11 @@ impl Task {
             if let Err(error) = self.swarm.dial(dial) {
                 self.on_dial_failure(connection, &error);
             }
+        }
+        self.dial_stored(now);
+        if now >= self.state.save_at {
+            self.state.save_at = now + SAVE_EVERY;
+            self.save_peers();
         }
         if let Some(peer) = self.state.joined.take() {
             self.on_joined(peer);
@@ -141,6 +176,8 @@ impl Task {
                 let _ = reply.send(self.gossip.publish(&mut self.swarm, &self.topic, data));
             }
             Command::Request(request) => self.requests.start(&mut self.swarm, *request, Instant::now()),
+            Command::Sync(call) => self.sync.call(&mut self.swarm, *call),
+            Command::Blame { peer, why } => self.blame(Some((peer, why))),
             Command::Status { reply } => {
                 let _ = reply.send(self.status());
             }
@@ -157,14 +194,20 @@ impl Task {
                 let peer = || Peer { info: PeerInfo::new(peer_id, address), announced: false };
                 self.state.peers.entry(peer_id).or_insert_with(peer);
                 self.bootstrap.established(connection_id, peer_id);
+                self.store.connected(&peer_id);
                 self.requests.connected(&mut self.swarm, peer_id);
+                self.admit(peer_id);
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                 tracing::debug!(peer = %peer_id, cause = cause.map(tracing::field::display), "disconnected");
                 self.state.peers.remove(&peer_id);
+                self.tell(PeerEvent::Left(peer_id));
                 self.bootstrap.lost(peer_id, Instant::now());
             }
-            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                if let Some(peer) = peer_id {
+                    self.store.failed(&peer, Instant::now());
+                }
                 self.on_dial_failure(connection_id, &error);
             }
             SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening"),
@@ -172,17 +215,6 @@ impl Task {
                 tracing::error!(?addresses, %error, "a listener closed; peers cannot reach the node there");
             }
             other => tracing::trace!(event = ?other, "network event"),
-        }
-    }
-
-    fn on_dial_failure(&mut self, connection: libp2p::swarm::ConnectionId, error: &DialError) {
-        let obtained = match error {
-            DialError::LocalPeerId { .. } => Some(*self.swarm.local_peer_id()),
-            DialError::WrongPeerId { obtained, .. } => Some(*obtained),
-            _ => None,
-        };
-        if let Some((address, delay)) = self.bootstrap.failed(connection, obtained, Instant::now()) {
-            tracing::warn!(%address, %error, retry_in_s = delay.as_secs(), "a bootstrap peer does not answer");
         }
     }
 
@@ -197,6 +229,7 @@ impl Task {
                 let Some(peer) = self.state.peers.get_mut(&peer_id) else { return };
                 if !std::mem::replace(&mut peer.announced, true) {
                     self.on_joined(peer_id);
+                    self.tell(PeerEvent::Joined(peer_id));
                 }
             }
             BehaviourEvent::Ping(ping::Event { peer, connection, result: Err(error) })
@@ -215,25 +248,11 @@ impl Task {
                 self.on_query(id, result);
             }
             BehaviourEvent::Trade(event) => self.on_trade(event),
+            BehaviourEvent::Sync(event) => {
+                let blame = self.sync.on_event(&mut self.swarm, event, Instant::now());
+                self.blame(blame);
+            }
             _ => {}
-        }
-    }
-
-    fn on_joined(&mut self, peer: PeerId) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.inbound.try_send(Inbound::PeerJoined(peer)) {
-            self.state.joined = Some(peer);
-        }
-    }
-
-    fn on_identified(&mut self, peer: PeerId, info: identify::Info) {
-        let Some(Peer { info: known, .. }) = self.state.peers.get_mut(&peer) else { return };
-        known.agent = clean_agent(&info.agent_version);
-        // A peer of another market, or one that only listens in, is no use for routing.
-        if !info.protocols.contains(&self.names.kad) {
-            return;
-        }
-        for address in address::dialable(info.listen_addrs, &known.address) {
-            self.swarm.behaviour_mut().kad.add_address(&peer, address);
         }
     }
 
@@ -246,58 +265,6 @@ impl Task {
         self.requests.looked_up(&mut self.swarm, id, |wanted| {
             peers.iter().filter(|peer| peer.peer_id == *wanted).flat_map(|peer| peer.addrs.clone()).collect()
         });
-    }
-
-    fn on_trade(&mut self, event: request_response::Event<TradeRequest, TradeResponse>) {
-        use request_response::{Event, Message};
-        match event {
-            Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
-                self.on_request(peer, request, channel);
-            }
-            Event::Message { message: Message::Response { request_id, response }, .. } => {
-                self.requests.answered(request_id, response);
-            }
-            Event::OutboundFailure { request_id, error, .. } => {
-                self.requests.failed(&mut self.swarm, request_id, error);
-            }
-            Event::InboundFailure { peer, error, .. } => {
-                tracing::debug!(%peer, %error, "an answer was not delivered")
-            }
-            Event::ResponseSent { .. } => {}
-        }
-    }
-
-    fn on_request(&mut self, peer: PeerId, request: TradeRequest, channel: ResponseChannel<TradeResponse>) {
-        self.state.trade.received += 1;
-        let Some(node) = node_key(&peer) else {
-            let text = "only nodes with an ed25519 key can trade";
-            return self.on_reply(
-                channel,
-                Some(TradeResponse::Declined(Decline::new(DeclineCode::Malformed, text))),
-            );
-        };
-        let (reply, answer) = oneshot::channel();
-        let trade = Inbound::Trade(Box::new(InboundTrade { node, request, reply }));
-        if self.state.replies.len() >= MAX_REPLIES || self.inbound.try_send(trade).is_err() {
-            self.state.trade.shed += 1;
-            let text = "too many requests are waiting";
-            let busy = TradeResponse::Declined(Decline::new(DeclineCode::Busy, text));
-            // Not counted as answered: the engine has not seen it.
-            let _ = self.swarm.behaviour_mut().trade.send_response(channel, busy);
-            return;
-        }
-        let limit = self.state.reply_limit;
-        self.state.replies.push(Box::pin(async move {
-            (channel, tokio::time::timeout(limit, answer).await.ok().and_then(Result::ok))
-        }));
-    }
-
-    /// Without a response the channel is dropped, and the peer sees its stream closed.
-    fn on_reply(&mut self, channel: ResponseChannel<TradeResponse>, response: Option<TradeResponse>) {
-        if let Some(response) = response {
-            self.state.trade.answered += 1;
-            let _ = self.swarm.behaviour_mut().trade.send_response(channel, response);
-        }
     }
 
     fn status(&self) -> P2pStatus {
@@ -317,12 +284,14 @@ impl Task {
                 .collect(),
             subscribers: gossip.all_peers().filter(|(_, topics)| topics.contains(&&self.topic)).count(),
             counters: self.gossip.counters,
+            longest_validation: self.gossip.longest,
             trade: TradeCounters {
                 malformed: self.malformed.get(),
                 sent: self.requests.sent,
                 failed: self.requests.failed,
                 ..self.state.trade
             },
+            sync: self.sync.counted(),
         }
     }
 }

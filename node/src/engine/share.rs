@@ -1,0 +1,150 @@
+//! The book as other peers see it: what they may fetch from us, and what we need not fetch from them.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use alloy_primitives::B256;
+use sublet_market::{BidEntry, Book, Domain, OrderMessage, codec};
+
+use crate::{chain::Chain, p2p::Orders};
+
+/// The order book, shared between the engines and the network.
+pub struct SharedBook {
+    book: Mutex<Book>,
+    now: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// The signed cancels as of the last [`Orders::items`]: the book does not find them by digest.
+    cancels: Mutex<HashMap<B256, OrderMessage>>,
+}
+
+impl SharedBook {
+    /// Shares a book whose orders live by the chain's time.
+    pub fn new(book: Book, chain: &Chain) -> Self {
+        let chain = chain.clone();
+        Self::with_clock(book, move || chain.now())
+    }
+
+    /// Shares a book whose orders live by another clock: for tests and benchmarks.
+    pub fn with_clock(book: Book, now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { book: Mutex::new(book), now: Box::new(now), cancels: Mutex::default() }
+    }
+
+    /// The book. Hold it briefly, never across an await.
+    pub fn lock(&self) -> MutexGuard<'_, Book> {
+        // A panic while the book was held leaves it as it was between two map updates; every query
+        // re-checks what it returns, so going on is safer than taking the whole node down.
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cancels(&self) -> MutexGuard<'_, HashMap<B256, OrderMessage>> {
+        self.cancels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Orders for SharedBook {
+    fn items(&self) -> Vec<(u64, B256)> {
+        let now = (self.now)();
+        let (mut items, cancels) = {
+            let book = self.lock();
+            let offers = book.offers().map(|(digest, offer)| (offer.order.valid_until, digest));
+            let bids = book.bids().map(|entry| (entry.bid.order.valid_until, entry.digest));
+            let live: Vec<_> = offers.chain(bids).filter(|(until, _)| now <= *until).collect();
+            (live, cancels_of(&book, now))
+        };
+        items.extend(cancels.iter().map(|(digest, message)| (message.valid_until(), *digest)));
+        *self.cancels() = cancels;
+        items
+    }
+
+    fn envelopes(&self, digests: &[B256]) -> Vec<Option<Vec<u8>>> {
+        let messages: Vec<_> = {
+            let (book, cancels) = (self.lock(), self.cancels());
+            let offer = |digest| book.offer(digest).map(OrderMessage::Offer);
+            let bid = |digest| book.bid(digest).map(BidEntry::message);
+            let find =
+                |digest| offer(digest).or_else(|| bid(digest)).or_else(|| cancels.get(digest).cloned());
+            digests.iter().map(find).collect()
+        };
+        messages.into_iter().map(|message| message.as_ref().map(codec::encode_order)).collect()
+    }
+
+    fn unknown(&self, mut digests: Vec<B256>) -> Vec<B256> {
+        let book = self.lock();
+        digests.retain(|digest| !book.contains(digest));
+        digests
+    }
+}
+
+fn cancels_of(book: &Book, now: u64) -> HashMap<B256, OrderMessage> {
+    let domain: &Domain = book.domain();
+    let cancel =
+        |message: &OrderMessage| matches!(message, OrderMessage::Offer(offer) if offer.order.is_cancel());
+    book.messages(now).filter(cancel).map(|message| (message.digest(domain), message)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::Address;
+    use sublet_market::{BookLimits, Maker, Offer, OrderKey, Resources, Traits, amount::BASE_UNITS_PER_CTK};
+
+    use super::*;
+
+    const NOW: u64 = 1_000_000;
+
+    fn domain() -> Domain {
+        Domain { chain_id: 31_337, market: Address::repeat_byte(9), salt: B256::repeat_byte(8) }
+    }
+
+    fn message(series: u64, seq: u64, units: u32) -> OrderMessage {
+        let key = OrderKey::from_bytes(&[1; 32]).unwrap();
+        let offer = Offer {
+            provider: key.address(),
+            node: B256::repeat_byte(1),
+            unit: Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() },
+            units,
+            price_per_second: 1_000,
+            bond_seconds: 600,
+            min_duration: 300,
+            max_duration: 86_400,
+            activate_within: 300,
+            burn: false,
+            traits: Traits::default(),
+            series,
+            seq,
+            valid_until: NOW + 100 * series,
+        };
+        key.sign(offer, &domain()).into()
+    }
+
+    fn shared(messages: &[OrderMessage], now: u64) -> SharedBook {
+        let mut book = Book::new(domain(), BookLimits::default());
+        let maker = Maker { free: 100 * BASE_UNITS_PER_CTK, points: 0, epoch: 0 };
+        for message in messages {
+            book.set_maker(message.maker(), maker);
+            book.insert(message.clone(), message.maker(), NOW).unwrap();
+        }
+        SharedBook::with_clock(book, move || now)
+    }
+
+    #[test]
+    fn offers_and_cancels_are_shared_while_they_live() {
+        let (offer, other, cancel) = (message(1, 1, 4), message(2, 1, 4), message(2, 2, 0));
+        let shared = shared(&[offer.clone(), other.clone(), cancel.clone()], NOW);
+        let mut items = shared.items();
+        items.sort_unstable();
+        let (first, second) = (offer.digest(&domain()), cancel.digest(&domain()));
+        assert_eq!(items, [(NOW + 100, first), (NOW + 200, second)]);
+        let envelopes = shared.envelopes(&[second, other.digest(&domain()), first]);
+        let expected = [Some(codec::encode_order(&cancel)), None, Some(codec::encode_order(&offer))];
+        assert_eq!(envelopes, expected);
+        let stranger = B256::repeat_byte(1);
+        assert_eq!(shared.unknown(vec![first, stranger, second]), [stranger]);
+    }
+
+    #[test]
+    fn what_has_expired_is_not_shared() {
+        let late = shared(&[message(1, 1, 4), message(2, 1, 4)], NOW + 150);
+        assert_eq!(late.items(), [(NOW + 200, message(2, 1, 4).digest(&domain()))]);
+    }
+}

@@ -1,0 +1,245 @@
+//! One session with a peer from start to end: compare, fetch, check, hand to the engine. Everything it waits for has
+//! a time limit, and everything it holds is bounded.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use alloy_primitives::B256;
+use futures::{StreamExt, TryStreamExt, stream};
+use libp2p::{PeerId, request_response::OutboundFailure};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    REQUEST_LIMIT, Snapshots, SyncCounters,
+    session::{Broken, Session, batches, left_of},
+    wire::{Refusal, Request, Response},
+};
+use crate::p2p::{
+    Inbound, SyncedOrder, SyncedOrders, Verdict,
+    handle::Command,
+    seen::Seen,
+    validation::{Fault, ValidOrder, Validator, Workers},
+};
+
+/// A session that takes longer is ended; the next one goes on where it stood.
+const SESSION_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long the engine has for the verdicts on one batch: it may have to ask the chain for every maker.
+const VERDICTS_LIMIT: Duration = Duration::from_secs(30);
+
+/// Batches under way at a time: one on the wire, one in the workers, one in the engine.
+const PIPELINE: usize = 3;
+
+/// How often a busy peer is asked again, and how long we wait before it.
+const BUSY_TRIES: u32 = 20;
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
+
+/// A request of ours, on its way through the network task.
+#[derive(Debug)]
+pub(in crate::p2p) struct Call {
+    pub(in crate::p2p) peer: PeerId,
+    pub(in crate::p2p) request: Request,
+    pub(in crate::p2p) reply: oneshot::Sender<Result<Response, OutboundFailure>>,
+}
+
+/// Why a session did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::p2p) enum SyncFault {
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    #[error("an order that no honest peer has: {0}")]
+    Order(#[from] Fault),
+    #[error("our own set cannot be read: {0}")]
+    Own(negentropy::Error),
+    #[error("the peer has no time for us")]
+    Busy,
+    #[error("the peer has another market's or shard's book")]
+    OtherBook,
+    #[error("the request failed: {0}")]
+    Request(#[from] OutboundFailure),
+    #[error("the session was not over within {} s", SESSION_LIMIT.as_secs())]
+    TooLong,
+    #[error("the engine takes no orders")]
+    Engine,
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+impl SyncFault {
+    /// Whether no honest peer does this.
+    pub(super) fn is_peer_fault(&self) -> bool {
+        match self {
+            Self::Broken(_) | Self::Order(_) => true,
+            Self::Request(OutboundFailure::Io(error)) => error.kind() == std::io::ErrorKind::InvalidData,
+            _ => false,
+        }
+    }
+
+    /// Whether the same peer will never do better.
+    pub(super) fn is_pointless(&self) -> bool {
+        matches!(self, Self::OtherBook | Self::Request(OutboundFailure::UnsupportedProtocols))
+    }
+}
+
+/// What sessions need. Shared by all of them.
+pub(in crate::p2p) struct Client {
+    pub(in crate::p2p) book: B256,
+    pub(in crate::p2p) commands: mpsc::Sender<Command>,
+    pub(in crate::p2p) inbound: mpsc::Sender<Inbound>,
+    pub(in crate::p2p) snapshots: Arc<Snapshots>,
+    pub(in crate::p2p) validator: Validator,
+    pub(in crate::p2p) workers: Workers,
+    /// What our book did not want a moment ago: not fetched again from the next peer.
+    pub(in crate::p2p) unwanted: Mutex<Seen>,
+    pub(in crate::p2p) counters: Arc<Mutex<SyncCounters>>,
+}
+
+impl Client {
+    /// Runs a session with `peer`.
+    pub(super) async fn run(&self, peer: PeerId) -> Result<(), SyncFault> {
+        let session = async {
+            let needed = self.compare(peer).await?;
+            self.fetch(peer, needed).await
+        };
+        let result = tokio::time::timeout(SESSION_LIMIT, session).await.unwrap_or(Err(SyncFault::TooLong));
+        self.count(|counters| match &result {
+            Ok(()) => counters.completed += 1,
+            Err(_) => counters.failed += 1,
+        });
+        result
+    }
+
+    /// The digests that the peer has and we have no use to refuse.
+    async fn compare(&self, peer: PeerId) -> Result<Vec<B256>, SyncFault> {
+        let snapshots = Arc::clone(&self.snapshots);
+        let start = move || Session::start(snapshots.get()?);
+        let (mut session, mut query) = blocking(start).await?.map_err(SyncFault::Own)?;
+        loop {
+            let request = Request::Compare { book: self.book, query };
+            let Response::Compared { reply } = self.call(peer, request).await? else {
+                return Err(Broken::OtherAnswer.into());
+            };
+            let step = blocking(move || {
+                let next = session.answered(&reply);
+                (session, next)
+            });
+            let (after, next) = step.await?;
+            session = after;
+            match next? {
+                Some(next) => query = next,
+                None => break,
+            }
+        }
+        let orders = Arc::clone(self.snapshots.orders());
+        let mut needed = blocking(move || orders.unknown(session.into_needed())).await?;
+        let now = Instant::now();
+        self.with_unwanted(|unwanted| needed.retain(|digest| !unwanted.contains(digest, now)));
+        Ok(needed)
+    }
+
+    async fn fetch(&self, peer: PeerId, needed: Vec<B256>) -> Result<(), SyncFault> {
+        if !needed.is_empty() {
+            tracing::debug!(%peer, orders = needed.len(), "fetching orders that we lack");
+        }
+        let batches = stream::iter(batches(&needed).collect::<Vec<_>>());
+        batches.map(|batch| self.batch(peer, batch)).buffer_unordered(PIPELINE).try_collect().await
+    }
+
+    /// Fetches some orders, in as many requests as their size takes, and hands them on.
+    async fn batch(&self, peer: PeerId, mut asked: Vec<B256>) -> Result<(), SyncFault> {
+        while !asked.is_empty() {
+            let request = Request::Fetch { book: self.book, digests: asked.clone() };
+            let Response::Orders { covered, envelopes } = self.call(peer, request).await? else {
+                return Err(Broken::OtherAnswer.into());
+            };
+            let left = left_of(&asked, covered, envelopes.len())?.to_vec();
+            asked.truncate(usize::from(covered));
+            let promised = asked.into_iter().collect();
+            let checked =
+                self.workers.check_promised(envelopes, promised).await.ok_or(SyncFault::Stopping)?;
+            self.deliver(peer, checked?).await?;
+            asked = left;
+        }
+        Ok(())
+    }
+
+    async fn deliver(&self, from: PeerId, valid: Vec<ValidOrder>) -> Result<(), SyncFault> {
+        if valid.is_empty() {
+            return Ok(());
+        }
+        let digests: Vec<B256> = valid.iter().map(|order| order.digest).collect();
+        let order = |ValidOrder { message, signer, digest }| SyncedOrder { message, signer, digest };
+        let orders = valid.into_iter().map(order).collect();
+        let (verdicts, answer) = oneshot::channel();
+        let synced = Inbound::Synced(Box::new(SyncedOrders { from, orders, verdicts }));
+        let exchange = async {
+            self.inbound.send(synced).await.ok()?;
+            answer.await.ok()
+        };
+        let verdicts = tokio::time::timeout(VERDICTS_LIMIT, exchange).await.ok().flatten();
+        let answered = verdicts.is_some();
+        self.note(&digests, verdicts.unwrap_or_default());
+        if answered { Ok(()) } else { Err(SyncFault::Engine) }
+    }
+
+    /// What did not make it into the book is judged anew when it comes again, but not asked for so soon.
+    fn note(&self, digests: &[B256], verdicts: Vec<Verdict>) {
+        let now = Instant::now();
+        let verdicts = verdicts.into_iter().map(Some).chain(std::iter::repeat(None));
+        let mut accepted = 0;
+        for (digest, verdict) in digests.iter().zip(verdicts) {
+            if verdict == Some(Verdict::Accept) {
+                accepted += 1;
+                continue;
+            }
+            self.validator.forget(digest);
+            if let Some(Verdict::Ignore(reason)) = verdict {
+                tracing::trace!(%digest, reason, "a fetched order was ignored");
+                self.with_unwanted(|unwanted| unwanted.insert(*digest, now));
+            }
+        }
+        let fetched = digests.len() as u64;
+        self.count(|counters| {
+            counters.fetched += fetched;
+            counters.accepted += accepted;
+        });
+    }
+
+    async fn call(&self, peer: PeerId, request: Request) -> Result<Response, SyncFault> {
+        for _ in 0..BUSY_TRIES {
+            let (reply, answer) = oneshot::channel();
+            let sent = request.encode().len() as u64;
+            let call = Command::Sync(Box::new(Call { peer, request: request.clone(), reply }));
+            self.commands.send(call).await.map_err(|_| SyncFault::Stopping)?;
+            let limit = REQUEST_LIMIT + BUSY_PAUSE;
+            let answer = tokio::time::timeout(limit, answer).await.map_err(|_| OutboundFailure::Timeout)?;
+            let response = answer.map_err(|_| SyncFault::Stopping)??;
+            let received = response.size();
+            self.count(|counters| {
+                counters.sent_bytes += sent;
+                counters.received_bytes += received;
+            });
+            match response {
+                Response::Refused(Refusal::Busy) => tokio::time::sleep(BUSY_PAUSE).await,
+                Response::Refused(Refusal::OtherBook) => return Err(SyncFault::OtherBook),
+                response => return Ok(response),
+            }
+        }
+        Err(SyncFault::Busy)
+    }
+
+    fn count(&self, change: impl FnOnce(&mut SyncCounters)) {
+        change(&mut self.counters.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn with_unwanted<R>(&self, action: impl FnOnce(&mut Seen) -> R) -> R {
+        action(&mut self.unwanted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Runs what takes milliseconds where it holds nobody up.
+async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, SyncFault> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| SyncFault::Stopping)
+}

@@ -1,0 +1,107 @@
+//! The network task's part in who its peers are: dials and their failures, what peers say of themselves, who is sent away,
+//! and who is remembered.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use libp2p::{
+    Multiaddr, PeerId, identify,
+    swarm::{ConnectionId, DialError},
+};
+use tokio::sync::mpsc;
+
+use super::{Peer, Task};
+use crate::{
+    home::write_atomic,
+    p2p::{
+        Inbound,
+        address::{self, clean_agent},
+        bans::Standing,
+        behaviour::BLAMED,
+        sync::{Blame, PeerEvent},
+    },
+};
+
+impl Task {
+    pub(super) fn on_dial_failure(&mut self, connection: ConnectionId, error: &DialError) {
+        let obtained = match error {
+            DialError::LocalPeerId { .. } => Some(*self.swarm.local_peer_id()),
+            DialError::WrongPeerId { obtained, .. } => Some(*obtained),
+            _ => None,
+        };
+        if let Some((address, delay)) = self.bootstrap.failed(connection, obtained, Instant::now()) {
+            tracing::warn!(%address, %error, retry_in_s = delay.as_secs(), "a bootstrap peer does not answer");
+        }
+    }
+
+    pub(super) fn on_joined(&mut self, peer: PeerId) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.inbound.try_send(Inbound::PeerJoined(peer)) {
+            self.state.joined = Some(peer);
+        }
+    }
+
+    /// A peer that was sent away a short while ago is sent away again.
+    pub(super) fn admit(&mut self, peer: PeerId) {
+        match self.state.bans.standing(&peer, Instant::now()) {
+            Standing::Good => {}
+            Standing::Banned => drop(self.swarm.disconnect_peer_id(peer)),
+            Standing::Forgiven => {
+                self.swarm.behaviour_mut().gossip.set_application_score(&peer, 0.0);
+            }
+        }
+    }
+
+    /// Sends a peer away that broke a protocol in a way that no honest one does.
+    pub(super) fn blame(&mut self, blame: Blame) {
+        let Some((peer, why)) = blame else { return };
+        tracing::debug!(%peer, why, "a peer broke the protocol and is sent away");
+        self.sync.blamed();
+        self.state.bans.add(peer, Instant::now());
+        self.store.forget(&peer);
+        self.swarm.behaviour_mut().gossip.set_application_score(&peer, BLAMED);
+        // It may be gone already.
+        let _ = self.swarm.disconnect_peer_id(peer);
+    }
+
+    /// The driver hears of peers late rather than not at all, unless hundreds come and go in one moment: then gossip and
+    /// the peers' own questions have to do.
+    pub(super) fn tell(&self, event: PeerEvent) {
+        if self.peer_events.try_send(event).is_err() {
+            tracing::debug!(?event, "the sync driver is busy");
+        }
+    }
+
+    pub(super) fn on_identified(&mut self, peer: PeerId, info: identify::Info) {
+        let Some(Peer { info: known, .. }) = self.state.peers.get_mut(&peer) else { return };
+        known.agent = clean_agent(&info.agent_version);
+        // A peer of another market, or one that only listens in, is no use for routing.
+        if !info.protocols.contains(&self.names.kad) {
+            return;
+        }
+        let addresses: Vec<Multiaddr> = address::dialable(info.listen_addrs, &known.address).collect();
+        for address in &addresses {
+            self.swarm.behaviour_mut().kad.add_address(&peer, address.clone());
+        }
+        let seen = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.store.met(peer, addresses, seen, Instant::now());
+    }
+
+    /// Dials a peer of old if there are few.
+    pub(super) fn dial_stored(&mut self, now: Instant) {
+        let peers = &self.state.peers;
+        let Some(dial) = self.store.due(now, peers.len(), |peer| peers.contains_key(peer)) else { return };
+        if let Err(error) = self.swarm.dial(dial) {
+            tracing::debug!(%error, "a peer of old was not dialled");
+        }
+    }
+
+    /// Writes the known peers down, beside the network's work.
+    pub(super) fn save_peers(&mut self) {
+        let Some(path) = self.store_path.clone() else { return };
+        let Some(text) = self.store.changes() else { return };
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = write_atomic(&path, &text, 0o600) {
+                tracing::warn!(%error, "the known peers could not be written down");
+            }
+        });
+    }
+}

@@ -1,0 +1,72 @@
+//! The network task's part in trades: requests of peers in, the engine's answers out.
+
+use std::time::Instant;
+
+use libp2p::{
+    PeerId,
+    request_response::{self, ResponseChannel},
+};
+use sublet_market::{Decline, DeclineCode, TradeRequest, TradeResponse};
+use tokio::sync::oneshot;
+
+use super::{MAX_REPLIES, Task};
+use crate::p2p::{Inbound, InboundTrade, node_key};
+
+impl Task {
+    pub(super) fn on_trade(&mut self, event: request_response::Event<TradeRequest, TradeResponse>) {
+        use request_response::{Event, Message};
+        match event {
+            Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
+                self.on_request(peer, request, channel);
+            }
+            Event::Message { message: Message::Response { request_id, response }, .. } => {
+                self.requests.answered(request_id, response);
+            }
+            Event::OutboundFailure { request_id, error, .. } => {
+                self.requests.failed(&mut self.swarm, request_id, error);
+            }
+            Event::InboundFailure { peer, error, .. } => {
+                tracing::debug!(%peer, %error, "an answer was not delivered")
+            }
+            Event::ResponseSent { .. } => {}
+        }
+    }
+
+    fn on_request(&mut self, peer: PeerId, request: TradeRequest, channel: ResponseChannel<TradeResponse>) {
+        self.state.trade.received += 1;
+        let Some(node) = node_key(&peer) else {
+            let text = "only nodes with an ed25519 key can trade";
+            return self.on_reply(
+                channel,
+                Some(TradeResponse::Declined(Decline::new(DeclineCode::Malformed, text))),
+            );
+        };
+        let too_many = !self.state.trade_rate.take(peer, Instant::now());
+        let (reply, answer) = oneshot::channel();
+        let trade = Inbound::Trade(Box::new(InboundTrade { node, request, reply }));
+        if too_many || self.state.replies.len() >= MAX_REPLIES || self.inbound.try_send(trade).is_err() {
+            self.state.trade.shed += 1;
+            let text = "too many requests are waiting";
+            let busy = TradeResponse::Declined(Decline::new(DeclineCode::Busy, text));
+            // Not counted as answered: the engine has not seen it.
+            let _ = self.swarm.behaviour_mut().trade.send_response(channel, busy);
+            return;
+        }
+        let limit = self.state.reply_limit;
+        self.state.replies.push(Box::pin(async move {
+            (channel, tokio::time::timeout(limit, answer).await.ok().and_then(Result::ok))
+        }));
+    }
+
+    /// Without a response the channel is dropped, and the peer sees its stream closed.
+    pub(super) fn on_reply(
+        &mut self,
+        channel: ResponseChannel<TradeResponse>,
+        response: Option<TradeResponse>,
+    ) {
+        if let Some(response) = response {
+            self.state.trade.answered += 1;
+            let _ = self.swarm.behaviour_mut().trade.send_response(channel, response);
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Books that find each other: real nodes on loopback sockets whose orders come together by `/sublet/sync/1`, and
+//! strangers that abuse it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
+#[path = "p2p_support/mod.rs"]
+#[allow(dead_code, reason = "shared with the tests of gossip")]
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use libp2p::Multiaddr;
+use sublet::{
+    engine::share::SharedBook,
+    p2p::{Inbound, P2p, P2pConfig, SyncCounters, Verdict},
+};
+use sublet_market::{
+    Bid, Book, BookLimits, Domain, Maker, OrderMessage, Resources, Spec, Traits, amount::BASE_UNITS_PER_CTK,
+};
+use support::{Node, Stranger, domain, maker, offer, offer_of, within};
+use tokio_util::sync::CancellationToken;
+
+/// Orders of the samples end an hour later.
+const NOW: u64 = 2_000_000_000 - 3_000;
+
+fn bid(salt: u64) -> OrderMessage {
+    let key = maker(2);
+    let spec = Spec {
+        unit: Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() },
+        units: 1,
+        traits: Traits::default(),
+        manifest: alloy_primitives::B256::repeat_byte(1),
+    };
+    let bid = Bid {
+        buyer: key.address(),
+        settler: key.address(),
+        spec: spec.hash_struct(),
+        node: alloy_primitives::B256::repeat_byte(4),
+        max_rate: 1_000_000,
+        min_bond_seconds: 0,
+        min_points: 0,
+        duration: 600,
+        valid_until: NOW + 300,
+        epoch: 0,
+        salt,
+    };
+    OrderMessage::Bid { bid: key.sign(bid, &domain()), spec }
+}
+
+fn cancel(series: u64) -> OrderMessage {
+    let mut order = offer_of(&maker(1), series);
+    (order.units, order.seq) = (0, 2);
+    maker(1).sign(order, &domain()).into()
+}
+
+fn book(messages: &[OrderMessage]) -> Arc<SharedBook> {
+    let limits =
+        BookLimits { base_orders_per_maker: 10_000, max_orders_per_maker: 10_000, ..BookLimits::default() };
+    let mut book = Book::new(domain(), limits);
+    for n in [1, 2] {
+        let rich = Maker { free: 1_000_000 * BASE_UNITS_PER_CTK, points: 0, epoch: 0 };
+        book.set_maker(maker(n).address(), rich);
+    }
+    for message in messages {
+        book.insert(message.clone(), message.maker(), NOW).unwrap();
+    }
+    Arc::new(SharedBook::with_clock(book, || NOW))
+}
+
+/// A node whose engine puts everything into the book.
+struct Peer {
+    p2p: P2p,
+    book: Arc<SharedBook>,
+    address: Multiaddr,
+    stop: CancellationToken,
+}
+
+impl Peer {
+    async fn start(
+        bootstrap: &[Multiaddr],
+        messages: &[OrderMessage],
+        change: impl FnOnce(&mut P2pConfig),
+    ) -> Self {
+        let book = book(messages);
+        let node = Node::start_with(bootstrap, |config| {
+            config.orders = Arc::<SharedBook>::clone(&book) as _;
+            change(config);
+        })
+        .await;
+        let (p2p, stop, address) = (node.p2p.clone(), node.stop.clone(), node.address());
+        tokio::spawn(engine(node, Arc::clone(&book)));
+        Self { p2p, book, address, stop }
+    }
+
+    async fn sync(&self) -> SyncCounters {
+        self.p2p.status().await.unwrap().sync
+    }
+
+    async fn until(&self, condition: impl Fn(&SyncCounters) -> bool) -> SyncCounters {
+        within(async {
+            loop {
+                let counters = self.sync().await;
+                if condition(&counters) {
+                    return counters;
+                }
+                tokio::time::sleep(support::POLL).await;
+            }
+        })
+        .await
+    }
+
+    fn orders(&self) -> usize {
+        self.book.lock().offer_count()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn engine(mut node: Node, book: Arc<SharedBook>) {
+    let insert = |message: OrderMessage, signer| match book.lock().insert(message, signer, NOW) {
+        Ok(_) => Verdict::Accept,
+        Err(reason) => Verdict::Ignore(reason.as_str()),
+    };
+    while let Some(inbound) = node.inbound.recv().await {
+        match inbound {
+            Inbound::Order(order) => drop(order.verdict.send(insert(order.message, order.signer))),
+            Inbound::Synced(batch) => {
+                let verdicts = batch.orders.into_iter().map(|order| insert(order.message, order.signer));
+                let _ = batch.verdicts.send(verdicts.collect());
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_late_joiner_gets_offers_bids_and_cancels_that_were_out_before_it() {
+    let out = [offer(1), offer(2), cancel(3), bid(1), bid(2)];
+    let early = Peer::start(&[], &out, |_| {}).await;
+    let late = Peer::start(std::slice::from_ref(&early.address), &[], |_| {}).await;
+    late.until(|counters| counters.accepted == 5).await;
+    assert_eq!(late.book.lock().digest(), early.book.lock().digest());
+    assert!(late.book.lock().insert(offer(3), maker(1).address(), NOW).is_err(), "the cancel came along");
+    assert_eq!(early.sync().await.accepted, 0);
+}
+
+#[tokio::test]
+async fn two_books_become_one_and_only_the_difference_travels() {
+    let common: Vec<_> = (0..2_000).map(offer).collect();
+    let with = |own: std::ops::Range<u64>| [common.clone(), own.map(offer).collect()].concat();
+    let one = Peer::start(&[], &with(5_000..5_010), |_| {}).await;
+    let two = Peer::start(std::slice::from_ref(&one.address), &with(6_000..6_010), |_| {}).await;
+    let counters = two.until(|counters| counters.accepted == 10).await;
+    one.until(|counters| counters.accepted == 10).await;
+    assert_eq!(one.book.lock().digest(), two.book.lock().digest());
+    assert_eq!(two.orders(), 2_020);
+    // All 2,000 would be 600 kB.
+    let bytes = counters.sent_bytes + counters.received_bytes;
+    assert!(bytes < 40_000, "{bytes} bytes");
+}
+
+#[tokio::test]
+async fn what_gossip_lost_is_found_by_a_later_comparison() {
+    let quick = |config: &mut P2pConfig| config.sync_interval = Duration::from_secs(1);
+    let one = Peer::start(&[], &[offer(1)], quick).await;
+    let two = Peer::start(std::slice::from_ref(&one.address), &[], quick).await;
+    two.until(|counters| counters.accepted == 1).await;
+    one.book.lock().insert(offer(2), maker(1).address(), NOW).unwrap();
+    two.until(|counters| counters.accepted == 2).await;
+    assert_eq!(one.book.lock().digest(), two.book.lock().digest());
+}
+
+#[tokio::test]
+async fn what_the_book_does_not_want_is_not_fetched_again_and_again() {
+    let quick = |config: &mut P2pConfig| config.sync_interval = Duration::from_secs(1);
+    let one = Peer::start(&[], &[offer(1)], |_| {}).await;
+    let two = Peer::start(std::slice::from_ref(&one.address), &[], |config| {
+        quick(config);
+        // An engine that wants nothing.
+        config.orders = Arc::new(sublet::p2p::NoOrders);
+    })
+    .await;
+    two.book.lock().set_maker(maker(1).address(), Maker::default());
+    two.until(|counters| counters.completed >= 4).await;
+    assert!(two.sync().await.fetched <= 1);
+}
+
+#[tokio::test]
+async fn a_peer_with_another_book_is_left_alone() {
+    let one = Peer::start(&[], &[offer(1)], |_| {}).await;
+    let stranger = Stranger::connect(std::slice::from_ref(&one.address)).await;
+    let answer =
+        within(stranger.sync(one.p2p.peer_id(), frame(&[&[1], &[9; 32], &[0x61, 0, 0, 2, 0]]))).await;
+    assert_eq!(answer.unwrap(), frame(&[&[3, 1]]), "refused: another book");
+    assert_eq!(one.sync().await.refused, 1);
+}
+
+fn book_id(domain: &Domain) -> alloy_primitives::B256 {
+    alloy_primitives::keccak256(sublet::p2p::topic_name(domain, "main"))
+}
+
+fn frame(parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
+}
+
+#[tokio::test]
+async fn a_stranger_can_fetch_by_digest_and_gets_nothing_else() {
+    let one = Peer::start(&[], &[offer(1), offer(2)], |_| {}).await;
+    let stranger = Stranger::connect(std::slice::from_ref(&one.address)).await;
+    let (book, digest) = (book_id(&domain()), offer(2).digest(&domain()));
+    let request = frame(&[&[2], book.as_slice(), &[7; 32], digest.as_slice()]);
+    let answer = within(stranger.sync(one.p2p.peer_id(), request)).await.unwrap();
+    let envelope = sublet_market::codec::encode_order(&offer(2));
+    let len = u16::try_from(envelope.len()).unwrap().to_be_bytes();
+    assert_eq!(answer, frame(&[&[2, 0, 2], &len, &envelope]));
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_nonsense_is_sent_away() {
+    let book = book_id(&domain());
+    let too_many = vec![7; 513 * 32];
+    let nonsense: [Vec<u8>; 4] = [
+        frame(&[&[2], book.as_slice(), &too_many]),
+        frame(&[&[1], book.as_slice(), b"\x61\x00\x00\x07"]),
+        frame(&[&[7], book.as_slice()]),
+        u32::MAX.to_be_bytes().to_vec(),
+    ];
+    let one = Peer::start(&[], &[offer(1)], |_| {}).await;
+    for (n, request) in nonsense.into_iter().enumerate() {
+        let stranger = Stranger::connect(std::slice::from_ref(&one.address)).await;
+        assert!(within(stranger.sync(one.p2p.peer_id(), request)).await.is_err());
+        one.until(|counters| counters.blamed == n as u64 + 1).await;
+        within(async {
+            let is_stranger = |peer: &sublet::p2p::PeerInfo| peer.node == Some(stranger.node());
+            while one.p2p.status().await.unwrap().peers.iter().any(is_stranger) {
+                tokio::time::sleep(support::POLL).await;
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_too_often_is_told_to_wait() {
+    let one = Peer::start(&[], &[offer(1)], |config| config.sync_requests_per_second = 1).await;
+    let stranger = Stranger::connect(std::slice::from_ref(&one.address)).await;
+    let request = frame(&[&[1], book_id(&domain()).as_slice(), &[0x61, 0, 0, 2, 0]]);
+    let mut refused = 0;
+    for _ in 0..600 {
+        let answer = within(stranger.sync(one.p2p.peer_id(), request.clone())).await.unwrap();
+        refused += usize::from(answer == frame(&[&[3, 0]]));
+    }
+    assert!(
+        (20..=88).contains(&refused),
+        "{refused} of 600 refused: 512 at once are granted and one a second"
+    );
+}
+
+#[tokio::test]
+async fn a_peer_that_breaks_its_promises_is_sent_away_and_its_orders_are_not_taken() {
+    let one = Peer::start(&[], &[], |_| {}).await;
+    let (promised, other) = (offer(1), offer(2));
+    let forged = {
+        let OrderMessage::Offer(mut signed) = offer(1) else { unreachable!() };
+        signed.signature = maker(2).sign(signed.order.clone(), &domain()).signature;
+        signed.into()
+    };
+    for (n, sent) in [other, forged].into_iter().enumerate() {
+        let digest = promised.digest(&domain());
+        let envelope = sublet_market::codec::encode_order(&sent);
+        let len = u16::try_from(envelope.len()).unwrap().to_be_bytes();
+        let answers =
+            vec![frame(&[&[1, 0x61, 0, 0, 2, 1], digest.as_slice()]), frame(&[&[2, 0, 1], &len, &envelope])];
+        let stranger = Stranger::connect_as(std::slice::from_ref(&one.address), answers).await;
+        one.until(|counters| counters.blamed == n as u64 + 1).await;
+        assert_eq!(one.orders(), 0);
+        drop(stranger);
+    }
+    let honest = Peer::start(std::slice::from_ref(&one.address), &[promised], |_| {}).await;
+    one.until(|counters| counters.accepted == 1).await;
+    drop(honest);
+}
