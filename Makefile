@@ -42,6 +42,10 @@ compose-test: build ## Trades between containers: one on QEMU, one on EC2 (insta
 chaos: tools guest build ## Trades under crashes, a failing RPC and reorganisations; half an hour (PART=rpc: one part)
 	@$(BIN)/chaos $(if $(PART),--part $(PART)) $(if $(ONLY),--only $(ONLY))
 
+.PHONY: bench
+bench: build ## What the book, the checks of orders and the network cost: reports/bench.json, some minutes
+	@$(BIN)/bench $(if $(QUICK),--quick)
+
 .PHONY: test
 test: ## Everything that CI runs
 	@tests/run-all

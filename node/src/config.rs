@@ -6,6 +6,7 @@
 
 mod check;
 mod overrides;
+mod wallet;
 
 use std::{
     net::SocketAddr,
@@ -20,7 +21,7 @@ use sublet_adapter_aws::AwsConfig;
 use sublet_adapter_hypervisor::HypervisorConfig;
 use sublet_market::amount::{BASE_UNITS_PER_CTK, ctk};
 
-pub use self::overrides::Override;
+pub use self::{overrides::Override, wallet::WalletConfig};
 use crate::home::{Home, HomeError};
 
 /// What can be wrong with a configuration.
@@ -81,6 +82,9 @@ pub struct Config {
     /// The local API that the command line talks to.
     #[serde(default)]
     pub api: ApiConfig,
+    /// The key that signs.
+    #[serde(default)]
+    pub wallet: WalletConfig,
     /// What this node asks of orders.
     #[serde(default)]
     pub market: MarketConfig,
@@ -283,6 +287,7 @@ impl Config {
         overrides.extend_from_slice(flags);
         let mut config = Self::parse_with(&path, &text, &overrides)?;
         config.chain.deployment = home.path().join(&config.chain.deployment);
+        config.wallet.resolve(home.path());
         if let Some(provider) = &mut config.provider {
             provider.resolve(home.path());
         }

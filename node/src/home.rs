@@ -3,19 +3,21 @@
 //! One directory is one node. Secrets are 0600 files, and a directory that `init` makes is 0700; a secret that
 //! others can read is refused, because by then it may be known to them.
 
+pub(crate) mod files;
+
 use std::{
-    ffi::OsString,
     fs,
-    io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use alloy::signers::local::PrivateKeySigner;
 use libp2p::identity::Keypair;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
+
+pub use self::files::write_atomic;
+use self::files::{io, new_secret, read_secret};
 
 /// What can be wrong with a home directory.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +82,16 @@ pub enum HomeError {
     Random,
 }
 
+/// What a new home gets as its wallet.
+pub enum WalletFile {
+    /// `wallet.key`: the secret key as it is.
+    Plain(Zeroizing<[u8; 32]>),
+    /// `keystore.json`: the secret key under a passphrase.
+    Keystore(String),
+    /// No file: the key is not in this home.
+    Elsewhere,
+}
+
 /// A node's home directory.
 #[derive(Debug, Clone)]
 pub struct Home(PathBuf);
@@ -120,9 +132,14 @@ impl Home {
         self.0.join("api.token")
     }
 
-    /// The wallet's secret key.
+    /// The wallet's secret key, when it is in a plain file.
     pub fn wallet_key(&self) -> PathBuf {
         self.0.join("wallet.key")
+    }
+
+    /// The wallet's secret key, when a passphrase protects it.
+    pub fn keystore(&self) -> PathBuf {
+        self.0.join("keystore.json")
     }
 
     /// The secret key of the libp2p identity.
@@ -151,7 +168,7 @@ impl Home {
 
     /// Fails when there are keys and no configuration.
     fn refuse_lost_config(&self) -> Result<(), HomeError> {
-        let secrets = [self.wallet_key(), self.node_key(), self.ssh_key(), self.api_token()];
+        let secrets = [self.wallet_key(), self.keystore(), self.node_key(), self.ssh_key(), self.api_token()];
         match secrets.into_iter().find(|path| path.symlink_metadata().is_ok()) {
             Some(key) => Err(HomeError::ConfigLost { key, config: self.config() }),
             None => Ok(()),
@@ -176,16 +193,15 @@ impl Home {
         if mode & 0o022 == 0 { Ok(()) } else { Err(HomeError::ExposedDir(self.0.clone())) }
     }
 
-    /// Makes the directory and its secrets. `wallet` is an existing wallet key, else a new one is made.
-    /// Nothing that exists is overwritten or changed.
-    pub fn create(&self, wallet: Option<&PrivateKeySigner>) -> Result<(), HomeError> {
+    /// Makes the directory and its secrets. Nothing that exists is overwritten or changed.
+    pub fn create(&self, wallet: &WalletFile) -> Result<(), HomeError> {
         self.require_vacant()?;
         self.create_dir()?;
-        let wallet = match wallet {
-            Some(key) => Zeroizing::new(key.to_bytes().0),
-            None => random()?,
-        };
-        new_secret(&self.wallet_key(), &hex::encode(wallet.as_slice()))?;
+        match wallet {
+            WalletFile::Plain(key) => new_secret(&self.wallet_key(), &hex::encode(key.as_slice()))?,
+            WalletFile::Keystore(text) => new_secret(&self.keystore(), text)?,
+            WalletFile::Elsewhere => {}
+        }
         new_secret(&self.node_key(), &hex::encode(random()?.as_slice()))?;
         new_secret(&self.api_token(), &hex::encode(random()?.as_slice()))?;
         self.create_ssh_key(&*random()?)
@@ -213,7 +229,7 @@ impl Home {
         write_atomic(&self.ssh_public_key(), &format!("{public}\n"), 0o644)
     }
 
-    /// The wallet that signs orders and transactions.
+    /// The wallet that signs orders and transactions, when its key is in a plain file; see [`crate::keys`] for the others.
     pub fn wallet(&self) -> Result<PrivateKeySigner, HomeError> {
         read_wallet_key(&self.wallet_key())
     }
@@ -245,44 +261,6 @@ pub fn read_wallet_key(path: &Path) -> Result<PrivateKeySigner, HomeError> {
     })
 }
 
-/// Writes `text` so that after a crash the file is either the old or the new one, never half.
-pub fn write_atomic(path: &Path, text: &str, mode: u32) -> Result<(), HomeError> {
-    let partial = partial_name(path);
-    let done = write_new(&partial, text, mode).and_then(|()| fs::rename(&partial, path));
-    if done.is_err() {
-        // The first error is the one to report.
-        let _ = fs::remove_file(&partial);
-    }
-    done.map_err(io("write", path))
-}
-
-/// A name beside `path` that no other write has, in this process or another.
-fn partial_name(path: &Path) -> PathBuf {
-    static WRITES: AtomicU64 = AtomicU64::new(0);
-    let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
-    name.push(format!(".{}-{}.partial", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed)));
-    path.with_file_name(name)
-}
-
-/// Writes a file that must not exist yet: what is there may be the only copy of a key.
-fn write_new(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
-fn new_secret(path: &Path, text: &str) -> Result<(), HomeError> {
-    write_new(path, &format!("{text}\n"), 0o600).map_err(io("create", path))
-}
-
-fn read_secret(path: &Path) -> Result<Zeroizing<String>, HomeError> {
-    let mode = fs::metadata(path).map_err(io("read", path))?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(HomeError::Exposed(path.into()));
-    }
-    Ok(Zeroizing::new(fs::read_to_string(path).map_err(io("read", path))?))
-}
-
 fn read_key(path: &Path, kind: &'static str) -> Result<Zeroizing<[u8; 32]>, HomeError> {
     let text = read_secret(path)?;
     let digits = text.trim().trim_start_matches("0x");
@@ -295,26 +273,25 @@ fn read_key(path: &Path, kind: &'static str) -> Result<Zeroizing<[u8; 32]>, Home
     Ok(key)
 }
 
-fn random() -> Result<Zeroizing<[u8; 32]>, HomeError> {
+pub(crate) fn random() -> Result<Zeroizing<[u8; 32]>, HomeError> {
     let mut bytes = Zeroizing::new([0; 32]);
     SystemRandom::new().fill(bytes.as_mut_slice()).map_err(|_| HomeError::Random)?;
     Ok(bytes)
-}
-
-fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> HomeError {
-    let path = path.to_path_buf();
-    move |source| HomeError::Io { action, path, source }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn create(home: &Home) -> Result<(), HomeError> {
+        home.create(&WalletFile::Plain(random()?))
+    }
+
     #[test]
     fn a_new_home_has_distinct_private_keys() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(dir.path().join("node"));
-        home.create(None).unwrap();
+        create(&home).unwrap();
         let mode = fs::metadata(home.wallet_key()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_ne!(home.wallet().unwrap().to_bytes().0, *read_key(&home.node_key(), "node").unwrap());
@@ -326,7 +303,7 @@ mod tests {
     fn an_exposed_key_is_refused_with_the_remedy() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(dir.path());
-        home.create(None).unwrap();
+        create(&home).unwrap();
         fs::set_permissions(home.wallet_key(), fs::Permissions::from_mode(0o644)).unwrap();
         let said = home.wallet().unwrap_err().to_string();
         assert!(said.contains("chmod 600"), "{said}");
@@ -336,7 +313,7 @@ mod tests {
     fn a_wrong_key_file_is_named_without_its_content() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(dir.path());
-        home.create(None).unwrap();
+        create(&home).unwrap();
         write_atomic(&home.wallet_key(), "not a key", 0o600).unwrap();
         let said = home.wallet().unwrap_err().to_string();
         assert!(said.contains("wallet.key") && said.contains("64 hexadecimal"), "{said}");
@@ -347,14 +324,14 @@ mod tests {
     fn a_key_survives_an_init_after_the_configuration_was_lost() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(dir.path().join("node"));
-        home.create(None).unwrap();
+        create(&home).unwrap();
         let key = fs::read(home.wallet_key()).unwrap();
-        for said in [home.create(None).unwrap_err().to_string(), home.require().unwrap_err().to_string()] {
+        for said in [create(&home).unwrap_err().to_string(), home.require().unwrap_err().to_string()] {
             assert!(said.contains("wallet.key") && said.contains("put node.toml back"), "{said}");
         }
         assert_eq!(fs::read(home.wallet_key()).unwrap(), key);
         fs::rename(home.wallet_key(), dir.path().join("safe")).unwrap();
-        let said = home.create(None).unwrap_err().to_string();
+        let said = create(&home).unwrap_err().to_string();
         assert!(said.contains("node.key"), "{said}");
         assert!(new_secret(&home.node_key(), "another").is_err(), "an existing secret is never opened");
     }
@@ -363,26 +340,14 @@ mod tests {
     fn somebody_elses_directory_is_left_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o775)).unwrap();
-        let said = Home::new(dir.path()).create(None).unwrap_err().to_string();
+        let said = create(&Home::new(dir.path())).unwrap_err().to_string();
         assert!(said.contains("chmod 700"), "{said}");
         fs::write(dir.path().join("thesis.tex"), "").unwrap();
-        let said = Home::new(dir.path()).create(None).unwrap_err().to_string();
+        let said = create(&Home::new(dir.path())).unwrap_err().to_string();
         assert!(said.contains("thesis.tex") && said.contains("--home"), "{said}");
         assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o775);
         let home = Home::new(dir.path().join("above/home"));
-        home.create(None).unwrap();
+        create(&home).unwrap();
         assert_eq!(fs::metadata(home.path()).unwrap().permissions().mode() & 0o777, 0o700);
-    }
-
-    #[test]
-    fn writes_to_files_with_one_stem_do_not_meet() {
-        let names = ["api.address", "api.token"].map(|name| partial_name(Path::new(name)));
-        assert_ne!(names[0], names[1]);
-        assert_ne!(partial_name(Path::new("api.token")), names[1]);
-        let dir = tempfile::tempdir().unwrap();
-        write_atomic(&dir.path().join("api.address"), "a", 0o600).unwrap();
-        write_atomic(&dir.path().join("api.address"), "b", 0o600).unwrap();
-        assert_eq!(fs::read_to_string(dir.path().join("api.address")).unwrap(), "b");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     config::{Config, ConfigError},
     engine::{Core, EngineError, buyer::Buyer, intake, mirror, provider::Provider, share::SharedBook},
     home::{Home, HomeError},
+    keys::WalletSigner,
     metrics::{self, Metrics},
     p2p::{self, Inbound, P2p, P2pConfig, P2pError},
     store::{Store, StoreError},
@@ -67,10 +68,11 @@ pub struct Started {
     pub api: std::net::SocketAddr,
 }
 
-/// Runs the node of `home` until `stop`. `started` is called once, when everything is up.
+/// Runs the node of `home`, which signs with `wallet`, until `stop`. `started` is called once, when everything is up.
 pub async fn run(
     home: &Home,
     config: Config,
+    wallet: WalletSigner,
     stop: CancellationToken,
     started: impl FnOnce(&Started),
 ) -> Result<(), NodeError> {
@@ -82,7 +84,7 @@ pub async fn run(
         Some(section) => Some(metrics::http::bind(section.listen).await?),
         None => None,
     };
-    let (core, inbound) = connect(home, &config, &inner).await?;
+    let (core, inbound) = connect(home, &config, wallet, &inner).await?;
     let adapter = make_adapter(&config, core.address()).await?;
     let engines = Engines::new(&core, &config, adapter, &inner);
     let mut tasks = engines.spawn(&core, &config, inbound, &inner)?;
@@ -125,10 +127,10 @@ pub async fn run(
 async fn connect(
     home: &Home,
     config: &Config,
+    wallet: WalletSigner,
     stop: &CancellationToken,
 ) -> Result<(Arc<Core>, mpsc::Receiver<Inbound>), NodeError> {
     let store = Store::open(&home.store())?;
-    let wallet = home.wallet()?;
     let deployment = Deployment::read(&config.chain.deployment)?;
     let send = SendOptions {
         max_fee_per_gas: u128::from(config.chain.max_fee_gwei) * WEI_PER_GWEI,
@@ -137,13 +139,16 @@ async fn connect(
     let options = ChainOptions { send, ..ChainOptions::default() };
     let chain = Chain::connect_with(&config.chain.rpc_urls(), deployment, wallet.clone(), options).await?;
     store.bind_market(chain.domain().separator())?;
-    let book = Book::new(chain.domain(), BookLimits { floor: config.market.floor, ..BookLimits::default() });
+    let limits = BookLimits { floor: config.market.floor, ..BookLimits::default() };
+    let mut book = Book::new(chain.domain(), limits);
+    // When the book is full, others give way first.
+    book.set_own(chain.address());
     let shared = Arc::new(SharedBook::new(book, &chain));
     let peers = p2p_config(home, config, &chain, Arc::clone(&shared))?;
     let (p2p, inbound): (P2p, _) = p2p::spawn(peers, stop.clone()).await?;
     let node = p2p.node();
     let metrics = Arc::new(Metrics::new()?);
-    let core = Core::new(chain, p2p, store, node, shared, &wallet, metrics)?;
+    let core = Core::new(chain, p2p, store, node, shared, wallet, metrics);
     core.refresh_maker(core.address()).await?;
     Ok((core, inbound))
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::Address;
 use sublet_market::Resources;
 
@@ -10,6 +9,7 @@ use crate::{
     chain::{ChainError, Deployment},
     config::{Config, ConfigError},
     home::{Home, HomeError, write_atomic},
+    keys::NewWallet,
 };
 
 /// What can keep `init` from making a home.
@@ -44,8 +44,10 @@ pub struct Setup {
     pub poll: String,
     /// Blocks on top of an event before the node acts on it.
     pub confirmations: u64,
-    /// An existing wallet; a new one is made without.
-    pub wallet: Option<PrivateKeySigner>,
+    /// The wallet.
+    pub wallet: NewWallet,
+    /// The file in which the node looks for the keystore's passphrase.
+    pub passphrase_file: Option<PathBuf>,
     /// For nodes that sell.
     pub provider: Option<ProviderSetup>,
 }
@@ -85,7 +87,8 @@ impl Default for Setup {
             bootstrap: Vec::new(),
             poll: "1s".into(),
             confirmations: 2,
-            wallet: None,
+            wallet: NewWallet::default(),
+            passphrase_file: None,
             provider: None,
         }
     }
@@ -97,13 +100,14 @@ pub fn init(home: &Home, setup: &Setup) -> Result<Address, SetupError> {
     let deployment = setup.deployment.as_deref().map(Deployment::read).transpose()?;
     let config = node_toml(setup)?;
     Config::parse(&home.config(), &config)?;
-    home.create(setup.wallet.as_ref())?;
+    let (wallet, address) = setup.wallet.prepare()?;
+    home.create(&wallet)?;
     if let Some(deployment) = deployment {
         deployment.write(&home.path().join("deployment.json"))?;
     }
     // Last: a home with a node.toml is complete.
     write_atomic(&home.config(), &config, 0o600)?;
-    Ok(home.wallet()?.address())
+    Ok(address)
 }
 
 fn node_toml(setup: &Setup) -> Result<String, SetupError> {
@@ -132,8 +136,23 @@ fn node_toml(setup: &Setup) -> Result<String, SetupError> {
         list(&setup.listen),
         list(&setup.bootstrap),
     );
+    text.push_str(&wallet_toml(setup)?);
     if let Some(provider) = &setup.provider {
         text.push_str(&provider_toml(provider)?);
+    }
+    Ok(text)
+}
+
+fn wallet_toml(setup: &Setup) -> Result<String, SetupError> {
+    let mut text = String::new();
+    if let Some(file) = &setup.passphrase_file {
+        text.push_str("\n[wallet]\n# The first line opens keystore.json when the node starts.\n");
+        text.push_str(&format!("passphrase_file = {}\n", quote(&absolute(file).display().to_string())));
+    }
+    #[cfg(feature = "kms")]
+    if let NewWallet::Kms { key, access, .. } = &setup.wallet {
+        text.push_str("\n[wallet]\n# The wallet's key never leaves AWS KMS.\n");
+        text.push_str(&format!("kms_key = {}\n\n[wallet.aws]\n{}", quote(key), toml::to_string(access)?));
     }
     Ok(text)
 }

@@ -25,6 +25,18 @@ fn every_example_parses() {
 }
 
 #[test]
+fn the_page_on_keys_shows_settings_that_work() {
+    let page = include_str!("../../docs/keys.md");
+    let example = page.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    let text = format!("[chain]\nrpc_url = \"http://127.0.0.1:8545\"\n{example}");
+    let config = Config::parse(Path::new("keys.md"), &text).unwrap();
+    assert_eq!(config.wallet.kms_key.as_deref(), Some("alias/sublet"));
+    let reference = include_str!("../../docs/configuration.md");
+    let keys = ["passphrase_file", "kms_key", "region", "endpoint_url", "profile", "credentials_file"];
+    assert!(keys.iter().all(|key| reference.contains(&format!("| `{key}` |"))));
+}
+
+#[test]
 fn the_full_example_names_the_defaults() {
     let full = include_str!("../../configs/node.toml");
     let least = "[chain]\nrpc_url = \"http://127.0.0.1:8545\"\n";

@@ -268,16 +268,20 @@ class Strict:
                 self.faults.append(json.loads(body))
             start_response("204 No Content", [])
             return []
+        # Services with the JSON protocol (KMS) name the action in a header: TrentService.Sign.
+        target = environ.get("HTTP_X_AMZ_TARGET")
+        say_error = json_error if target else xml_error
         refused = refusal(environ, body)
         if refused:
-            return xml_error(start_response, 401, *refused)
-        fault = self.next_fault(parse_qs(body.decode()).get("Action", [""])[0])
+            return say_error(start_response, 401, *refused)
+        action = target.split(".")[-1] if target else parse_qs(body.decode()).get("Action", [""])[0]
+        fault = self.next_fault(action)
         if fault is None:
             return self.app(environ, start_response)
         time.sleep(fault.get("delay", 0))
         if fault.get("carried_out"):
             b"".join(self.app(environ, lambda *_: None))
-        return xml_error(start_response, fault["status"], fault["code"], fault.get("message", "as ordered"))
+        return say_error(start_response, fault["status"], fault["code"], fault.get("message", "as ordered"))
 
     def next_fault(self, action):
         with self.lock:
@@ -294,6 +298,13 @@ def xml_error(start_response, status, code, message):
         "<RequestID>00000000-0000-4000-8000-000000000000</RequestID></Response>"
     ).encode()
     start_response(f"{status} Refused", [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def json_error(start_response, status, code, message):
+    body = json.dumps({"__type": code, "message": message}).encode()
+    headers = [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(body)))]
+    start_response(f"{status} Refused", headers)
     return [body]
 
 

@@ -10,7 +10,9 @@ pub mod demo;
 pub mod experiments;
 pub mod leftovers;
 pub mod network;
+pub mod propagation;
 pub mod rpc_proxy;
+pub mod shaper;
 pub mod story;
 
 use std::path::PathBuf;

@@ -1,145 +1,146 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity 0.8.37;
 
+import { CloudToken } from "../../src/CloudToken.sol";
 import { IMarket } from "../../src/interfaces/IMarket.sol";
-import { MarketFixture } from "../MarketFixture.sol";
+import { PointsModel } from "../reference/PointsModel.sol";
+import { Ledger } from "./Ledger.sol";
 
-/// @title Random but sensible histories of two makers who trade both ways
-/// @dev A call may be refused by a named rule; anything else that fails is a bug.
-contract MarketHandler is MarketFixture {
+/// @title Random but sensible histories of seven who trade, act for others, settle for others, and attack
+/// @dev A call may be refused by a named rule; anything else that fails is a bug. What an attack may achieve is in
+/// Attacks.sol.
+abstract contract MarketHandler is Ledger {
     bytes4 private constant PANIC = 0x4e487b71;
+    bytes4 private constant REQUIRE = 0x08c379a0;
+    /// @dev All that the makers, operators and others may be, but the stranger.
+    uint256 private constant FRIENDS = ACTORS - 1;
 
-    bytes32[] public ids;
-    mapping(bytes32 id => IMarket.LeaseView) private lastSeen;
     /// @notice Calls that went through, of which a history should have some.
     uint256 public done;
-    /// @notice Base units burned so far, through the token or to 0x…dEaD.
-    uint256 public flushed;
-    /// @notice Base units that left the supply.
-    uint256 public burnedFees;
-    uint64 private salt;
 
-    constructor() {
-        setUp();
-    }
-
-    /// @notice How many leases were ever opened.
-    function count() external view returns (uint256) {
-        return ids.length;
-    }
-
-    /// @notice Σ free balances.
-    function totalFree() external view returns (uint256) {
-        return freeOf(buyer) + freeOf(provider);
-    }
-
-    /// @notice Σ points.
-    function totalPoints() external view returns (uint256) {
-        return pointsOf(buyer) + pointsOf(provider);
-    }
-
-    /// @notice Escrow and bonds of all leases.
-    function totalLocked() external view returns (uint256 locked) {
-        for (uint256 i = 0; i < ids.length; i++) {
-            locked += lockedBy(ids[i]);
+    constructor() PointsModel(defaultParams().halfLifeDays) {
+        VM.warp(START);
+        assemble();
+        token = new CloudToken();
+        market = deploy(token, defaultParams(), SALT);
+        for (uint256 i = 0; i < ACTORS; i++) {
+            token.transfer(actors[i], WALLET);
+            VM.prank(actors[i]);
+            token.approve(address(market), type(uint256).max);
+            attempt(actors[i], abi.encodeCall(IMarket.deposit, (START_FREE)));
+        }
+        for (uint256 i = 0; i < MAKERS; i++) {
+            attempt(actors[i], abi.encodeCall(IMarket.setOperator, (actors[MAKERS + i % OPERATORS], true)));
         }
     }
 
-    /// @notice What the Market has.
-    function balance() external view returns (uint256) {
-        return token.balanceOf(address(market));
+    /// @notice Settles a random trade, and mostly starts its lease.
+    function open(uint256 seed) external {
+        reseed(seed);
+        Signed memory s = anyTrade();
+        if (draw(4) == 0) s.trade.bid.settler = anyone();
+        seal(s);
+        kept[(trades - 1) % KEPT] = s;
+        if (draw(8) == 0 || !trySettle(mostly(s.trade.bid.settler), s)) return;
+        bytes32 id = s.trade.accept.bid;
+        if (draw(3) != 0) attempt(s.trade.accept.provider, abi.encodeCall(IMarket.activate, (id)));
     }
 
-    /// @notice What waits to be burned.
-    function bucket() external view returns (uint256 payouts, uint256 fees) {
-        return market.burnBucket();
+    /// @notice Settles or cancels a trade of before once more.
+    function again(uint256 seed) external {
+        reseed(seed);
+        if (trades == 0) return;
+        Signed memory s = kept[draw(trades < KEPT ? trades : KEPT)];
+        if (draw(4) == 0) attempt(mostly(s.trade.bid.buyer), abi.encodeCall(IMarket.cancel, (s.trade.bid)));
+        else trySettle(mostly(s.trade.bid.settler), s);
     }
 
-    /// @notice One lease as the Market shows it.
-    function view_(uint256 index) external view returns (IMarket.LeaseView memory) {
-        return market.lease(ids[index]);
-    }
-
-    /// @notice Settles a random trade.
-    function open(uint256 seed, bool swap) external {
-        Trade memory t = goodTrade();
-        t.bid.salt = ++salt;
-        t.bid.validUntil = uint64(block.timestamp);
-        t.accept.settleBy = uint64(block.timestamp);
-        t.bid.maxRate = t.accept.rate = uint64(bound(seed, 1, RATE));
-        t.bid.minBondSeconds = t.accept.bondSeconds = uint32(bound(seed >> 64, 0, 3600));
-        t.bid.duration = uint32(bound(seed >> 96, 300, 20_000));
-        t.accept.maxDuration = uint32(bound(seed >> 128, t.bid.duration, 40_000));
-        t.accept.activateWithin = uint32(bound(seed >> 160, 0, 1800));
-        t.accept.burn = seed >> 192 & 3 == 0;
-        if (swap) (t.bid.buyer, t.bid.settler, t.accept.provider) = (provider, provider, buyer);
-        t.accept.bid = market.bidDigest(t.bid);
-        t.bidSignature = sign(swap ? PROVIDER_KEY : BUYER_KEY, t.accept.bid);
-        t.acceptSignature = sign(swap ? BUYER_KEY : PROVIDER_KEY, market.acceptDigest(t.accept));
-        bytes memory call = abi.encodeCall(IMarket.settle, (t.bid, t.bidSignature, t.accept, t.acceptSignature));
-        if (attempt(t.bid.settler, call)) ids.push(t.accept.bid);
-    }
-
-    /// @notice One of the transitions on one of the leases, by whoever may do it.
-    function act(uint256 seed, uint256 kind) external {
-        if (ids.length == 0) return;
-        // Mostly one of the last, as the others have ended.
-        uint256 recent = ids.length < 4 ? ids.length : 4;
-        bytes32 id = ids[ids.length - 1 - seed % recent];
+    /// @notice One of the transitions on one of the leases, mostly by who may make it.
+    function act(uint256 seed) external {
+        reseed(seed);
+        bytes32 id = anyLease();
         IMarket.LeaseView memory v = market.lease(id);
-        kind = bound(kind, 0, 9);
-        if (kind <= 1) attempt(v.provider, abi.encodeCall(IMarket.activate, (id)));
-        if (kind == 2) attempt(v.provider, abi.encodeCall(IMarket.abort, (id)));
-        if (kind == 3) attempt(v.buyer, abi.encodeCall(IMarket.topUp, (id, uint32(bound(seed >> 8, 1, 5000)))));
-        if (kind <= 5) attempt(stranger, abi.encodeCall(IMarket.claim, (ids)));
-        if (kind == 6) attempt(v.buyer, abi.encodeCall(IMarket.close, (id)));
-        if (kind == 7) attempt(v.buyer, abi.encodeCall(IMarket.reject, (id)));
-        if (kind == 8) attempt(v.provider, abi.encodeCall(IMarket.providerClose, (id)));
-        if (kind == 9) attempt(stranger, abi.encodeCall(IMarket.finish, (id)));
-        checkSteps();
+        bool opened = v.state == IMarket.LeaseState.Opened;
+        uint256 die = opened ? draw(4) : 3 + draw(9);
+        address caller = mostly(die < 3 || die == 10 ? v.provider : die < 9 ? v.buyer : anyone());
+        uint256 before = freeOf(caller);
+        bool ok = attempt(caller, transition(die, id, v));
+        // Who is no party of the lease has nothing of it.
+        if (ok && caller != v.buyer && caller != v.provider) assertEq(freeOf(caller), before, "an operator gained");
     }
 
-    /// @notice Time passes: seconds to hours, seldom days.
-    function wait(uint256 secs) external {
-        VM.warp(block.timestamp + bound(secs, 0, secs % 16 == 0 ? 10 days : 2000));
-    }
-
-    /// @notice Deposits and withdrawals.
-    function move(uint256 seed) external {
-        address maker = seed & 1 == 0 ? buyer : provider;
-        uint256 amount = bound(seed >> 2, 1, 10 ether);
-        if (seed & 2 == 0) fund(maker, amount);
-        else attempt(maker, abi.encodeCall(IMarket.withdraw, (amount)));
-    }
-
-    /// @notice Burns what was collected.
-    function flush() external {
-        (uint256 payouts, uint256 fees) = market.burnBucket();
-        if (attempt(stranger, abi.encodeCall(IMarket.flushBurn, ()))) {
-            flushed += payouts + fees;
-            burnedFees += fees;
+    function transition(uint256 die, bytes32 id, IMarket.LeaseView memory v) private returns (bytes memory) {
+        if (die < 2) return abi.encodeCall(IMarket.activate, (id));
+        if (die < 4) return abi.encodeCall(IMarket.abort, (id));
+        if (die < 6) return abi.encodeCall(IMarket.topUp, (id, uint32(1 + draw(2000))));
+        if (die == 6) {
+            bool room = v.state == IMarket.LeaseState.Active;
+            return abi.encodeCall(IMarket.topUp, (id, room ? v.maxEnd - v.fundedUntil : 1));
         }
+        if (die == 7) return abi.encodeCall(IMarket.close, (id));
+        if (die == 8) return abi.encodeCall(IMarket.reject, (id));
+        if (die == 10) return abi.encodeCall(IMarket.providerClose, (id));
+        return abi.encodeCall(IMarket.finish, (id));
     }
 
-    function attempt(address caller, bytes memory call) private returns (bool ok) {
+    /// @notice Claims a list with duplicates and ids of nobody.
+    function collect(uint256 seed) external {
+        reseed(seed);
+        bytes32[] memory list = new bytes32[](1 + draw(5));
+        for (uint256 i = 0; i < list.length; i++) {
+            list[i] = anyLease();
+        }
+        attempt(anyone(), abi.encodeCall(IMarket.claim, (list)));
+    }
+
+    /// @notice Deposits, withdrawals, epochs, operators, and the burning of what was collected.
+    function bank(uint256 seed) external {
+        reseed(seed);
+        uint256 die = draw(10);
+        address maker = anyMaker();
+        if (die < 3) attempt(maker, abi.encodeCall(IMarket.deposit, (1 + draw(100 ether))));
+        else if (die < 5) attempt(anyone(), abi.encodeCall(IMarket.withdraw, (1 + draw(10 ether))));
+        else if (die == 5) attempt(anyone(), abi.encodeCall(IMarket.depositFor, (maker, 1 + draw(1 ether))));
+        else if (die == 6) attempt(maker, abi.encodeCall(IMarket.bumpEpoch, ()));
+        else if (die < 9) attempt(maker, abi.encodeCall(IMarket.setOperator, (actors[draw(FRIENDS)], draw(2) == 0)));
+        else attempt(anyone(), abi.encodeCall(IMarket.flushBurn, ()));
+    }
+
+    /// @notice Time passes: to an edge of a lease, by seconds, or by days.
+    function wait(uint256 seed) external {
+        reseed(seed);
+        passTime();
+    }
+
+    /// @dev Whatever settles was signed by who could, and called by who could.
+    function trySettle(address caller, Signed memory s) internal returns (bool ok) {
+        Trade memory t = s.trade;
+        ok = attempt(caller, abi.encodeCall(IMarket.settle, (t.bid, t.bidSignature, t.accept, t.acceptSignature)));
+        if (!ok) return false;
+        ids.push(t.accept.bid);
+        assertTrue(speaksFor(caller, t.bid.settler), "settled by another");
+        assertTrue(speaksFor(s.bidSigner, t.bid.buyer), "a bid signed by another");
+        assertTrue(speaksFor(s.acceptSigner, t.accept.provider), "an accept signed by another");
+        assertEq(t.bid.epoch, epochOf(t.bid.buyer), "a bid of another epoch");
+        assertTrue(block.timestamp <= t.bid.validUntil && block.timestamp <= t.accept.settleBy, "settled late");
+    }
+
+    function speaksFor(address key, address maker) private view returns (bool) {
+        return key == maker || market.isOperator(maker, key);
+    }
+
+    /// @dev Calls the Market and books what it says.
+    function attempt(address caller, bytes memory call) internal returns (bool ok) {
+        VM.recordLogs();
         VM.prank(caller);
         bytes memory reason;
         (ok, reason) = address(market).call(call);
-        if (ok) done++;
-        else assertTrue(reason.length >= 4 && bytes4(reason) != PANIC, "refused without a named rule");
-    }
-
-    /// @dev Leases only ever move forward.
-    function checkSteps() private {
-        for (uint256 i = 0; i < ids.length; i++) {
-            IMarket.LeaseView memory v = market.lease(ids[i]);
-            IMarket.LeaseView memory last = lastSeen[ids[i]];
-            assertTrue(v.state >= last.state, "a state went back");
-            if (last.state == IMarket.LeaseState.Ended) {
-                assertEq(keccak256(abi.encode(v)), keccak256(abi.encode(last)), "an ended lease changed");
-            }
-            if (last.state == IMarket.LeaseState.Active) assertTrue(v.paidUntil >= last.paidUntil, "paid back");
-            lastSeen[ids[i]] = v;
+        if (ok) {
+            done++;
+            enter();
+        } else {
+            bytes4 named = bytes4(reason);
+            assertTrue(reason.length >= 4 && named != PANIC && named != REQUIRE, "refused without a named rule");
         }
     }
 }

@@ -141,7 +141,7 @@ async fn status(State(state): State<ApiState>) -> Result<Json<Status>, ApiError>
     let p2p = core.p2p.status().await.map_err(|e| ApiError::internal(&e))?;
     let book = {
         let book = core.book();
-        BookSize { offers: book.offers().count(), bids: book.bids().count() }
+        BookSize { offers: book.offer_count(), bids: book.bid_count() }
     };
     let deployment = core.chain.deployment();
     Ok(Json(Status {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use alloy::{rpc::types::TransactionReceipt, signers::local::PrivateKeySigner};
+use alloy::rpc::types::TransactionReceipt;
 use alloy_primitives::{Address, B256, TxKind, U256};
 use sublet_contracts::{CloudToken, Market};
 use sublet_market::{Domain, Maker, lease::Params};
@@ -19,6 +19,7 @@ use super::{
     time::{ChainTime, HeadClock, SeenHead},
     verify::verify,
 };
+use crate::keys::WalletSigner;
 
 /// How the chain is talked to.
 #[derive(Debug, Clone)]
@@ -55,7 +56,7 @@ impl Chain {
     pub async fn connect(
         rpc_url: &str,
         deployment: Deployment,
-        signer: PrivateKeySigner,
+        signer: impl Into<WalletSigner>,
     ) -> Result<Self, ChainError> {
         Self::connect_with(&[rpc_url], deployment, signer, ChainOptions::default()).await
     }
@@ -64,7 +65,7 @@ impl Chain {
     pub async fn connect_with<S: AsRef<str>>(
         rpc_urls: &[S],
         deployment: Deployment,
-        signer: PrivateKeySigner,
+        signer: impl Into<WalletSigner>,
         options: ChainOptions,
     ) -> Result<Self, ChainError> {
         let rpc = Rpc::several(rpc_urls, options.request_timeout)?;
@@ -73,7 +74,7 @@ impl Chain {
         }
         verify(&rpc, &deployment).await?;
         let clock = HeadClock::new(rpc.head().await?);
-        let sender = Sender::new(rpc.clone(), signer, deployment.chain_id, options.send);
+        let sender = Sender::new(rpc.clone(), signer.into(), deployment.chain_id, options.send);
         Ok(Self(Arc::new(Inner { rpc, deployment, sender, clock })))
     }
 

@@ -1,6 +1,6 @@
 //! Puts a fresh token and Market on a chain, and proves by reading back that they are what was asked for.
 
-use alloy::{signers::local::PrivateKeySigner, sol_types::SolConstructor as _};
+use alloy::sol_types::SolConstructor as _;
 use alloy_primitives::{Address, B256, Bytes, TxKind};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use sublet_contracts::{CloudToken, Market};
@@ -15,6 +15,7 @@ use super::{
     sender::{Order, Sender},
     verify::{code_hashes, verify},
 };
+use crate::keys::WalletSigner;
 
 /// What to deploy.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +34,7 @@ pub struct DeployOptions {
 /// The Market's constructor refuses constants that are out of bounds ([`ChainError::Reverted`]).
 pub async fn deploy(
     rpc_url: &str,
-    signer: PrivateKeySigner,
+    signer: impl Into<WalletSigner>,
     options: DeployOptions,
 ) -> Result<(Deployment, Vec<TxReport>), ChainError> {
     let rpc = Rpc::new(rpc_url, options.chain.request_timeout)?;
@@ -42,7 +43,7 @@ pub async fn deploy(
         Some(salt) => salt,
         None => random_salt()?,
     };
-    let sender = Sender::new(rpc.clone(), signer, chain_id, options.chain.send);
+    let sender = Sender::new(rpc.clone(), signer.into(), chain_id, options.chain.send);
 
     let code = CloudToken::BYTECODE.clone();
     let (token, token_report) = create(&sender, "deploy CloudToken", code).await?;

@@ -207,7 +207,7 @@ pub enum ChainError {
         reason: String,
     },
     /// Signing failed, or the system gave no randomness.
-    #[error("cannot sign a transaction: {0}; check the key file")]
+    #[error("cannot sign: {0}; check the wallet's key")]
     Signing(String),
 }
 

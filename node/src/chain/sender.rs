@@ -14,7 +14,6 @@ use alloy::{
     network::{EthereumWallet, NetworkTransactionBuilder as _, TransactionBuilder as _},
     providers::Provider as _,
     rpc::types::{TransactionReceipt, TransactionRequest},
-    signers::local::PrivateKeySigner,
     transports::TransportError,
 };
 use alloy_primitives::{Address, B256, Bytes, TxKind};
@@ -26,6 +25,7 @@ use super::{
     error::ChainError,
     rpc::{Rpc, clip},
 };
+use crate::keys::WalletSigner;
 
 /// The name of a revert that carries no error of ours.
 const UNKNOWN: &str = "unknown";
@@ -115,7 +115,7 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub(crate) fn new(rpc: Rpc, signer: PrivateKeySigner, chain_id: u64, options: SendOptions) -> Self {
+    pub(crate) fn new(rpc: Rpc, signer: WalletSigner, chain_id: u64, options: SendOptions) -> Self {
         let address = signer.address();
         Self { rpc, wallet: EthereumWallet::new(signer), address, chain_id, options, turn: Mutex::new(()) }
     }
@@ -302,7 +302,7 @@ impl Sender {
                 });
             }
             if taken.is_none() && sent.elapsed() > self.options.resend_after {
-                self.push(order, flight).await?;
+                self.push(order, flight).await;
                 sent = Instant::now();
             }
             tokio::time::sleep(self.options.receipt_poll).await;
@@ -317,7 +317,7 @@ impl Sender {
     }
 
     /// Broadcasts a stuck transaction again, dearer if the cap and the balance allow.
-    async fn push(&self, order: &Order, flight: &mut Flight) -> Result<(), ChainError> {
+    async fn push(&self, order: &Order, flight: &mut Flight) {
         let bump = |fee: u128| fee.saturating_mul(BUMP_NUMERATOR) / BUMP_DENOMINATOR + 1;
         let wanted = Fees { max: bump(flight.fees.max), priority: bump(flight.fees.priority) };
         let market = self.fees().await.map_or(wanted, |now| Fees {
@@ -330,14 +330,18 @@ impl Sender {
             .await
             .is_ok_and(|have| have >= market.max.saturating_mul(u128::from(flight.gas)));
         if affordable && market.max <= self.options.max_fee_per_gas {
+            let before = flight.fees;
             flight.fees = Fees { max: market.max, priority: market.priority.min(market.max) };
-            self.sign(order, flight).await?;
+            // A key that is elsewhere may not answer. The version that is out there may be mined all the same.
+            if let Err(error) = self.sign(order, flight).await {
+                flight.fees = before;
+                warn!(call = order.call, %error, "cannot sign a dearer version: the old one is sent again");
+            }
         }
         if let Broadcast::Refused(e) | Broadcast::Unclear(e) = self.broadcast(order, flight).await {
             // An earlier version may be mined all the same: only the receipt or the deadline ends the wait.
             warn!(call = order.call, nonce = flight.nonce, error = %e, "cannot broadcast again");
         }
-        Ok(())
     }
 
     /// Why a mined transaction failed: the call is run again on its block.

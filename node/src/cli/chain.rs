@@ -10,10 +10,12 @@ use sublet_market::lease::Params;
 use super::{
     Context, Refused,
     output::{facts, note, table},
+    unlock::PassphraseArgs,
     values,
 };
 use crate::{
     chain::{ChainOptions, DeployOptions, Deployment, check_deployment, deploy},
+    config::Config,
     home::read_wallet_key,
 };
 
@@ -46,6 +48,8 @@ pub(super) struct Deploy {
     /// Key that pays the gas and gets the token's whole supply (0600 file); the home's wallet without it.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
     /// Where the deployment file goes.
     #[arg(long, default_value = "deployment.json", value_name = "FILE")]
     out: PathBuf,
@@ -112,10 +116,6 @@ impl Deploy {
             "{} is there already: choose another file with --out, or replace it with --force",
             args.out.display()
         );
-        let signer = match &args.key {
-            Some(path) => read_wallet_key(path)?,
-            None => context.home.wallet()?,
-        };
         let params = Params {
             fee_bps: args.fee_bps,
             hold: args.hold,
@@ -123,6 +123,13 @@ impl Deploy {
             half_life_days: args.half_life_days,
         };
         params.check()?;
+        let signer = match &args.key {
+            Some(path) => read_wallet_key(path)?.into(),
+            None => {
+                let config = Config::load(&context.home)?;
+                args.passphrase.unlock(context, &config.wallet).await?
+            }
+        };
         note(format_args!("deploying to {}…", args.rpc_url));
         let options = DeployOptions { params, salt: args.salt, ..DeployOptions::default() };
         let (deployment, reports) = deploy(&args.rpc_url, signer, options).await?;

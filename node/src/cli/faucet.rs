@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Context, output::short, values};
+use super::{Context, output::short, unlock, values};
 use crate::{
     api::types::Amount,
     chain::{Deployment, faucet},
@@ -25,7 +25,7 @@ impl Faucet {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let config = Config::load(&context.home)?;
         let deployment = Deployment::read(&config.chain.deployment)?;
-        let address = context.home.wallet()?.address();
+        let address = unlock::address(context).await?;
         eprintln!("waiting for the chain…");
         let tx = faucet(&config.chain.rpc_url, &deployment, address, self.amount, GAS_MONEY_WEI).await?;
         let data = json!({ "address": address, "ctk": Amount(self.amount), "tx": tx });

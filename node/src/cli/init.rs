@@ -1,16 +1,27 @@
 //! `sublet init`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 use sublet_market::Resources;
 
-use super::{Context, output::facts, values};
+use super::{
+    Context,
+    output::{facts, note},
+    unlock::{self, PassphraseArgs},
+    values,
+};
 use crate::{
     home::read_wallet_key,
+    keys::{
+        self, KeyError, NewWallet,
+        passphrase::{self, Passphrase},
+    },
     setup::{Backend, ProviderSetup, Setup, init},
 };
+#[cfg(feature = "kms")]
+use {crate::keys::Stored, sublet_signer_kms::KmsAccess};
 
 /// Make a home: configuration, wallet, node key.
 #[derive(Debug, Args)]
@@ -30,6 +41,17 @@ pub(super) struct Init {
     /// Take this wallet key (0600 file, 64 hexadecimal digits) instead of a new one.
     #[arg(long, value_name = "FILE")]
     wallet_key: Option<PathBuf>,
+    /// Take this keystore (Web3 Secret Storage, as geth and `cast wallet` write it) and its passphrase.
+    #[arg(long, value_name = "FILE", conflicts_with = "wallet_key")]
+    keystore: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+    /// Keep the wallet's key in a plain file, and do not ask for a passphrase on the terminal.
+    #[arg(long, conflicts_with_all = ["passphrase_file", "keystore"])]
+    no_passphrase: bool,
+    #[cfg(feature = "kms")]
+    #[command(flatten)]
+    kms: KmsArgs,
     /// Blocks on top of an event before the node acts on it.
     #[arg(long, default_value_t = 2)]
     confirmations: u64,
@@ -56,9 +78,26 @@ pub(super) struct Init {
     capacity_disk: u32,
 }
 
+/// A wallet key in AWS KMS.
+#[cfg(feature = "kms")]
+#[derive(Debug, Args)]
+struct KmsArgs {
+    /// Sign with this key of AWS KMS (alias/NAME, key id, or ARN; ECC_SECG_P256K1) instead of one in the home.
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["wallet_key", "keystore", "passphrase_file", "no_passphrase"])]
+    kms_key: Option<String>,
+    /// The region of the KMS key; may be left out when the key is named by its ARN.
+    #[arg(long, value_name = "REGION", requires = "kms_key")]
+    kms_region: Option<String>,
+    /// Another endpoint than the region's own.
+    #[arg(long, value_name = "URL", requires = "kms_key")]
+    kms_endpoint_url: Option<String>,
+}
+
 impl Init {
-    pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let defaults = Setup::default();
+        let wallet = self.wallet().await?;
+        let is_plain = matches!(wallet, NewWallet::Key { passphrase: None, .. });
         let provider = self.provider.then(|| ProviderSetup {
             claim_every: "1h".into(),
             backend: Backend::Hypervisor {
@@ -79,11 +118,21 @@ impl Init {
             bootstrap: self.bootstrap,
             poll: self.poll.to_string(),
             confirmations: self.confirmations,
-            wallet: self.wallet_key.as_deref().map(read_wallet_key).transpose()?,
+            wallet,
+            passphrase_file: self.passphrase.passphrase_file,
             provider,
         };
-        let address = init(&context.home, &setup)?;
+        let at = context.home.clone();
+        let made = tokio::task::spawn_blocking(move || init(&at, &setup));
+        let address = unlock::patiently(made).await??;
         let home = context.home.path().display().to_string();
+        if is_plain {
+            note(format!(
+                "note: the wallet's key is in a plain file, {} (mode 0600): who can read it has the wallet. \
+                 `sublet wallet encrypt` puts a passphrase on it",
+                context.home.wallet_key().display()
+            ));
+        }
         let data = json!({ "home": home, "address": address });
         context.output.print(&data, |_| {
             let deployment = if self.deployment.is_some() {
@@ -94,5 +143,49 @@ impl Init {
             let rows = [("home", home.clone()), ("address", address.to_string())];
             format!("{}\nnext: {deployment}`sublet node run --home {home}`", facts(&rows))
         })
+    }
+
+    /// The wallet that was asked for. The terminal is asked only when nothing else says.
+    async fn wallet(&self) -> anyhow::Result<NewWallet> {
+        #[cfg(feature = "kms")]
+        if let Some(key) = self.kms.kms_key.clone() {
+            let (region, endpoint_url) = (self.kms.kms_region.clone(), self.kms.kms_endpoint_url.clone());
+            let access = KmsAccess { region, endpoint_url, ..KmsAccess::default() };
+            let address = Stored::Kms { key: key.clone(), access: access.clone() }.address().await?;
+            return Ok(NewWallet::Kms { key, access, address });
+        }
+        let given = if self.no_passphrase { None } else { self.passphrase.given(None)? };
+        let can_ask = passphrase::can_ask() && !self.no_passphrase;
+        if let Some(path) = &self.keystore {
+            return self.import(path, given, can_ask).await;
+        }
+        let key = self.wallet_key.as_deref().map(read_wallet_key).transpose()?;
+        let passphrase = match given {
+            None if can_ask => {
+                passphrase::ask_new("Passphrase for the wallet's key (empty: keep it in a plain file): ")?
+            }
+            given => given,
+        };
+        Ok(NewWallet::Key { key, passphrase })
+    }
+
+    async fn import(
+        &self,
+        path: &Path,
+        given: Option<Passphrase>,
+        can_ask: bool,
+    ) -> anyhow::Result<NewWallet> {
+        let open = |passphrase| {
+            let path = path.to_path_buf();
+            keys::in_background(move || keys::import(&path, &passphrase))
+        };
+        let keystore = match given {
+            Some(given) => unlock::patiently(open(given)).await?,
+            None if can_ask => {
+                unlock::ask_until(&format!("Passphrase for {}: ", path.display()), open).await?
+            }
+            None => return Err(KeyError::NoPassphrase(path.into()).into()),
+        };
+        Ok(NewWallet::Keystore(Box::new(keystore)))
     }
 }

@@ -1,7 +1,7 @@
 //! The command line: one module for each group of commands.
 //!
-//! Commands talk to the running node over its local API; only `init`, `node run`, `wallet address`, `faucet`,
-//! `chain deploy` and `devnet` work without one. Data goes to stdout, logs and progress to stderr. Exit codes: 0 done,
+//! Commands talk to the running node over its local API; only `init`, `node run`, `wallet address`, `wallet encrypt`,
+//! `wallet passphrase`, `faucet`, `chain deploy` and `devnet` work without one. Data goes to stdout, logs and progress to stderr. Exit codes: 0 done,
 //! 1 failed, 2 wrong usage, 3 no node is running, 4 refused (funds, gas money, no fitting offer, the contract
 //! said no).
 
@@ -15,6 +15,7 @@ mod node;
 mod offer;
 mod output;
 mod rent;
+mod unlock;
 mod values;
 mod wallet;
 
@@ -85,7 +86,7 @@ impl Cli {
         let context = Context { home: Home::new(self.home), output: self.output };
         runtime.block_on(async {
             match self.command {
-                Command::Init(command) => command.run(&context),
+                Command::Init(command) => command.run(&context).await,
                 Command::Node(command) => command.run(&context).await,
                 Command::Rent(command) => command.run(&context).await,
                 Command::Wallet(command) => command.run(&context).await,

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use super::{Context, output::facts};
+use super::{Context, output::facts, unlock::PassphraseArgs};
 use crate::{
     api::types::{BookDigest, Status},
     config::{Config, Override},
@@ -26,6 +26,8 @@ pub(super) enum Node {
         /// than the environment variable of the same key, here SUBLET__CHAIN__RPC_URL.
         #[arg(long, value_name = "KEY=VALUE", value_parser = Override::from_flag)]
         set: Vec<Override>,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
     },
     /// Peers, book, chain time of the running node.
     Status,
@@ -36,7 +38,7 @@ pub(super) enum Node {
 impl Node {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         match self {
-            Self::Run { log, set } => run(context, &log, &set).await,
+            Self::Run { log, set, passphrase } => run(context, &log, &set, &passphrase).await,
             Self::Status => {
                 let status: Status = context.client()?.get("/v1/status").await?;
                 context.output.print(&status, text)
@@ -51,7 +53,12 @@ impl Node {
     }
 }
 
-async fn run(context: &Context, log: &str, set: &[Override]) -> anyhow::Result<()> {
+async fn run(
+    context: &Context,
+    log: &str,
+    set: &[Override],
+    passphrase: &PassphraseArgs,
+) -> anyhow::Result<()> {
     let filter =
         EnvFilter::try_new(log).map_err(|e| anyhow::anyhow!("--log '{log}': {e}; for example info"))?;
     tracing_subscriber::fmt()
@@ -60,6 +67,8 @@ async fn run(context: &Context, log: &str, set: &[Override]) -> anyhow::Result<(
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     let config = Config::load_with(&context.home, set)?;
+    // Before the signals are taken over: Ctrl-C at the prompt ends the program.
+    let wallet = passphrase.unlock(context, &config.wallet).await?;
     let stop = CancellationToken::new();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let signalled = stop.clone();
@@ -72,7 +81,7 @@ async fn run(context: &Context, log: &str, set: &[Override]) -> anyhow::Result<(
         signalled.cancel();
     });
     let output = context.output;
-    node::run(&context.home, config, stop, |started| {
+    node::run(&context.home, config, wallet, stop, |started| {
         let said = output.print(started, |started| {
             format!("node {} is up; peers reach it at {}", started.address, started.listen.join(", "))
         });

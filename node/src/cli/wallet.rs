@@ -1,5 +1,7 @@
 //! `sublet wallet` and `sublet points`.
 
+use std::path::PathBuf;
+
 use alloy_primitives::Address;
 use clap::Subcommand;
 use serde_json::json;
@@ -7,15 +9,37 @@ use serde_json::json;
 use super::{
     Context,
     output::{facts, note, short},
+    unlock::{self, PassphraseArgs},
     values,
 };
-use crate::api::types::{self, Amount, MoveTokens, Transaction};
+use crate::{
+    api::types::{self, Amount, MoveTokens, Transaction},
+    config::Config,
+    home::Home,
+    keys::{
+        self, KeyError, Stored,
+        passphrase::{self, NEW_VARIABLE, Passphrase, Sources, VARIABLE},
+    },
+};
 
 /// Address, balances, deposit, withdraw.
 #[derive(Debug, Subcommand)]
 pub(super) enum Wallet {
-    /// The wallet's address (needs no running node).
+    /// The wallet's address (needs no running node and no passphrase).
     Address,
+    /// Put a passphrase on the wallet's key: keystore.json takes the place of the plain wallet.key.
+    Encrypt {
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+    /// Change the passphrase of keystore.json.
+    Passphrase {
+        #[command(flatten)]
+        old: PassphraseArgs,
+        /// File (mode 0600) whose first line is the new passphrase. Without it: SUBLET_NEW_PASSPHRASE, then the terminal.
+        #[arg(long, value_name = "FILE")]
+        new_passphrase_file: Option<PathBuf>,
+    },
     /// Tokens in the wallet and in the Market, gas money, points.
     Balance,
     /// Move tokens from the wallet into the Market, where bids and bonds are paid from.
@@ -46,9 +70,12 @@ impl Wallet {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         match self {
             Self::Address => {
-                context.home.require()?;
-                let address = context.home.wallet()?.address();
+                let address = unlock::address(context).await?;
                 context.output.print(&json!({ "address": address }), |_| address.to_string())
+            }
+            Self::Encrypt { passphrase } => encrypt(context, &passphrase).await,
+            Self::Passphrase { old, new_passphrase_file } => {
+                change_passphrase(context, &old, new_passphrase_file).await
             }
             Self::Balance => {
                 let wallet: types::Wallet = context.client()?.get("/v1/wallet").await?;
@@ -85,6 +112,75 @@ impl Points {
             ])
         })
     }
+}
+
+async fn encrypt(context: &Context, args: &PassphraseArgs) -> anyhow::Result<()> {
+    let config = Config::load(&context.home)?;
+    let home = context.home.clone();
+    anyhow::ensure!(home.wallet_key().exists(), KeyError::NoPlainKey(home.path().into()));
+    let flag = "--passphrase-file";
+    let given = args.given(config.wallet.passphrase_file.as_deref())?;
+    let passphrase = given_or_asked(given, flag, VARIABLE)?;
+    let work = keys::in_background(move || keys::encrypt_plain(&home, &passphrase));
+    let address = unlock::patiently(work).await?;
+    say_where(context, address, "a copy of wallet.key elsewhere, such as a backup, is still the whole key")
+}
+
+async fn change_passphrase(
+    context: &Context,
+    old: &PassphraseArgs,
+    new_file: Option<PathBuf>,
+) -> anyhow::Result<()> {
+    let config = Config::load(&context.home)?.wallet;
+    let Stored::Keystore { path, keystore } = Stored::find(&context.home, &config)? else {
+        return Err(KeyError::NoKeystore(context.home.path().into()).into());
+    };
+    // Everything that nobody has to be asked for comes first.
+    let new = Sources { flag: new_file.as_deref(), variable: NEW_VARIABLE, config: None }.read()?;
+    let change = |old: Passphrase, new: Passphrase| {
+        let (path, keystore) = (path.clone(), keystore.clone());
+        keys::in_background(move || keys::change_passphrase(&path, &keystore, &old, &new))
+    };
+    let old = match old.given(config.passphrase_file.as_deref())? {
+        Some(old) => old,
+        None if passphrase::can_ask() => {
+            let prompt = format!("Old passphrase for {}: ", path.display());
+            passphrase::ask(&prompt)?.ok_or_else(|| KeyError::NoPassphrase(path.clone()))?
+        }
+        None => return Err(KeyError::NoPassphrase(path).into()),
+    };
+    let new = given_or_asked(new, "--new-passphrase-file", NEW_VARIABLE)?;
+    let address = unlock::patiently(change(old, new)).await?;
+    let remedy = match &config.passphrase_file {
+        Some(file) => {
+            format!("put the new passphrase into {} as well, or the node will not start", file.display())
+        }
+        None => "copies of the file made before still open with the old passphrase".into(),
+    };
+    say_where(context, address, &remedy)
+}
+
+/// A new passphrase, from the terminal if need be.
+fn given_or_asked(
+    given: Option<Passphrase>,
+    flag: &'static str,
+    variable: &'static str,
+) -> Result<Passphrase, KeyError> {
+    let missing = || KeyError::NoNewPassphrase { flag, variable };
+    match given {
+        Some(given) => Ok(given),
+        None if passphrase::can_ask() => passphrase::ask_new("New passphrase: ")?.ok_or_else(missing),
+        None => Err(missing()),
+    }
+}
+
+fn say_where(context: &Context, address: Address, hint: &str) -> anyhow::Result<()> {
+    let keystore = Home::keystore(&context.home).display().to_string();
+    context.output.print(&json!({ "address": address, "keystore": keystore }), |_| {
+        facts(&[("address", address.to_string()), ("keystore", keystore.clone())])
+    })?;
+    note(hint);
+    Ok(())
 }
 
 async fn move_tokens(context: &Context, what: &str, amount: u128) -> anyhow::Result<()> {

@@ -59,6 +59,9 @@ impl Config {
         if self.buyer.give_up_after < Duration::from_secs(10) {
             return wrong("buyer.give_up_after", "must be at least 10s, for example \"2m\"");
         }
+        if let Err((key, problem)) = self.wallet.check() {
+            return wrong(key, &problem);
+        }
         if let Some(provider) = &self.provider {
             if !(5..=300).contains(&provider.settle_within.as_secs()) {
                 return wrong("provider.settle_within", "must lie between 5s and 5m, for example \"2m\"");

@@ -26,6 +26,7 @@ pub use self::{
 use crate::{
     chain::{Call, Chain, ChainError, DeployOptions, Deployment, TxReport, deploy},
     home::Home,
+    keys::NewWallet,
     setup::{ProviderSetup, Setup, SetupError, init},
 };
 
@@ -115,12 +116,23 @@ impl Devnet {
         ctk: u128,
         provider: Option<ProviderSetup>,
     ) -> Result<NodeProcess, DevnetError> {
+        self.add_node_with(name, ctk, provider, NewWallet::default()).await
+    }
+
+    /// [`Devnet::add_node`] with a wallet of the caller's choice.
+    pub async fn add_node_with(
+        &mut self,
+        name: &str,
+        ctk: u128,
+        provider: Option<ProviderSetup>,
+        wallet: NewWallet,
+    ) -> Result<NodeProcess, DevnetError> {
         let home = Home::new(self.remains.dir.join(name));
         let bootstrap = match self.remains.nodes.first() {
             Some(first) => first.status().await?.listen,
             None => Vec::new(),
         };
-        let wallet = init(
+        let address = init(
             &home,
             &Setup {
                 rpc_url: self.rpc_url.clone(),
@@ -129,11 +141,12 @@ impl Devnet {
                 bootstrap,
                 poll: "250ms".into(),
                 confirmations: 1,
-                wallet: None,
                 provider,
+                wallet,
+                ..Setup::default()
             },
         )?;
-        self.fund(wallet, ctk).await?;
+        self.fund(address, ctk).await?;
         let node = NodeProcess::start(name, &self.binary, home).await?;
         self.remains.nodes.push(node.clone());
         Ok(node)

@@ -24,16 +24,16 @@ use std::{
     time::Duration,
 };
 
-use alloy::signers::local::PrivateKeySigner;
 use alloy_primitives::{Address, B256};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use sublet_adapter::AdapterError;
-use sublet_market::{Book, Maker, Order, OrderKey, Signed};
+use sublet_market::{Book, Maker, Order, Signed};
 use tokio::sync::Notify;
 
 use self::share::SharedBook;
 use crate::{
     chain::{Call, Chain, ChainError, TxReport},
+    keys::WalletSigner,
     metrics::Metrics,
     p2p::P2p,
     store::{Store, StoreError},
@@ -83,7 +83,7 @@ pub struct Core {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     shared: Arc<SharedBook>,
-    key: OrderKey,
+    wallet: WalletSigner,
     watched_until: AtomicU64,
     parties: Mutex<Parties>,
 }
@@ -142,12 +142,10 @@ impl Core {
         store: Store,
         node: B256,
         shared: Arc<SharedBook>,
-        wallet: &PrivateKeySigner,
+        wallet: WalletSigner,
         metrics: Arc<Metrics>,
-    ) -> Result<Arc<Self>, EngineError> {
-        let key = OrderKey::from_bytes(&wallet.to_bytes().0)
-            .map_err(|e| EngineError::Invalid(format!("the wallet key cannot sign orders: {e}")))?;
-        Ok(Arc::new(Self {
+    ) -> Arc<Self> {
+        Arc::new(Self {
             chain,
             p2p,
             store,
@@ -155,10 +153,10 @@ impl Core {
             wake: Wake::default(),
             metrics,
             shared,
-            key,
+            wallet,
             watched_until: AtomicU64::new(0),
             parties: Mutex::default(),
-        }))
+        })
     }
 
     /// The order book. Hold it briefly, never across an await.
@@ -181,9 +179,10 @@ impl Core {
         self.chain.address()
     }
 
-    /// Signs an order with the wallet.
-    pub fn sign<T: Order>(&self, order: T) -> Signed<T> {
-        self.key.sign(order, &self.chain.domain())
+    /// Signs an order with the wallet. A key that is not on this machine is asked over the network.
+    pub async fn sign<T: Order>(&self, order: T) -> Result<Signed<T>, ChainError> {
+        let signed = self.wallet.sign_order(order, &self.chain.domain()).await;
+        signed.map_err(|error| ChainError::Signing(error.to_string()))
     }
 
     /// Chain time now, seconds.

@@ -142,7 +142,7 @@ impl State {
         let us = core.address();
         {
             let book = core.book();
-            self.show_book(book.offers().count(), book.bids().count());
+            self.show_book(book.offer_count(), book.bid_count());
             self.makers.set(whole(book.makers().count()));
             // Our own account is followed from the first moment.
             if let Some(account) = book.maker(&us) {

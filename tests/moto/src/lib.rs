@@ -1,12 +1,13 @@
-//! An EC2 for tests, as strict as AWS, on a free port of the loopback.
+//! An EC2 and a KMS for tests, as strict as AWS, on a free port of the loopback.
 //!
 //! ```text
 //!   Moto::start ─▶ python environment (made once, kept in the cache) ─▶ strict_ec2.py ─▶ endpoint()
 //!   aws_cli     ─▶ the independent AWS command line from the same environment ─▶ the same endpoint
 //! ```
 //!
-//! The server is moto's with what it leaves out (`strict_ec2.py` beside this crate says what). It ends when its handle is
-//! dropped, and also when this process is killed: it reads its standard input to the end.
+//! The server is moto's with what it leaves out (`strict_ec2.py` beside this crate says what, and `strict_kms.py` for the
+//! keys in KMS). It ends when its handle is dropped, and also when this process is killed: it reads its standard input to
+//! the end.
 
 mod cli;
 mod environment;
@@ -62,9 +63,9 @@ impl Default for MotoOptions {
 /// An error that the server gives instead of carrying a request out.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Fault {
-    /// Which request, such as `RunInstances`.
+    /// Which request, such as `RunInstances` or `Sign`.
     pub action: String,
-    /// EC2's error code.
+    /// The service's error code.
     pub code: String,
     /// The HTTP status.
     pub status: u16,

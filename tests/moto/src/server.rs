@@ -17,8 +17,8 @@ use crate::{ACCESS_KEY, Fault, MotoError, MotoOptions, SECRET_KEY, environment};
 
 /// Importing moto takes a second, and ten on a machine with other things to do.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// The server's program, given to the interpreter as text: there is no file to lose.
-const PROGRAM: &str = include_str!("../strict_ec2.py");
+/// The server's program, given to the interpreter as text: there is no file to lose. The second part runs the server.
+const PROGRAM: &str = concat!(include_str!("../strict_kms.py"), include_str!("../strict_ec2.py"));
 
 /// A running server; dropping it ends it.
 #[derive(Debug)]

@@ -80,7 +80,7 @@ impl Buyer {
         let explanation = self.core.book().explain(&bid, &spec, self.core.now());
         let purchase = Purchase {
             id,
-            bid: self.core.sign(bid),
+            bid: self.core.sign(bid).await?,
             spec,
             manifest,
             offer: None,

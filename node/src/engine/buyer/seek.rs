@@ -10,7 +10,7 @@ use std::{collections::HashMap, time::Duration};
 use alloy_primitives::{Address, B256};
 use sublet_adapter::failpoint;
 use sublet_market::{
-    Accept, Offer, Order as _, OrderMessage, Quote, Signed, TradeRequest, TradeResponse, check_accept,
+    Accept, Best, Offer, Order as _, OrderMessage, Quote, Signed, TradeRequest, TradeResponse, check_accept,
 };
 
 use super::{Buyer, decide::SETTLE_MARGIN};
@@ -24,7 +24,7 @@ const MOST_ASKED: usize = 8;
 /// Offers of one provider asked in one round: nobody stands in everybody's way with many small offers.
 const MOST_OF_ONE: usize = 2;
 /// Quotes looked at in one round.
-const MOST_QUOTES: usize = 1_024;
+const MOST_QUOTES: usize = 128;
 /// A provider that accepts answers within milliseconds; one that does not answer must not hold the others up.
 const ASK_LIMIT: Duration = Duration::from_secs(8);
 /// The pause between rounds while nobody accepts.
@@ -88,7 +88,10 @@ impl Buyer {
     fn candidates(&self, purchase: &Purchase) -> Vec<Quote> {
         let now = self.core.now();
         let (bid, spec) = (&purchase.bid.order, &purchase.spec);
-        let quotes = self.core.book().best(bid, spec, now, MOST_QUOTES);
+        let Best { quotes, complete } = self.core.book().search(bid, spec, now, MOST_QUOTES);
+        if !complete {
+            tracing::debug!(bid = %purchase.id, "the book is flooded: there may be better offers than those found");
+        }
         let mut of_provider: HashMap<Address, usize> = HashMap::new();
         let mut candidates = Vec::new();
         let unanswered = self.unanswered(purchase);

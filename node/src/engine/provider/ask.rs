@@ -42,12 +42,12 @@ impl Provider {
         let request = self.check_request(node, bid, spec, offer, manifest)?;
         let (buyer, ours) = Box::pin(self.check_chain(&request)).await?;
         let _turn = self.asks.lock().await;
-        if let Some(given) = self.given_before(&request)? {
+        if let Some(given) = self.given_before(&request).await? {
             return Ok(given);
         }
         self.check_money(&request, &buyer, &ours)?;
         self.check_capacity(&request).await?;
-        let accept = self.accept_for(&request)?;
+        let accept = self.accept_for(&request).await?;
         self.promise(request, accept)
     }
 
@@ -156,7 +156,7 @@ impl Provider {
 
     /// The same bid asked twice gets the same promise while it can still be settled, for the offer that is asked now:
     /// the first answer may have been lost, and the offer renewed meanwhile.
-    fn given_before(&self, request: &Request) -> Result<Option<Signed<Accept>>, Decline> {
+    async fn given_before(&self, request: &Request) -> Result<Option<Signed<Accept>>, Decline> {
         let Some(promise) = self.core.store.find::<Promise>(request.id.as_slice()).map_err(|e| busy(&e))?
         else {
             return Ok(None);
@@ -170,7 +170,8 @@ impl Provider {
         if given.order.offer == request.offer_digest {
             return Ok(Some(given));
         }
-        let accept = self.core.sign(Accept { offer: request.offer_digest, ..given.order });
+        let accept = self.core.sign(Accept { offer: request.offer_digest, ..given.order }).await;
+        let accept = accept.map_err(|e| busy(&e))?;
         let offer = request.offer.signed.clone();
         let renewed = accept.clone();
         let update = self.core.store.update::<Promise>(request.id.as_slice(), |promise| {
@@ -238,7 +239,7 @@ impl Provider {
         self.adapter.validate(&sold, &request.manifest).await.map_err(|e| adapter_decline(&e))
     }
 
-    fn accept_for(&self, request: &Request) -> Result<Signed<Accept>, Decline> {
+    async fn accept_for(&self, request: &Request) -> Result<Signed<Accept>, Decline> {
         let offer = &request.offer.signed.order;
         let now = self.core.now();
         let settle_by = (now + self.config.settle_within.as_secs()).min(request.bid.order.valid_until);
@@ -257,7 +258,7 @@ impl Provider {
         let bid = &request.bid.order;
         check_accept(bid, &request.spec, offer, request.id, request.offer_digest, &accept, now)
             .map_err(|e| decline(DeclineCode::Malformed, &e.to_string()))?;
-        Ok(self.core.sign(accept))
+        self.core.sign(accept).await.map_err(|e| busy(&e))
     }
 
     /// On disk first, then the answer.

@@ -64,7 +64,7 @@ impl Provider {
             }
             let units = if template.cancelled { 0 } else { self.sellable(&template, &free)? };
             if self.is_due(&template, units) {
-                self.renew(template, units)?;
+                self.renew(template, units).await?;
             }
             self.publish_newest(series).await;
         }
@@ -87,7 +87,7 @@ impl Provider {
         offer.units != units || old
     }
 
-    fn renew(&self, mut template: OfferTemplate, units: u32) -> Result<(), EngineError> {
+    async fn renew(&self, mut template: OfferTemplate, units: u32) -> Result<(), EngineError> {
         // Milliseconds of the clock keep the numbers rising even if the store is lost; +1 if it stands still.
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         template.seq = u64::try_from(clock).unwrap_or(u64::MAX).max(template.seq.saturating_add(1));
@@ -98,7 +98,7 @@ impl Provider {
         // On disk before it is signed: a sequence number is never used for two different offers.
         self.core.store.put(&template)?;
         failpoint::reach(&["provider.offer.numbered"]);
-        let signed = self.core.sign(self.offer_of(&template, units, valid_until));
+        let signed = self.core.sign(self.offer_of(&template, units, valid_until)).await?;
         let digest = signed.order.digest(&self.core.chain.domain());
         let mut announced = self.announced();
         let versions = announced.by_series.entry(template.series).or_default();

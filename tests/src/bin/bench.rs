@@ -1,0 +1,131 @@
+//! `make bench`: what the book, the checks of orders and the network cost, as figures and as ratios to a baseline of the same
+//! run; writes reports/bench.json.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, ExitCode, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use clap::Parser;
+use serde_json::{Map, Value, json};
+use sublet_tests::{
+    network::{Ended, conclude},
+    propagation,
+    shaper::Shape,
+    story::say,
+    write_report,
+};
+
+/// The links of the propagation: 50 ± 20 ms each way.
+const LINK: Shape = Shape {
+    delay: Duration::from_millis(50),
+    jitter: Duration::from_millis(20),
+    bytes_per_second: None,
+    stalled: false,
+};
+/// Everybody is connected with everybody: four descriptors for each pair, and some.
+const DESCRIPTORS: u64 = 16_384;
+
+/// Measures what costs time and memory.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Books of up to 100,000 offers only.
+    #[arg(long)]
+    quick: bool,
+    /// How many nodes an order has to reach.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(2..=100))]
+    nodes: u16,
+    /// How many orders are published.
+    #[arg(long, default_value_t = 100)]
+    orders: u64,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    conclude("bench", &run().await)
+}
+
+async fn run() -> anyhow::Result<Ended> {
+    let arguments = Arguments::parse();
+    let mut figures = Map::new();
+    let targets: [(&str, &str); 1] = [("sublet-market", "book")];
+    for (package, bench) in targets {
+        cargo_bench(package, bench, arguments.quick, &mut figures)?;
+    }
+    propagate(&arguments, &mut figures).await?;
+    ratios(&mut figures);
+    let path = write_report("bench", &figures)?;
+    say(&format!("report: {}", path.display()))?;
+    Ok(Ended::Told)
+}
+
+/// Runs a benchmark of the workspace, whose lines are `{"name": …, "value": …}`.
+fn cargo_bench(
+    package: &str,
+    bench: &str,
+    quick: bool,
+    figures: &mut Map<String, Value>,
+) -> anyhow::Result<()> {
+    say(&format!("building and running the benchmark {bench} of {package}…"))?;
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["bench", "--locked", "--package", package, "--bench", bench, "--"]);
+    command.args(quick.then_some("quick"));
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cargo cannot be started")?;
+    let stdout = child.stdout.take().context("no output")?;
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        let Ok(row) = serde_json::from_str::<Value>(&line) else { continue };
+        let (Some(name), Some(value)) = (row["name"].as_str(), row.get("value")) else { continue };
+        say(&format!("  {name}: {value}"))?;
+        figures.insert(name.to_owned(), value.clone());
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "the benchmark {bench} ended with {status}");
+    Ok(())
+}
+
+async fn propagate(arguments: &Arguments, figures: &mut Map<String, Value>) -> anyhow::Result<()> {
+    raise_descriptors()?;
+    let nodes = usize::from(arguments.nodes);
+    say(&format!("{nodes} nodes at 50 ± 20 ms, {} orders…", arguments.orders))?;
+    let measured = propagation::measure(nodes, arguments.orders, LINK).await?;
+    let delivered = measured.millis.len();
+    for (name, value) in [
+        ("propagation_nodes", json!(nodes)),
+        ("propagation_delivered", json!(format!("{delivered} of {}", measured.wanted))),
+        ("propagation_p50_ms", json!(measured.percentile(50).round())),
+        ("propagation_p99_ms", json!(measured.percentile(99).round())),
+    ] {
+        say(&format!("  {name}: {value}"))?;
+        figures.insert(name.to_owned(), value);
+    }
+    ensure!(delivered == measured.wanted, "{delivered} of {} deliveries came", measured.wanted);
+    Ok(())
+}
+
+/// What is compared with a baseline of the same run.
+fn ratios(figures: &mut Map<String, Value>) {
+    let number = |name: &str| figures.get(name).and_then(Value::as_f64);
+    let at_10k = |name: &str| figures.get(name).and_then(|sizes| sizes["10000"].as_f64());
+    let validation =
+        number("validate_per_s").zip(number("recover_bare_per_s")).map(|(ours, bare)| ours / bare);
+    let search =
+        number("naive_best_ms_10k").zip(at_10k("best_p50_us")).map(|(naive, ours)| naive * 1_000.0 / ours);
+    for (name, ratio) in [("validate_to_recover", validation), ("naive_to_best_10k", search)] {
+        if let Some(ratio) = ratio {
+            figures.insert(name.to_owned(), json!((ratio * 100.0).round() / 100.0));
+        }
+    }
+}
+
+fn raise_descriptors() -> anyhow::Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = DESCRIPTORS.min(hard);
+    if soft < wanted {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
+    }
+    Ok(())
+}
