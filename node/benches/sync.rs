@@ -128,15 +128,22 @@ impl Drop for Peer {
 }
 
 async fn engine(mut inbound: mpsc::Receiver<Inbound>, book: Arc<SharedBook>) {
-    let insert = |message: OrderMessage, signer| match book.lock().insert(message, signer, NOW) {
+    let insert = |message: OrderMessage, digest, signer| match book
+        .lock()
+        .insert_checked(message, digest, signer, NOW)
+    {
         Ok(_) => Verdict::Accept,
         Err(reason) => Verdict::Ignore(reason.as_str()),
     };
     while let Some(inbound) = inbound.recv().await {
         match inbound {
-            Inbound::Order(order) => drop(order.verdict.send(insert(order.message, order.signer))),
+            Inbound::Order(order) => {
+                let verdict = insert(order.message, order.digest, order.signer);
+                let _ = order.verdict.send(verdict);
+            }
             Inbound::Synced(batch) => {
-                let judged = batch.orders.into_iter().map(|order| insert(order.message, order.signer));
+                let judged =
+                    batch.orders.into_iter().map(|order| insert(order.message, order.digest, order.signer));
                 let _ = batch.verdicts.send(judged.collect());
             }
             _ => {}

@@ -176,17 +176,19 @@ async fn what_gossip_lost_is_found_by_a_later_comparison() {
 
 #[tokio::test]
 async fn what_the_book_does_not_want_is_not_fetched_again_and_again() {
-    let quick = |config: &mut P2pConfig| config.sync_interval = Duration::from_secs(1);
-    let one = Peer::start(&[], &[offer(1)], |_| {}).await;
+    let unknown = maker(3).sign(offer_of(&maker(3), 1), &domain());
+    let one = Peer::start(&[], &[], |_| {}).await;
+    let rich = Maker { free: 1_000_000 * BASE_UNITS_PER_CTK, points: 0, epoch: 0 };
+    one.book.lock().set_maker(maker(3).address(), rich);
+    one.book.lock().insert(unknown.into(), maker(3).address(), NOW).unwrap();
+    // Nobody has told this one of the maker.
     let two = Peer::start(std::slice::from_ref(&one.address), &[], |config| {
-        quick(config);
-        // An engine that wants nothing.
-        config.orders = Arc::new(sublet::p2p::NoOrders);
+        config.sync_interval = Duration::from_secs(1);
     })
     .await;
-    two.book.lock().set_maker(maker(1).address(), Maker::default());
-    two.until(|counters| counters.completed >= 4).await;
-    assert!(two.sync().await.fetched <= 1);
+    let first = two.until(|counters| counters.fetched >= 1).await;
+    let later = two.until(|counters| counters.completed >= first.completed + 3).await;
+    assert_eq!((later.fetched, later.accepted), (1, 0));
 }
 
 #[tokio::test]

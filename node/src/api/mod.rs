@@ -224,3 +224,23 @@ impl IntoResponse for ApiError {
         (self.status, Json(self.body)).into_response()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_documentation_names_every_route() {
+        let (source, docs) = (include_str!("mod.rs"), include_str!("../../../docs/api.md"));
+        let routes: Vec<&str> =
+            source.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")).collect();
+        assert!(routes.len() > 10);
+        for route in routes {
+            let (path, handlers) = route.split_once('"').unwrap();
+            for method in ["get", "post", "delete"] {
+                if handlers.contains(&format!("{method}(")) {
+                    let entry = format!("`{} {path}`", method.to_uppercase());
+                    assert!(docs.contains(&entry), "docs/api.md does not say what {entry} is");
+                }
+            }
+        }
+    }
+}
