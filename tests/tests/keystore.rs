@@ -15,7 +15,7 @@ use sublet::{
     home::Home,
 };
 use sublet_tests::{
-    command::{Outcome, run, sublet},
+    command::{Outcome, run, sublet, until},
     sublet_binary,
 };
 use tempfile::TempDir;
@@ -179,11 +179,25 @@ async fn a_keystore_of_another_program_becomes_the_wallet() {
     assert!(Path::new(&file).exists());
 }
 
-/// Runs a command on a terminal of its own and types `lines`, each when the text before it is there.
+/// Waits until what is typed at a terminal is not shown: the prompt is there a moment before.
+async fn until_silent(terminal: &Path) {
+    until("the terminal still echoes", std::time::Duration::from_secs(30), || async {
+        let device = fs::read_to_string(terminal)?;
+        let state = Command::new("stty").args(["-F", device.trim(), "-a"]).output().await?.stdout;
+        let state = String::from_utf8_lossy(&state).into_owned();
+        Ok(state.split_whitespace().any(|flag| flag == "-echo").then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+/// Runs a command on a terminal of its own and gives each prompt of the dialogue its answer.
 async fn type_in(place: &Place, args: &str, dialogue: &[(&str, &str)]) -> (Option<i32>, String) {
     use tokio::io::AsyncReadExt as _;
     let home = place.text("home");
-    let line = format!("{} --home {home} {args}", sublet_binary().unwrap().display());
+    let terminal = place.path("terminal");
+    let binary = sublet_binary().unwrap().display().to_string();
+    let line = format!("tty >{}; exec {binary} --home {home} {args}", terminal.display());
     let mut command = Command::new("script");
     command.args(["-qefc", &line, "/dev/null"]).env_remove("SUBLET_PASSPHRASE").kill_on_drop(true);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -198,6 +212,7 @@ async fn type_in(place: &Place, args: &str, dialogue: &[(&str, &str)]) -> (Optio
                 && let Some(at) = seen[shown..].find(prompt)
             {
                 shown += at + prompt.len();
+                until_silent(&terminal).await;
                 keyboard.write_all(format!("{answer}\r").as_bytes()).await.unwrap();
                 waiting.next();
                 continue;

@@ -133,7 +133,7 @@ async fn a_transaction_that_is_out_there_is_not_given_up_when_kms_fails() {
     let signer = Stored::Kms { key: "alias/wallet".into(), access }.open(None).await.unwrap();
     let send = SendOptions { resend_after: Duration::from_millis(200), ..SendOptions::default() };
     let options = ChainOptions { send, ..ChainOptions::default() };
-    let chain = Chain::connect_with(anvil.url(), deployment, signer, options).await.unwrap();
+    let chain = Chain::connect_with(&[anvil.url()], deployment, signer, options).await.unwrap();
     anvil.provider().anvil_set_auto_mine(false).await.unwrap();
     let mut sent = tokio::spawn({
         let chain = chain.clone();

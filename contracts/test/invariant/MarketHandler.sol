@@ -51,6 +51,7 @@ abstract contract MarketHandler is Ledger {
         reseed(seed);
         if (trades == 0) return;
         Signed memory s = kept[draw(trades < KEPT ? trades : KEPT)];
+        if (draw(8) == 0) attempt(s.trade.bid.buyer, abi.encodeCall(IMarket.bumpEpoch, ()));
         if (draw(4) == 0) attempt(mostly(s.trade.bid.buyer), abi.encodeCall(IMarket.cancel, (s.trade.bid)));
         else trySettle(mostly(s.trade.bid.settler), s);
     }

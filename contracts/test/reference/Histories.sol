@@ -61,7 +61,7 @@ abstract contract Histories is Twins {
         IMarket.Bid memory bid = s.trade.bid;
         uint256 die = draw(10);
         if (die == 0) bid.validUntil = uint64(block.timestamp - 1);
-        else if (die == 1) bid.epoch += 1;
+        else if (die == 1) bid.epoch = bid.epoch > 0 && draw(2) == 0 ? bid.epoch - 1 : bid.epoch + 1;
         else if (die == 2) bid.minBondSeconds = s.trade.accept.bondSeconds + 1;
         else if (die == 3) bid.duration = 299;
         else if (die == 4) bid.minPoints = draw(2) == 0 ? 1e15 : pointsOfHalf(s.trade.accept.provider);
