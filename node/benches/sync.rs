@@ -5,7 +5,7 @@
 //! `sync_100k_s` is the time from the newcomer's start until its book is full, `sync_diff_ratio` the bytes of two books that
 //! become one again over those of the full transfer, both counted on the sockets.
 //!
-//! `cargo bench -p sublet --no-default-features --bench sync [-- ORDERS]`
+//! `cargo bench -p sublet --no-default-features --bench sync [-- ORDERS | quick]`
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark")]
 
@@ -184,8 +184,12 @@ async fn measure(count: u64) -> serde_json::Value {
 }
 
 fn main() {
-    let count = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(100_000);
+    let mut arguments = std::env::args().skip(1);
+    let count = arguments.find_map(|argument| match argument.as_str() {
+        "quick" => Some(10_000),
+        number => number.parse().ok(),
+    });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let result = runtime.block_on(measure(count));
+    let result = runtime.block_on(measure(count.unwrap_or(100_000)));
     println!("{result}");
 }

@@ -2,10 +2,39 @@
 
 use std::{path::Path, time::Duration};
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, P2pSection};
 
 fn is_http(url: &str) -> bool {
     url.starts_with("http://") || url.starts_with("https://")
+}
+
+impl P2pSection {
+    /// The first key that makes no sense, and what would.
+    fn problem(&self) -> Option<(&'static str, &'static str)> {
+        if self.listen.is_empty() {
+            return Some(("p2p.listen", "needs an address, for example [\"/ip4/0.0.0.0/tcp/4001\"]"));
+        }
+        let shard_ok = self.shard.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if self.shard.is_empty() || self.shard.len() > 32 || !shard_ok {
+            return Some(("p2p.shard", "must be 1 to 32 of a-z, 0-9 and -, for example \"main\""));
+        }
+        if self.max_connections < 8 {
+            return Some(("p2p.max_connections", "must be at least 8, for example 256"));
+        }
+        if self.trade_requests_per_second == 0 {
+            return Some(("p2p.trade_requests_per_second", "must be at least 1, for example 64"));
+        }
+        if self.sync_requests_per_second == 0 {
+            return Some(("p2p.sync_requests_per_second", "must be at least 1, for example 4"));
+        }
+        if self.sync_interval < Duration::from_secs(1) {
+            return Some(("p2p.sync_interval", "must be at least 1s, for example \"60s\""));
+        }
+        if self.stored_peers > 10_000 {
+            return Some(("p2p.stored_peers", "must be at most 10000, for example 256"));
+        }
+        None
+    }
 }
 
 impl Config {
@@ -23,28 +52,8 @@ impl Config {
         if self.chain.poll < Duration::from_millis(50) {
             return wrong("chain.poll", "must be at least 50ms, for example \"1s\"");
         }
-        if self.p2p.listen.is_empty() {
-            return wrong("p2p.listen", "needs an address, for example [\"/ip4/0.0.0.0/tcp/4001\"]");
-        }
-        let shard_ok =
-            self.p2p.shard.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if self.p2p.shard.is_empty() || self.p2p.shard.len() > 32 || !shard_ok {
-            return wrong("p2p.shard", "must be 1 to 32 of a-z, 0-9 and -, for example \"main\"");
-        }
-        if self.p2p.max_connections < 8 {
-            return wrong("p2p.max_connections", "must be at least 8, for example 256");
-        }
-        if self.p2p.trade_requests_per_second == 0 {
-            return wrong("p2p.trade_requests_per_second", "must be at least 1, for example 64");
-        }
-        if self.p2p.sync_requests_per_second == 0 {
-            return wrong("p2p.sync_requests_per_second", "must be at least 1, for example 4");
-        }
-        if self.p2p.sync_interval < Duration::from_secs(1) {
-            return wrong("p2p.sync_interval", "must be at least 1s, for example \"60s\"");
-        }
-        if self.p2p.stored_peers > 10_000 {
-            return wrong("p2p.stored_peers", "must be at most 10000, for example 256");
+        if let Some((key, problem)) = self.p2p.problem() {
+            return wrong(key, problem);
         }
         if !self.api.listen.ip().is_loopback() {
             return wrong("api.listen", "must be a loopback address, for example \"127.0.0.1:0\"");

@@ -68,14 +68,6 @@ struct Room {
 
 impl State {
     pub(super) fn new(new: &New<'_>) -> prometheus::Result<Self> {
-        let free = Gauge::new(
-            "sublet_wallet_free_ctk",
-            "What the node's account has free in the Market, in CTK (10^18 base units).",
-        )?;
-        let longest = Gauge::new(
-            "sublet_gossip_longest_validation_seconds",
-            "The longest time from the wire to the verdict on an order since the start.",
-        )?;
         let state = Self {
             book: new.gauges("sublet_book_orders", "Orders in the book.", &["kind"])?,
             makers: new.gauge("sublet_book_makers", "Makers whose accounts the book follows.")?,
@@ -95,7 +87,11 @@ impl State {
             )?,
             gossip_published: new
                 .counter("sublet_gossip_published_total", "Orders of ours that went out.")?,
-            gossip_longest: new.register(longest)?,
+            gossip_longest: float(
+                new,
+                "sublet_gossip_longest_validation_seconds",
+                "The longest time from the wire to the verdict on an order since the start.",
+            )?,
             trade_received: new.counter(
                 "sublet_trade_requests_received_total",
                 "Trade requests of peers that came in whole.",
@@ -121,7 +117,11 @@ impl State {
                 "Events of blocks up to this chain time have been taken in; 0 before the first, and after a \
                  reorganisation until the new blocks are read.",
             )?,
-            free: new.register(free)?,
+            free: float(
+                new,
+                "sublet_wallet_free_ctk",
+                "What the node's account has free in the Market, in CTK (10^18 base units).",
+            )?,
             promises: new.gauges("sublet_promises", "Promises to buyers that are not closed.", &["phase"])?,
             purchases: new.gauges("sublet_purchases", "Bids of ours that are not closed.", &["phase"])?,
             capacity: Room::new(
@@ -258,6 +258,10 @@ impl Room {
         self.disk.set(i64::from(room.disk_gib) * GIB);
         self.gpus.set(room.gpus.into());
     }
+}
+
+fn float(new: &New<'_>, name: &str, help: &str) -> prometheus::Result<Gauge> {
+    new.register(Gauge::new(name, help)?)
 }
 
 /// Brings a counter to the value of one that is kept elsewhere. One page is made at a time, so nobody else does the
