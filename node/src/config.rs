@@ -5,6 +5,7 @@
 //! [`Override`].
 
 mod check;
+mod human;
 mod overrides;
 mod wallet;
 
@@ -199,6 +200,9 @@ pub struct ProviderConfig {
     /// How often pay is claimed from a running lease.
     #[serde(default = "default_claim_every", with = "human")]
     pub claim_every: Duration,
+    /// The least that a claim must bring, written as `0.5 CTK`; base units here.
+    #[serde(default, with = "ctk")]
+    pub claim_at_least: u128,
     /// How long a buyer that let an accept lapse waits for the next one.
     #[serde(default = "default_backoff", with = "human")]
     pub backoff: Duration,
@@ -380,24 +384,6 @@ fn default_max_blind() -> Duration {
 fn default_listen() -> Vec<Multiaddr> {
     // Literal and covered by the test below.
     ["/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1"].iter().filter_map(|a| a.parse().ok()).collect()
-}
-
-/// Durations as people write them: `90s`, `2h`.
-mod human {
-    use std::time::Duration;
-
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(&humantime::format_duration(*duration))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(d)?;
-        humantime::parse_duration(&text).map_err(|e| {
-            D::Error::custom(format!("'{text}' is not a duration ({e}); for example \"90s\" or \"2h\""))
-        })
-    }
 }
 
 #[cfg(test)]

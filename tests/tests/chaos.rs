@@ -1,4 +1,4 @@
-//! A few crashes of many (`make chaos` has them all), and proof that the table knows every place.
+//! A few faults of many (`make chaos` has them all), and proof that the table of crashes knows every place.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
@@ -10,15 +10,15 @@ use sublet_tests::{
     images, sublet_binary,
 };
 
+async fn network(dir: &Path) -> Devnet {
+    let (dir, binary) = (dir.join("net"), sublet_binary().unwrap());
+    Devnet::start(DevnetOptions { dir, binary, params: DEVNET_PARAMS }).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_trade_survives_a_crash_at_any_place() {
     let dir = tempfile::tempdir().unwrap();
-    let options = DevnetOptions {
-        dir: dir.path().join("net"),
-        binary: sublet_binary().unwrap(),
-        params: DEVNET_PARAMS,
-    };
-    let mut net = Devnet::start(options).await.unwrap();
+    let mut net = network(dir.path()).await;
     let cases: Vec<Case> = CASES.iter().filter(|case| case.short).copied().collect();
     let rows = chaos::run(&mut net, &images().unwrap(), &cases).await.unwrap();
     net.down().await.unwrap();
@@ -29,15 +29,28 @@ async fn a_trade_survives_a_crash_at_any_place() {
 #[tokio::test]
 async fn a_machine_is_stopped_only_when_the_chain_is_out_of_sight_for_long() {
     let dir = tempfile::tempdir().unwrap();
-    let options = DevnetOptions {
-        dir: dir.path().join("net"),
-        binary: sublet_binary().unwrap(),
-        params: DEVNET_PARAMS,
-    };
-    let mut net = Devnet::start(options).await.unwrap();
+    let mut net = network(dir.path()).await;
     let rows = chaos::dark(&mut net, &images().unwrap()).await.unwrap();
     net.down().await.unwrap();
     assert!(rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
+}
+
+#[tokio::test]
+async fn a_trade_survives_an_rpc_that_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut net = network(dir.path()).await;
+    let rows = chaos::rpc_faults(&mut net, &images().unwrap(), true).await.unwrap();
+    net.down().await.unwrap();
+    assert!(rows.len() == 3 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
+}
+
+#[tokio::test]
+async fn a_trade_survives_blocks_that_are_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut net = network(dir.path()).await;
+    let rows = chaos::reorgs(&mut net, &images().unwrap(), &[2, 5]).await.unwrap();
+    net.down().await.unwrap();
+    assert!(rows.len() == 8 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
 }
 
 /// Places with a whole name; those with a step's or a call's name in them are many more.

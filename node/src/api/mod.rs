@@ -4,6 +4,7 @@
 //! port, and must not reach the wallet. The address is written to the home, so that nobody has to choose a
 //! port.
 
+mod amount;
 mod bids;
 mod book;
 pub mod client;

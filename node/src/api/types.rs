@@ -3,44 +3,16 @@
 //! Amounts are base units (10^-18 CTK) as decimal strings, because they do not fit a JSON number. Rates are
 //! base units a second, also strings. Times are Unix seconds of chain time.
 
-use std::fmt;
-
 use alloy_primitives::{Address, B256};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use sublet_market::{Access, Resources, amount::format_amount};
+use serde::{Deserialize, Serialize};
+use sublet_market::{Access, Resources};
 
+pub use super::amount::Amount;
 use crate::{
     chain::{LeaseState, LoggedEvent},
     store::{BuyerPhase, Decline, OnFailure, ProviderPhase},
     text_number,
 };
-
-/// Base units of the token; a decimal string in JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Amount(pub u128);
-
-impl fmt::Display for Amount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&format_amount(self.0))
-    }
-}
-
-impl Serialize for Amount {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Amount {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(d)?;
-        text.parse().map(Self).map_err(|_| {
-            D::Error::custom(format!(
-                "'{text}' is not an amount in base units; for example \"1000000000000000000\""
-            ))
-        })
-    }
-}
 
 /// `GET /v1/book/digest`
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -94,10 +94,34 @@ pub(super) struct Sight<'a> {
     pub(super) params: &'a Params,
     /// The chain has said at the wanted depth that the lease has ended.
     pub(super) ended: bool,
-    /// How many unclaimed seconds make a claim worth its gas.
-    pub(super) claim_every: u64,
+    /// How many unclaimed seconds, and base units, make a claim worth its gas.
+    pub(super) worth: Worth,
     /// Seconds for which a lapsed promise keeps its buyer waiting.
     pub(super) backoff: u64,
+}
+
+/// What a claim must bring to be worth its gas.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Worth {
+    /// Seconds.
+    pub(super) seconds: u64,
+    /// Base units.
+    pub(super) amount: u128,
+}
+
+impl Worth {
+    /// Whether a claim on `lease` brings so much now.
+    pub(super) fn is_met(self, lease: &LeaseView, now: u64, hold: u32) -> bool {
+        let payable = now.saturating_sub(u64::from(hold)).min(u64::from(lease.funded_until));
+        let seconds = payable.saturating_sub(u64::from(lease.paid_until));
+        let amount = u128::from(lease.rate) * u128::from(seconds);
+        lease.state == LeaseState::Active && seconds > 0 && seconds >= self.seconds && amount >= self.amount
+    }
+
+    /// What is taken along when another claim pays for the transaction: a further lease costs a quarter of the gas.
+    pub(super) fn beside_another(self) -> Self {
+        Self { seconds: self.seconds / 4, amount: self.amount / 4 }
+    }
 }
 
 /// The next step.
@@ -169,12 +193,7 @@ fn while_active(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         // Paid for and not running (host restarted, guest powered off): start it again, the disk is there.
         _ => return Step::Provision,
     }
-    let payable = sight.now.saturating_sub(u64::from(sight.params.hold)).min(funded_until);
-    if payable.saturating_sub(u64::from(lease.paid_until)) >= sight.claim_every {
-        Step::Claim
-    } else {
-        Step::Wait
-    }
+    if sight.worth.is_met(lease, sight.now, sight.params.hold) { Step::Claim } else { Step::Wait }
 }
 
 #[cfg(test)]
@@ -183,6 +202,7 @@ mod tests {
     use crate::engine::samples::{ACTIVATE_BY, FUNDED_UNTIL, SETTLE_BY, promise, view};
 
     const PARAMS: Params = Params { fee_bps: 100, hold: 60, notice: 5, half_life_days: 90 };
+    const WORTH: Worth = Worth { seconds: 100, amount: 1_000 };
     const RUNNING: Option<InstanceState> = Some(InstanceState::Running);
 
     struct Case {
@@ -223,7 +243,7 @@ mod tests {
             blind: case.blind,
             params: &PARAMS,
             ended: case.ended,
-            claim_every: 100,
+            worth: WORTH,
             backoff: 300,
         })
     }
@@ -243,7 +263,7 @@ mod tests {
             blind: false,
             params: &PARAMS,
             ended: false,
-            claim_every: 100,
+            worth: WORTH,
             backoff: 300,
         };
         assert_eq!(decide(&behind), Step::Wait, "the settlement may be in a block not yet read");
@@ -274,7 +294,7 @@ mod tests {
                 blind: false,
                 params: &PARAMS,
                 ended: false,
-                claim_every: 100,
+                worth: WORTH,
                 backoff: 300,
             };
             assert_eq!(decide(&sight), Step::Provision);
@@ -383,5 +403,20 @@ mod tests {
         assert_eq!(none(RUNNING, SETTLE_BY), Step::Wait, "it may come back");
         assert_eq!(none(RUNNING, SETTLE_BY + 1), Step::Remove);
         assert_eq!(none(None, SETTLE_BY + 1), Step::Lapse);
+    }
+
+    #[test]
+    fn a_claim_is_made_when_it_is_worth_its_gas() {
+        let lease = view(LeaseState::Active);
+        let after = |seconds: u64| u64::from(lease.paid_until) + u64::from(PARAMS.hold) + seconds;
+        let worth = |seconds, amount| Worth { seconds, amount };
+        assert!(!worth(100, 0).is_met(&lease, after(99), PARAMS.hold));
+        assert!(worth(100, 0).is_met(&lease, after(100), PARAMS.hold));
+        let rate = u128::from(lease.rate);
+        assert!(!worth(0, rate * 200).is_met(&lease, after(199), PARAMS.hold));
+        assert!(worth(0, rate * 200).is_met(&lease, after(200), PARAMS.hold));
+        assert!(!worth(0, 0).is_met(&lease, after(0), PARAMS.hold), "nothing is never worth it");
+        assert!(worth(100, rate * 100).beside_another().is_met(&lease, after(25), PARAMS.hold));
+        assert!(!worth(0, 0).is_met(&view(LeaseState::Opened), after(100), PARAMS.hold));
     }
 }

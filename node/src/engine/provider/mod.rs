@@ -55,6 +55,8 @@ pub struct Provider {
     offer_lifetime: Duration,
     jobs: Arc<Jobs>,
     asks: tokio::sync::Mutex<()>,
+    /// One claim at a time looks what is worth claiming.
+    claims: tokio::sync::Mutex<()>,
     announced: Mutex<Announced>,
     refused: Mutex<HashMap<u64, String>>,
 }
@@ -100,6 +102,7 @@ impl Provider {
             offer_lifetime: market.offer_lifetime,
             jobs: Jobs::new(stop),
             asks: tokio::sync::Mutex::new(()),
+            claims: tokio::sync::Mutex::new(()),
             announced: Mutex::default(),
             refused: Mutex::default(),
         })
@@ -146,7 +149,7 @@ impl Provider {
                 watched_until: self.core.watched_until(),
                 blind: self.core.chain.newest().age() > self.config.max_blind,
                 params: self.core.chain.params(),
-                claim_every: self.config.claim_every.as_secs(),
+                worth: self.claim_worth(),
                 backoff: self.config.backoff.as_secs(),
             });
             if step != Step::Wait {

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use alloy_primitives::B256;
 use sublet_adapter::{ErrorKind, Instance, LeaseOrder, failpoint};
 
-use super::{Provider, Step};
+use super::{Provider, Step, decide::Worth};
 use crate::{
     chain::{Call, LeaseState},
     engine::{EngineError, jobs::JobEnd, mirror},
     store::{ChainLease, Promise, ProviderPhase},
 };
 
+/// Leases in one claim: far from what a block holds.
+const MOST_CLAIMED: usize = 100;
 /// Console lines kept of a machine that is removed.
 const CONSOLE_LINES: usize = 40;
 
@@ -49,7 +51,7 @@ impl Provider {
             Step::Pause => self.pause(id).await,
             Step::Activate => self.transact(Call::Activate { id }, id).await,
             Step::Abort => self.transact(Call::Abort { id }, id).await,
-            Step::Claim => self.transact(Call::Claim { ids: vec![id] }, id).await,
+            Step::Claim => self.claim(id).await,
             Step::Finish => self.transact(Call::Finish { id }, id).await,
             Step::GiveUp => self.transact(Call::ProviderClose { id }, id).await,
             Step::Remove => self.remove(id).await,
@@ -62,6 +64,36 @@ impl Provider {
             }
             Step::Retire => Ok(self.core.store.retire::<Promise>(id.as_slice())?),
         }
+    }
+
+    /// What makes a claim worth its gas to this operator.
+    pub(super) fn claim_worth(&self) -> Worth {
+        Worth { seconds: self.config.claim_every.as_secs(), amount: self.config.claim_at_least }
+    }
+
+    /// Collects the pay of a lease, and of all others for which that is worth the little that it costs beside.
+    async fn claim(&self, id: B256) -> Result<(), EngineError> {
+        let _turn = self.claims.lock().await;
+        let (now, hold) = (self.core.now(), self.core.chain.params().hold);
+        mirror::refresh_lease(&self.core, id).await?;
+        let lease = self.core.store.get::<ChainLease>(id.as_slice())?;
+        if !lease.is_some_and(|lease| self.claim_worth().is_met(&lease.view, now, hold)) {
+            // Another one's claim has taken it along.
+            return Ok(());
+        }
+        let beside = self.claim_worth().beside_another();
+        let others = self.core.store.all::<ChainLease>()?.into_iter().filter(|lease| {
+            lease.id != id
+                && lease.view.provider == self.core.address()
+                && beside.is_met(&lease.view, now, hold)
+        });
+        let ids: Vec<_> =
+            std::iter::once(id).chain(others.map(|lease| lease.id)).take(MOST_CLAIMED).collect();
+        let claimed = self.transact(Call::Claim { ids: ids.clone() }, id).await;
+        for other in &ids[1..] {
+            mirror::refresh_lease(&self.core, *other).await?;
+        }
+        claimed
     }
 
     async fn provision(&self, id: B256) -> Result<(), EngineError> {
