@@ -20,6 +20,8 @@ const OPERATIONS: [&str; 4] = ["settle", "activate", "top-up", "close"];
 /// One life of a lease for each depth; each of its four transactions is taken back once.
 pub async fn run(net: &mut Devnet, images: &Path, depths: &[u64]) -> anyhow::Result<Vec<Row>> {
     let mut stage = Stage::set(net, images).await?;
+    // The deposits must lie deeper than whatever is taken back: nobody would make them again.
+    stage.bury().await?;
     let mut rows = Vec::new();
     for depth in depths {
         let mut lease = None;

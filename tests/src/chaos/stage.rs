@@ -20,6 +20,8 @@ use sublet_contracts::Market;
 use super::cases::Who;
 use crate::command::{json, sublet, succeed};
 
+/// The most blocks that are ever taken back at once.
+const DEEPEST: u64 = 32;
 const POLL: Duration = Duration::from_millis(200);
 
 /// The two nodes, and what was done to them.
@@ -181,6 +183,11 @@ impl<'a> Stage<'a> {
         Ok(self.provider.machines().await?.len())
     }
 
+    /// Mines so many blocks that no reorganisation reaches what happened up to now.
+    pub(super) async fn bury(&self) -> anyhow::Result<()> {
+        Ok(self.net.anvil.mine(DEEPEST).await?)
+    }
+
     /// Takes the newest blocks back: so many, or more if the transaction that was just seen lies deeper. In words.
     pub(super) async fn reorg(&self, depth: u64, seen: &LeaseView, id: B256) -> anyhow::Result<String> {
         let before = self.net.bank.head().await?.number;
@@ -190,7 +197,7 @@ impl<'a> Stage<'a> {
             if self.net.bank.lease(id).await? != *seen {
                 return Ok(format!("blocks {} to {before} were replaced", before + 1 - depth));
             }
-            ensure!(depth < 32, "the transaction was not taken back");
+            ensure!(depth < DEEPEST, "the transaction was not taken back");
             depth += 1;
         }
     }
