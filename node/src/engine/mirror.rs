@@ -139,7 +139,11 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
 async fn note_lease_event(core: &Core, id: B256, logged: &LoggedEvent) -> Result<(), EngineError> {
     let known = core.store.find::<ChainLease>(id.as_slice())?;
     let ours = match &logged.event {
-        MarketEvent::LeaseOpened { buyer, provider, .. } => [*buyer, *provider].contains(&core.address()),
+        MarketEvent::LeaseOpened { buyer, provider, buyer_node, provider_node, .. } => {
+            // A maker may have several nodes: each minds what it has signed for.
+            let parties = [(*buyer, *buyer_node), (*provider, *provider_node)];
+            parties.contains(&(core.address(), core.node))
+        }
         _ => known.is_some(),
     };
     if !ours {

@@ -357,7 +357,9 @@ mod tests {
         // Whether key 2 is an operator of key 1 is not told by the message.
         let operated = key(2).sign(offer().order, &domain());
         assert_eq!(operated.operator, Some(key(2).address()));
-        let Outcome::Valid(order) = validator.check(&encoded(operated.clone())) else { panic!("well signed") };
+        let Outcome::Valid(order) = validator.check(&encoded(operated.clone())) else {
+            panic!("well signed")
+        };
         assert_eq!(order.signer, key(2).address());
         assert!(matches!(validator.check(&encoded(offer())), Outcome::Valid(_)), "it hides nothing");
         assert!(matches!(validator.check(&encoded(operated.clone())), Outcome::Duplicate));
