@@ -180,6 +180,9 @@ pub struct BuyerConfig {
     /// How long a paid machine may be out of reach before its lease is ended.
     #[serde(with = "human")]
     pub give_up_after: Duration,
+    /// How long quotes for a new bid are collected before the best provider is asked; 0 to ask at once.
+    #[serde(with = "human")]
+    pub collect_for: Duration,
 }
 
 /// `[metrics]`
@@ -206,6 +209,12 @@ pub struct ProviderConfig {
     /// How long a buyer that let an accept lapse waits for the next one.
     #[serde(default = "default_backoff", with = "human")]
     pub backoff: Duration,
+    /// Whether bids in the book are answered with a quote, unasked.
+    #[serde(default = "default_answer_bids")]
+    pub answer_bids: bool,
+    /// How far below its price an offer is quoted to beat the best other one in the book, in percent.
+    #[serde(default)]
+    pub discount_percent: u8,
     /// How long machines run on while no new block of the chain is seen: then they are stopped, with their disks kept,
     /// until it is there again.
     #[serde(default = "default_max_blind", with = "human")]
@@ -248,7 +257,7 @@ impl Default for MarketConfig {
 
 impl Default for BuyerConfig {
     fn default() -> Self {
-        Self { give_up_after: Duration::from_secs(120) }
+        Self { give_up_after: Duration::from_secs(120), collect_for: Duration::from_secs(1) }
     }
 }
 
@@ -374,6 +383,11 @@ fn default_claim_every() -> Duration {
 
 fn default_backoff() -> Duration {
     Duration::from_secs(300)
+}
+
+/// A quote costs a message and binds nobody.
+fn default_answer_bids() -> bool {
+    true
 }
 
 /// Longer than RPC outages usually are; what is at stake is this much unpaid work for each lease that ends meanwhile.

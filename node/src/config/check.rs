@@ -68,6 +68,9 @@ impl Config {
         if self.buyer.give_up_after < Duration::from_secs(10) {
             return wrong("buyer.give_up_after", "must be at least 10s, for example \"2m\"");
         }
+        if self.buyer.collect_for > Duration::from_secs(30) {
+            return wrong("buyer.collect_for", "must be at most 30s, for example \"1s\"");
+        }
         if let Err((key, problem)) = self.wallet.check() {
             return wrong(key, &problem);
         }
@@ -83,6 +86,9 @@ impl Config {
             }
             if provider.claim_every < Duration::from_secs(1) {
                 return wrong("provider.claim_every", "must be at least 1s, for example \"1h\"");
+            }
+            if provider.discount_percent > 90 {
+                return wrong("provider.discount_percent", "must be at most 90, for example 10");
             }
             if provider.max_blind < Duration::from_secs(10) {
                 return wrong("provider.max_blind", "must be at least 10s, for example \"30m\"");

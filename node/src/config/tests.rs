@@ -24,6 +24,7 @@ fn errors_name_the_file_the_key_and_an_example() {
         ("[wallet.aws]\nregion = \"eu-north-1\"\n", "needs wallet.kms_key"),
         ("[wallet]\npassphrase = \"secret\"\n", "unknown field"),
         ("[buyer]\ngive_up_after = \"1s\"\n", "buyer.give_up_after must be at least 10s"),
+        ("[buyer]\ncollect_for = \"1m\"\n", "buyer.collect_for must be at most 30s"),
         ("[market]\nflor = 1\n", "flor"),
         ("[metrics]\nlisten = \"0.0.0.0:0\"\n", "metrics.listen must name a port"),
         ("[metrics]\n", "missing field `listen`"),

@@ -7,6 +7,7 @@
 mod ask;
 mod decide;
 mod offers;
+mod quotes;
 mod steps;
 
 use std::{
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     decide::{Sight, Step, decide},
     offers::Announced,
+    quotes::Quoted,
 };
 use super::{
     Core, EngineError, PASS_INTERVAL,
@@ -59,6 +61,7 @@ pub struct Provider {
     claims: tokio::sync::Mutex<()>,
     announced: Mutex<Announced>,
     refused: Mutex<HashMap<u64, String>>,
+    quoted: Mutex<Quoted>,
 }
 
 /// What an operator asks to sell; the engine adds the adapter's traits.
@@ -105,6 +108,7 @@ impl Provider {
             claims: tokio::sync::Mutex::new(()),
             announced: Mutex::default(),
             refused: Mutex::default(),
+            quoted: Mutex::default(),
         })
     }
 

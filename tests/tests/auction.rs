@@ -1,0 +1,110 @@
+//! A bid draws competing quotes: the provider who goes lowest gets it, and the others are free for the next bid at once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
+use std::{fs, path::Path, time::Duration};
+
+use sublet::{
+    api::types::{BidInfo, OfferInfo},
+    devnet::{
+        DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
+        market::{BUYER_FUNDS, Seller, add_seller, deposit},
+    },
+};
+use sublet_tests::{
+    command::{json, until},
+    images, sublet_binary,
+};
+
+const SOON: Duration = Duration::from_secs(60);
+const LIST: Seller =
+    Seller { name: "firm", memory_mib: 256, price_per_second: 2_000_000_000_000_000, only_image: None };
+/// Dearer in every book.
+const BOLD: Seller = Seller { name: "bold", price_per_second: 2_500_000_000_000_000, ..LIST };
+
+async fn devnet(dir: &Path) -> Devnet {
+    let options =
+        DevnetOptions { dir: dir.join("net"), binary: sublet_binary().unwrap(), params: DEVNET_PARAMS };
+    Devnet::start(options).await.unwrap()
+}
+
+/// Starts a node again with more in its configuration.
+async fn reconfigured(net: &mut Devnet, name: &str, edit: impl FnOnce(String) -> String) -> NodeProcess {
+    let path = net.nodes().iter().find(|node| node.name() == name).unwrap().home().config();
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, edit(text)).unwrap();
+    let node = net.restart(name, None).unwrap();
+    node.wait_until_up().await.unwrap();
+    node
+}
+
+async fn offers(node: &NodeProcess) -> Vec<OfferInfo> {
+    json(node.binary(), node.home().path(), &["offer", "list"]).await.unwrap()
+}
+
+async fn hears(node: &NodeProcess, count: usize) {
+    until("the offers are heard", SOON, async || Ok((offers(node).await.len() == count).then_some(())))
+        .await
+        .unwrap();
+}
+
+async fn post(buyer: &NodeProcess) -> BidInfo {
+    let args = ["bid", "post", "--memory", "256MiB", "--max-rate", "0.003 CTK/s", "--for", "10m"];
+    json(buyer.binary(), buyer.home().path(), &args).await.unwrap()
+}
+
+/// The bid once somebody has accepted it.
+async fn taken(buyer: &NodeProcess, bid: &BidInfo) -> BidInfo {
+    until("somebody accepts", SOON, async || {
+        let now: BidInfo =
+            json(buyer.binary(), buyer.home().path(), &["bid", "show", &bid.id.to_string()]).await?;
+        Ok(now.provider.is_some().then_some(now))
+    })
+    .await
+    .unwrap()
+}
+
+/// One sample of a node's metrics.
+async fn sample(node: &NodeProcess, name: &str) -> f64 {
+    let address = fs::read_to_string(node.home().api_address()).unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let page = client.get(format!("http://{}/metrics", address.trim())).send().await.unwrap();
+    let page = page.text().await.unwrap();
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {name} in:\n{page}")).parse().unwrap()
+}
+
+fn address(node: &NodeProcess) -> Option<alloy_primitives::Address> {
+    Some(node.home().wallet().unwrap().address())
+}
+
+#[tokio::test]
+async fn the_lowest_quote_wins_and_the_losers_hold_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut net = devnet(dir.path()).await;
+    let (firm, _) = add_seller(&mut net, &LIST, &images().unwrap()).await.unwrap();
+    add_seller(&mut net, &BOLD, &images().unwrap()).await.unwrap();
+    let bold = reconfigured(&mut net, "bold", |text| {
+        text.replace("[provider]\n", "[provider]\ndiscount_percent = 30\n")
+    })
+    .await;
+    let buyer = net.add_node("buyer", BUYER_FUNDS, None).await.unwrap();
+    deposit(&buyer, BUYER_FUNDS).await.unwrap();
+    hears(&bold, 2).await;
+    hears(&buyer, 2).await;
+
+    let first = taken(&buyer, &post(&buyer).await).await;
+    assert_eq!(first.provider, address(&bold), "dearer in the book, cheaper for this bid");
+    assert_eq!(first.rate, Some(LIST.price_per_second - 1), "just below the best other offer");
+    assert!(sample(&buyer, "sublet_quotes_received_total{result=\"noted\"}").await >= 1.0);
+    for phase in ["held", "lapsed", "leased"] {
+        let name = format!("sublet_promises{{phase=\"{phase}\"}}");
+        assert_eq!(sample(&firm, &name).await, 0.0, "{phase}: nothing was ever held there");
+    }
+
+    // At once, while the winner's accept is not even settled.
+    let second = taken(&buyer, &post(&buyer).await).await;
+    assert_eq!((second.provider, second.rate), (address(&firm), Some(LIST.price_per_second)));
+    assert!(second.declines.is_empty(), "{:?}", second.declines);
+    net.down().await.unwrap();
+}
