@@ -212,7 +212,7 @@ fn p2p_config(
     Ok(P2pConfig {
         listen: config.p2p.listen.clone(),
         bootstrap: config.p2p.bootstrap.clone(),
-        shard: config.p2p.shard.clone(),
+        shards: config.p2p.followed(),
         max_connections: config.p2p.max_connections,
         trade_requests_per_second: config.p2p.trade_requests_per_second,
         sync_requests_per_second: config.p2p.sync_requests_per_second,

@@ -8,9 +8,11 @@ use sublet::{
     api::types::{BidInfo, OfferInfo},
     devnet::{
         DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
-        market::{BUYER_FUNDS, Seller, add_seller, deposit},
+        market::{BUYER_FUNDS, SELLER_FUNDS, Seller, add_seller, deposit, offer_of},
     },
+    setup::{Backend, ProviderSetup},
 };
+use sublet_market::Resources;
 use sublet_tests::{
     command::{json, until},
     images, sublet_binary,
@@ -35,6 +37,20 @@ async fn reconfigured(net: &mut Devnet, name: &str, edit: impl FnOnce(String) ->
     fs::write(&path, edit(text)).unwrap();
     let node = net.restart(name, None).unwrap();
     node.wait_until_up().await.unwrap();
+    node
+}
+
+/// A provider in a region.
+async fn add_regional(net: &mut Devnet, name: &str, region: &str, price: u64) -> NodeProcess {
+    let capacity = Resources { vcpus: 1, memory_mib: 512, disk_gib: 4, ..Resources::default() };
+    let backend = Backend::Hypervisor { images_dir: images().unwrap(), capacity, accel: "tcg".into() };
+    let setup = ProviderSetup { claim_every: "30s".into(), backend };
+    let node = net.add_node(name, SELLER_FUNDS, Some(setup)).await.unwrap();
+    deposit(&node, SELLER_FUNDS).await.unwrap();
+    let unit = Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() };
+    let mut offer = offer_of(unit, price, false);
+    offer.traits = vec![format!("region={region}")];
+    let _: OfferInfo = node.client().unwrap().post("/v1/offers", &offer).await.unwrap();
     node
 }
 
@@ -106,5 +122,27 @@ async fn the_lowest_quote_wins_and_the_losers_hold_nothing() {
     let second = taken(&buyer, &post(&buyer).await).await;
     assert_eq!((second.provider, second.rate), (address(&firm), Some(LIST.price_per_second)));
     assert!(second.declines.is_empty(), "{:?}", second.declines);
+    net.down().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_provider_whose_offer_the_buyer_has_never_heard_wins_by_its_quote() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut net = devnet(dir.path()).await;
+    add_seller(&mut net, &BOLD, &images().unwrap()).await.unwrap();
+    let far = add_regional(&mut net, "far", "us-east-1", LIST.price_per_second).await;
+    net.add_node("buyer", BUYER_FUNDS, None).await.unwrap();
+    let buyer =
+        reconfigured(&mut net, "buyer", |text| text.replace("[p2p]\n", "[p2p]\nshards = [\"eu-north-1\"]\n"))
+            .await;
+    deposit(&buyer, BUYER_FUNDS).await.unwrap();
+    hears(&far, 2).await;
+    hears(&buyer, 1).await;
+
+    let bid = taken(&buyer, &post(&buyer).await).await;
+    assert_eq!((bid.provider, bid.rate), (address(&far), Some(LIST.price_per_second)));
+    assert!(bid.declines.is_empty(), "{:?}", bid.declines);
+    let offers = offers(&buyer).await;
+    assert!(offers.iter().all(|offer| Some(offer.provider) != address(&far)), "its book still lacks it");
     net.down().await.unwrap();
 }

@@ -2,6 +2,8 @@
 
 use std::{path::Path, time::Duration};
 
+use sublet_market::Traits;
+
 use super::{Config, ConfigError, P2pSection};
 
 fn is_http(url: &str) -> bool {
@@ -14,9 +16,8 @@ impl P2pSection {
         if self.listen.is_empty() {
             return Some(("p2p.listen", "needs an address, for example [\"/ip4/0.0.0.0/tcp/4001\"]"));
         }
-        let shard_ok = self.shard.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if self.shard.is_empty() || self.shard.len() > 32 || !shard_ok {
-            return Some(("p2p.shard", "must be 1 to 32 of a-z, 0-9 and -, for example \"main\""));
+        if self.shards.iter().any(|region| Traits::new([format!("region={region}")]).is_err()) {
+            return Some(("p2p.shards", "must name regions as offers do, for example [\"eu-north-1\"]"));
         }
         if self.max_connections < 8 {
             return Some(("p2p.max_connections", "must be at least 8, for example 256"));

@@ -97,6 +97,9 @@ impl Buyer {
         }
         let provider = offer.order.provider;
         let signer = offer.signer(&self.core.chain.domain()).map_err(|e| malformed(&e))?;
+        if signer != offer.named_signer() {
+            return no(DeclineCode::Malformed, "the offer is not signed by whom it says");
+        }
         let maker = self.quoting_maker(&purchase, provider, signer).await?;
         let buyer = self.core.book().maker(&purchase.bid.order.buyer).copied().unwrap_or_default();
         let context =

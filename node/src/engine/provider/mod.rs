@@ -18,7 +18,7 @@ use std::{
 
 use alloy_primitives::B256;
 use sublet_adapter::{Adapter, Instance};
-use sublet_market::{Order as _, Resources, Traits, amount::format_amount};
+use sublet_market::{Order as _, Resources, Shard, Traits, amount::format_amount, shard::region_of};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -260,6 +260,13 @@ impl Provider {
                 "activate_within is {} s: a settlement must be confirmed and a machine booted in that time, give at \
                  least {LEAST_ACTIVATE_WITHIN} s",
                 template.activate_within
+            )));
+        }
+        if !self.core.p2p.follows(Shard::of_traits(&template.traits)) {
+            let region = region_of(&template.traits).unwrap_or_default();
+            return Err(EngineError::Invalid(format!(
+                "this node does not hear the bids for the region {region}: add it to p2p.shards in node.toml, or leave \
+                 the list empty to follow all"
             )));
         }
         self.core.require_gas().await?;

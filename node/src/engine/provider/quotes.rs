@@ -229,12 +229,16 @@ impl Provider {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
-    use crate::engine::samples::promise;
-    use crate::store::ProviderPhase;
+    use crate::{engine::samples::promise, store::ProviderPhase};
+
+    /// Signed once: without optimisation a signature takes milliseconds.
+    static BID: LazyLock<Bid> = LazyLock::new(|| promise(ProviderPhase::Held).bid.order);
 
     fn bid() -> Bid {
-        promise(ProviderPhase::Held).bid.order
+        BID.clone()
     }
 
     fn id(n: u64) -> B256 {
