@@ -1,4 +1,4 @@
-//! What two peers say to each other over `/sublet/trade/1`: ask, accept or decline, and access to a lease.
+//! What two peers say to each other over `/sublet/trade/1`: quote, ask, accept or decline, and access to a lease.
 //!
 //! Texts from the other side end up in terminals, logs and ssh command lines; [`TradeResponse::check`] therefore bounds them
 //! and refuses control characters and host or user names that could pass for options. The codec calls it.
@@ -10,7 +10,7 @@ use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_DETAIL_BYTES, MAX_SSH_KEY_BYTES};
-use crate::orders::{Accept, Bid, Spec};
+use crate::orders::{Accept, Bid, Offer, Spec};
 use crate::rule::Rule;
 use crate::signature::Signed;
 
@@ -22,10 +22,6 @@ const MAX_USER_BYTES: usize = 32;
 /// A request to the other side of a trade.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "requests are few and short-lived: a box would only cost clarity"
-)]
 pub enum TradeRequest {
     /// A buyer asks the provider of an offer for an accept.
     Ask {
@@ -43,6 +39,16 @@ pub enum TradeRequest {
         /// The lease's id: the bid's digest.
         lease: B256,
     },
+    /// A provider tells a bid's node, unasked, that it would serve the bid. Binds nobody and holds nothing: what counts is
+    /// the accept that the buyer may ask for.
+    Quote {
+        /// Digest of the bid.
+        bid: B256,
+        /// The offer to ask for.
+        offer: Signed<Offer>,
+        /// What it would cost, base units per second for all units: at most the offer's price for them.
+        rate: u64,
+    },
 }
 
 /// The answer to a [`TradeRequest`].
@@ -55,6 +61,8 @@ pub enum TradeResponse {
     Declined(Decline),
     /// How to reach the machine.
     Access(AccessState),
+    /// The buyer has taken the quote in.
+    Noted,
 }
 
 /// A declined request, with a reason.
@@ -269,7 +277,7 @@ impl TradeResponse {
     /// The first text that is too long or unsafe to show or use.
     pub fn check(&self) -> Result<(), TradeError> {
         match self {
-            Self::Accept(_) => Ok(()),
+            Self::Accept(_) | Self::Noted => Ok(()),
             Self::Declined(decline) => check_text(&decline.detail),
             Self::Access(AccessState::Ready(access)) => access.check(),
             Self::Access(AccessState::Pending { state: text } | AccessState::Gone { reason: text }) => {

@@ -198,10 +198,14 @@ impl Engines {
         let events = chain::watch(core.chain.clone(), cursor, watch_config(config), stop.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(mirror::run(Arc::clone(core), events, stop.clone()));
-        tasks.spawn(intake::run(Arc::clone(core), self.provider.clone(), inbound, stop.clone()));
+        let (buyer, provider) = (Arc::clone(&self.buyer), self.provider.clone());
+        tasks.spawn(intake::run(Arc::clone(core), buyer, provider, inbound, stop.clone()));
         tasks.spawn(Arc::clone(&self.buyer).run(stop.clone()));
         if let Some(provider) = &self.provider {
             tasks.spawn(Arc::clone(provider).run(stop.clone()));
+            if config.provider.as_ref().is_some_and(|section| section.answer_bids) {
+                tasks.spawn(Arc::clone(provider).run_quotes(stop.clone()));
+            }
         }
         Ok(tasks)
     }
@@ -223,7 +227,7 @@ fn p2p_config(
     Ok(P2pConfig {
         listen: config.p2p.listen.clone(),
         bootstrap: config.p2p.bootstrap.clone(),
-        shard: config.p2p.shard.clone(),
+        shards: config.p2p.followed(),
         max_connections: config.p2p.max_connections,
         trade_requests_per_second: config.p2p.trade_requests_per_second,
         sync_requests_per_second: config.p2p.sync_requests_per_second,

@@ -109,6 +109,7 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
             MarketEvent::LeaseOpened { id, buyer, provider, .. } => {
                 core.book().remove_bid(*id);
                 core.parties().insert(*id, (*buyer, *provider));
+                note_winner(core, *id, *provider)?;
             }
             MarketEvent::OperatorSet { maker, key, approved } => {
                 core.book().set_operator(*maker, *key, *approved);
@@ -131,6 +132,25 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
     core.store.put_meta(CURSOR_KEY, cursor)?;
     if !events.is_empty() {
         failpoint::reach(&["mirror.moved"]);
+    }
+    Ok(())
+}
+
+/// A bid is settled once: who accepted it and is not its provider holds nothing for it any more, and its buyer has kept
+/// faith. Should a reorganisation give the lease to us after all, we owe it.
+fn note_winner(core: &Core, id: B256, provider: Address) -> Result<(), EngineError> {
+    let key = id.as_slice();
+    let promise = core.store.find::<Promise>(key)?;
+    match promise.map(|promise| promise.phase) {
+        Some(ProviderPhase::Held) if provider != core.address() => {
+            tracing::info!(lease = %id, "the bid was settled with another provider: its capacity is free");
+            core.store.update::<Promise>(key, |promise| promise.phase = ProviderPhase::Lapsed)?;
+            core.store.retire::<Promise>(key)?;
+        }
+        Some(ProviderPhase::Lapsed) if provider == core.address() => {
+            core.store.revive::<Promise>(key, |_| {})?;
+        }
+        _ => {}
     }
     Ok(())
 }

@@ -135,17 +135,19 @@ impl Parties {
     }
 }
 
-/// One bell for each engine.
+/// One bell for each loop of the engines.
 #[derive(Default)]
 pub struct Wake {
     /// The provider engine's.
     pub provider: Notify,
     /// The buyer engine's.
     pub buyer: Notify,
+    /// That of the provider's answers to bids: it does not ring with the others.
+    pub quotes: Notify,
 }
 
 impl Wake {
-    /// Rings both.
+    /// Rings those of both engines.
     pub fn all(&self) {
         self.provider.notify_one();
         self.buyer.notify_one();

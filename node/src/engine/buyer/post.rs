@@ -101,7 +101,8 @@ impl Buyer {
             asked: Vec::new(),
             top_up_budget: new.top_up_budget,
         };
-        self.gossip(&purchase).await?;
+        self.open_auction(id);
+        self.gossip(&purchase).await.inspect_err(|_| self.close_auction(&id))?;
         failpoint::reach(&["buyer.post.gossiped"]);
         self.core.store.put(&purchase)?;
         failpoint::reach(&["buyer.post.stored"]);

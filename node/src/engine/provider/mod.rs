@@ -7,6 +7,7 @@
 mod ask;
 mod decide;
 mod offers;
+mod quotes;
 mod steps;
 
 use std::{
@@ -17,12 +18,13 @@ use std::{
 
 use alloy_primitives::B256;
 use sublet_adapter::{Adapter, Instance};
-use sublet_market::{Order as _, Resources, Traits, amount::format_amount};
+use sublet_market::{Order as _, Resources, Shard, Traits, amount::format_amount, shard::region_of};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     decide::{Sight, Step, decide},
     offers::Announced,
+    quotes::Quoted,
 };
 use super::{
     Core, EngineError, PASS_INTERVAL,
@@ -59,6 +61,7 @@ pub struct Provider {
     claims: tokio::sync::Mutex<()>,
     announced: Mutex<Announced>,
     refused: Mutex<HashMap<u64, String>>,
+    quoted: Mutex<Quoted>,
 }
 
 /// What an operator asks to sell; the engine adds the adapter's traits.
@@ -105,6 +108,7 @@ impl Provider {
             claims: tokio::sync::Mutex::new(()),
             announced: Mutex::default(),
             refused: Mutex::default(),
+            quoted: Mutex::default(),
         })
     }
 
@@ -256,6 +260,13 @@ impl Provider {
                 "activate_within is {} s: a settlement must be confirmed and a machine booted in that time, give at \
                  least {LEAST_ACTIVATE_WITHIN} s",
                 template.activate_within
+            )));
+        }
+        if !self.core.p2p.follows(Shard::of_traits(&template.traits)) {
+            let region = region_of(&template.traits).unwrap_or_default();
+            return Err(EngineError::Invalid(format!(
+                "this node does not hear the bids for the region {region}: add it to p2p.shards in node.toml, or leave \
+                 the list empty to follow all"
             )));
         }
         self.core.require_gas().await?;

@@ -51,6 +51,19 @@ impl Provider {
         (found.signed.order.valid_until > now && found.signed.order.units > 0).then(|| found.clone())
     }
 
+    /// The newest version of each offer that has something to sell and that our own book counts, the cheapest first.
+    pub(super) fn sellable_offers(&self) -> Vec<LiveOffer> {
+        let now = self.core.now();
+        let counts = |live: &&LiveOffer| {
+            live.counted && live.signed.order.units > 0 && live.signed.order.valid_until > now
+        };
+        let announced = self.announced();
+        let newest = announced.by_series.values().filter_map(|versions| versions.last());
+        let mut offers: Vec<LiveOffer> = newest.filter(counts).cloned().collect();
+        offers.sort_by_key(|live| live.signed.order.price_per_second);
+        offers
+    }
+
     /// One pass over the templates. A template that is cancelled gets one last version with no units.
     pub(super) async fn announce(&self) -> Result<(), EngineError> {
         let free = self.free_capacity().await?;
