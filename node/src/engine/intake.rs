@@ -132,7 +132,7 @@ async fn answer(core: &Core, provider: Option<&Provider>, trade: Box<InboundTrad
                 Err(decline) => TradeResponse::Declined(decline),
             }
         }
-        (Some(provider), TradeRequest::Access { lease }) => match provider.access(node, lease) {
+        (Some(provider), TradeRequest::Access { lease }) => match provider.access(node, lease).await {
             Ok(access) => TradeResponse::Access(access),
             Err(decline) => TradeResponse::Declined(decline),
         },
