@@ -78,13 +78,15 @@ pub async fn run(
 ) -> Result<(), NodeError> {
     // A failing part cancels `inner`; the outside's `stop` cancels it too. Telling them apart gives the exit code.
     let inner = stop.child_token();
-    // Taken first and refused first: what fails leaves nothing running.
+    // Taken first and refused first: what fails leaves nothing running. The store before all: it is what a second node on the
+    // same home is told by.
+    let store = Store::open(&home.store())?;
     let listener = api::bind(config.api.listen).await?;
     let metrics_listener = match &config.metrics {
         Some(section) => Some(metrics::http::bind(section.listen).await?),
         None => None,
     };
-    let (core, inbound) = connect(home, &config, wallet, &inner).await?;
+    let (core, inbound) = connect(home, &config, wallet, store, &inner).await?;
     let adapter = make_adapter(&config, core.address()).await?;
     let engines = Engines::new(&core, &config, adapter, &inner);
     let mut tasks = engines.spawn(&core, &config, inbound, &inner)?;
@@ -142,9 +144,9 @@ async fn connect(
     home: &Home,
     config: &Config,
     wallet: WalletSigner,
+    store: Store,
     stop: &CancellationToken,
 ) -> Result<(Arc<Core>, mpsc::Receiver<Inbound>), NodeError> {
-    let store = Store::open(&home.store())?;
     let chain = connect_chain(config, wallet.clone()).await?;
     store.bind_market(chain.domain().separator())?;
     let limits = BookLimits { floor: config.market.floor, ..BookLimits::default() };

@@ -147,7 +147,7 @@ async fn answer(core: &Core, buyer: &Buyer, provider: Option<&Provider>, trade: 
                 Err(decline) => TradeResponse::Declined(decline),
             }
         }
-        (Some(provider), TradeRequest::Access { lease }) => match provider.access(node, lease) {
+        (Some(provider), TradeRequest::Access { lease }) => match provider.access(node, lease).await {
             Ok(access) => TradeResponse::Access(access),
             Err(decline) => TradeResponse::Declined(decline),
         },

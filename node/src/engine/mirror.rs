@@ -14,6 +14,7 @@ use super::{Core, EngineError};
 use crate::{
     chain::{ChainEvent, Cursor, LoggedEvent, MarketEvent},
     store::{BuyerPhase, ChainLease, LeaseEnd, Promise, ProviderPhase, Purchase},
+    wall::{self, Skew},
 };
 
 /// The store's key of the watcher's cursor.
@@ -22,6 +23,7 @@ pub const CURSOR_KEY: &str = "watcher_cursor";
 /// Applies the watcher's events until `stop`. A failing disk or chain stops nothing: the same batch is
 /// tried again, because the cursor has not moved.
 pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: CancellationToken) {
+    let mut skew = Skew::default();
     loop {
         let event = tokio::select! {
             biased;
@@ -29,6 +31,9 @@ pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: 
             event = events.recv() => event,
         };
         let Some(event) = event else { return };
+        if matches!(event, ChainEvent::Head(_)) {
+            look_at_clocks(&mut skew, core.now());
+        }
         let mut pause = std::time::Duration::from_millis(200);
         while let Err(error) = apply(&core, &event).await {
             tracing::warn!(%error, "the chain's events could not be taken in; trying again");
@@ -39,6 +44,17 @@ pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: 
             pause = (pause * 2).min(std::time::Duration::from_secs(10));
         }
         core.wake.all();
+    }
+}
+
+fn look_at_clocks(skew: &mut Skew, chain: u64) {
+    match skew.look(wall::unix_seconds(), chain) {
+        Some(Some(problem)) => tracing::warn!(
+            "{problem}: leases live by the chain's time, so none is touched by it; set the clock (NTP), or look whether the \
+             RPC stands still"
+        ),
+        Some(None) => tracing::info!("the clock of this host agrees with the chain's time again"),
+        None => {}
     }
 }
 

@@ -291,6 +291,14 @@ impl ChainLease {
         })
     }
 
+    /// The buyer's node, as the settlement names it.
+    pub fn buyer_node(&self) -> Option<B256> {
+        self.events.iter().find_map(|logged| match logged.event {
+            MarketEvent::LeaseOpened { buyer_node, .. } => Some(buyer_node),
+            _ => None,
+        })
+    }
+
     /// The provider's node, as the settlement names it.
     pub fn provider_node(&self) -> Option<B256> {
         self.events.iter().find_map(|logged| match logged.event {
