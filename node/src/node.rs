@@ -123,6 +123,20 @@ pub async fn run(
     if stop.is_cancelled() { Ok(()) } else { Err(NodeError::Failed) }
 }
 
+/// The chain as the configuration names it.
+///
+/// # Errors
+/// What keeps the deployment file from being read, and [`Chain::connect_with`].
+pub async fn connect_chain(config: &Config, wallet: WalletSigner) -> Result<Chain, ChainError> {
+    let deployment = Deployment::read(&config.chain.deployment)?;
+    let send = SendOptions {
+        max_fee_per_gas: u128::from(config.chain.max_fee_gwei) * WEI_PER_GWEI,
+        ..SendOptions::default()
+    };
+    let options = ChainOptions { send, ..ChainOptions::default() };
+    Chain::connect_with(&config.chain.rpc_urls(), deployment, wallet, options).await
+}
+
 /// Store, chain and peers.
 async fn connect(
     home: &Home,
@@ -131,25 +145,26 @@ async fn connect(
     stop: &CancellationToken,
 ) -> Result<(Arc<Core>, mpsc::Receiver<Inbound>), NodeError> {
     let store = Store::open(&home.store())?;
-    let deployment = Deployment::read(&config.chain.deployment)?;
-    let send = SendOptions {
-        max_fee_per_gas: u128::from(config.chain.max_fee_gwei) * WEI_PER_GWEI,
-        ..SendOptions::default()
-    };
-    let options = ChainOptions { send, ..ChainOptions::default() };
-    let chain = Chain::connect_with(&config.chain.rpc_urls(), deployment, wallet.clone(), options).await?;
+    let chain = connect_chain(config, wallet.clone()).await?;
     store.bind_market(chain.domain().separator())?;
     let limits = BookLimits { floor: config.market.floor, ..BookLimits::default() };
     let mut book = Book::new(chain.domain(), limits);
     // When the book is full, others give way first.
-    book.set_own(chain.address());
+    book.set_own(config.wallet.maker.unwrap_or(chain.address()));
     let shared = Arc::new(SharedBook::new(book, &chain));
     let peers = p2p_config(home, config, &chain, Arc::clone(&shared))?;
     let (p2p, inbound): (P2p, _) = p2p::spawn(peers, stop.clone()).await?;
-    let node = p2p.node();
     let metrics = Arc::new(Metrics::new()?);
-    let core = Core::new(chain, p2p, store, node, shared, wallet, metrics);
+    let core = Core::new(chain, p2p, store, shared, wallet, config.wallet.maker, metrics);
     core.refresh_maker(core.address()).await?;
+    if core.purse().holdings().await?.approved == Some(false) {
+        tracing::warn!(
+            key = %core.key(),
+            maker = %core.address(),
+            "the maker has not approved this node's key: run `sublet wallet operator approve` in the maker's home; until \
+             then nothing is bought or sold"
+        );
+    }
     Ok((core, inbound))
 }
 

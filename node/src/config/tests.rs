@@ -22,6 +22,7 @@ fn errors_name_the_file_the_key_and_an_example() {
         ("[api]\nlisten = \"0.0.0.0:80\"\n", "api.listen must be a loopback address"),
         ("[wallet]\nkms_key = \"alias/a\"\n", "set region = \"eu-north-1\""),
         ("[wallet.aws]\nregion = \"eu-north-1\"\n", "needs wallet.kms_key"),
+        ("[wallet]\nmaker = \"0x0000000000000000000000000000000000000000\"\n", "wallet.maker is zero"),
         ("[wallet]\npassphrase = \"secret\"\n", "unknown field"),
         ("[buyer]\ngive_up_after = \"1s\"\n", "buyer.give_up_after must be at least 10s"),
         ("[buyer]\ncollect_for = \"1m\"\n", "buyer.collect_for must be at most 30s"),

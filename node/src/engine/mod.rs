@@ -11,6 +11,7 @@ pub mod intake;
 pub mod jobs;
 pub mod mirror;
 pub mod provider;
+pub mod purse;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod share;
@@ -30,7 +31,7 @@ use sublet_adapter::AdapterError;
 use sublet_market::{Book, Maker, Order, Signed};
 use tokio::sync::Notify;
 
-use self::share::SharedBook;
+use self::{purse::Purse, share::SharedBook};
 use crate::{
     chain::{Call, Chain, ChainError, TxReport},
     keys::WalletSigner,
@@ -68,6 +69,22 @@ pub enum EngineError {
     NotFound(String),
 }
 
+impl EngineError {
+    /// The stable code that docs/api.md lists.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid",
+            Self::Funds(_) => "funds",
+            Self::NotFound(_) => "not_found",
+            Self::Gas(_) | Self::Chain(ChainError::GasMoney { .. }) => "gas",
+            Self::Chain(error) if error.revert_name().is_some() => "refused",
+            Self::Chain(_) => "chain",
+            Self::Store(_) | Self::Adapter(_) => "internal",
+        }
+    }
+}
+
 /// What both engines and the API share.
 pub struct Core {
     /// The settlement chain.
@@ -84,6 +101,7 @@ pub struct Core {
     pub metrics: Arc<Metrics>,
     shared: Arc<SharedBook>,
     wallet: WalletSigner,
+    maker: Address,
     watched_until: AtomicU64,
     parties: Mutex<Parties>,
 }
@@ -142,11 +160,13 @@ impl Core {
         chain: Chain,
         p2p: P2p,
         store: Store,
-        node: B256,
         shared: Arc<SharedBook>,
         wallet: WalletSigner,
+        maker: Option<Address>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
+        let maker = maker.unwrap_or(chain.address());
+        let node = p2p.node();
         Arc::new(Self {
             chain,
             p2p,
@@ -156,6 +176,7 @@ impl Core {
             metrics,
             shared,
             wallet,
+            maker,
             watched_until: AtomicU64::new(0),
             parties: Mutex::default(),
         })
@@ -176,9 +197,19 @@ impl Core {
         self.parties.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This node's address on chain.
+    /// Whose account this node trades with: the maker's.
     pub fn address(&self) -> Address {
+        self.maker
+    }
+
+    /// The address of the key that signs and sends: the maker's own, or that of its operator.
+    pub fn key(&self) -> Address {
         self.chain.address()
+    }
+
+    /// The account and what moves it.
+    pub fn purse(&self) -> Purse {
+        Purse::new(self.chain.clone(), self.maker, Some(Arc::clone(&self.metrics)))
     }
 
     /// Signs an order with the wallet. A key that is not on this machine is asked over the network.
@@ -213,12 +244,12 @@ impl Core {
 
     /// Fails when the wallet has no native currency: without gas a promise could not be kept.
     pub async fn require_gas(&self) -> Result<(), EngineError> {
-        let address = self.address();
+        let address = self.key();
         if self.chain.balances(address).await?.eth > 0 {
             return Ok(());
         }
         Err(EngineError::Gas(format!(
-            "the wallet {address} has no gas money: send some of the native currency of chain {} to it",
+            "the key {address} has no gas money: send some of the native currency of chain {} to it",
             self.chain.deployment().chain_id
         )))
     }

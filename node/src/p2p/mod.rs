@@ -14,8 +14,8 @@
 //! scored. The rest goes to the engine as [`Inbound::Order`]; its verdict decides whether the order is forwarded.
 //! Everything that is full drops work and counts it in [`P2pStatus`].
 //!
-//! Gossip carries only orders that the maker's own key signed. An operator's signature cannot be told from a forgery
-//! without the chain, and what depends on the chain must not be rejected; so forgeries would travel for free.
+//! An order names who signed it: its maker, or an operator. Another's signature is a forgery by the message alone; whether
+//! the maker approves the operator depends on the chain, so that the engine judges it and no forwarder is blamed.
 
 mod address;
 mod bans;

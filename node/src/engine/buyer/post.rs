@@ -61,7 +61,8 @@ impl Buyer {
         let salt = random::<8>()?;
         let bid = Bid {
             buyer: self.core.address(),
-            settler: self.core.address(),
+            // Whoever settles pays the gas: the key that this node has.
+            settler: self.core.key(),
             spec: spec.hash_struct(),
             node: self.core.node,
             max_rate: new.max_rate,

@@ -208,7 +208,7 @@ impl Buyer {
     /// Counts the bid in our own book and tells every peer of it.
     pub(super) async fn gossip(&self, purchase: &Purchase) -> Result<(), EngineError> {
         let message = OrderMessage::Bid { bid: purchase.bid.clone(), spec: purchase.spec.clone() };
-        let admitted = admit::admit(&self.core, message.clone(), self.core.address()).await;
+        let admitted = admit::admit(&self.core, message.clone(), self.core.key()).await;
         admitted.map_err(|e| EngineError::Invalid(format!("the market does not take this bid: {e}")))?;
         if let Err(error) = self.core.p2p.publish(message).await {
             tracing::warn!(%error, bid = %purchase.id, "the bid could not be gossiped; asking goes on");

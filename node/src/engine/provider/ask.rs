@@ -141,7 +141,7 @@ impl Provider {
             core.refresh_maker(bid.buyer),
             core.refresh_maker(core.address()),
             core.chain.lease(request.id),
-            core.chain.balances(core.address()),
+            core.chain.balances(core.key()),
         )
         .map_err(|e| busy(&e))?;
         if lease.state != LeaseState::None {

@@ -148,7 +148,7 @@ impl Provider {
         let Some(mut live) = newest.filter(|live| !live.counted || !live.published) else { return };
         let message = OrderMessage::Offer(live.signed.clone());
         if !live.counted {
-            let admitted = admit::admit(&self.core, message.clone(), self.core.address()).await;
+            let admitted = admit::admit(&self.core, message.clone(), self.core.key()).await;
             self.note_refused(series, admitted.as_ref().err().map(ToString::to_string));
             // What our own book does not count, others would drop or hold against us.
             if admitted.is_err() {
