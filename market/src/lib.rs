@@ -39,5 +39,7 @@ pub use rule::{Maker, MatchContext, Rule};
 pub use settle::{Locked, SettleRefusal, check_settle};
 pub use shard::Shard;
 pub use signature::{OrderKey, OrderSignature, SignatureError, Signed};
-pub use trade::{Access, AccessState, Decline, DeclineCode, TradeError, TradeRequest, TradeResponse};
+pub use trade::{
+    Access, AccessState, Decline, DeclineCode, TradeError, TradeRequest, TradeResponse, clean_lines,
+};
 pub use traits::{TraitError, Traits};

@@ -121,6 +121,7 @@ pub(super) enum Request {
     Ask(SignedBid, Spec, Word, Vec<u8>),
     Access(Word),
     Quote(Word, SignedOffer, u64),
+    Console(Word),
 }
 
 impl From<TradeRequest> for Request {
@@ -130,6 +131,7 @@ impl From<TradeRequest> for Request {
                 Self::Ask(bid.into(), spec.into(), offer.into(), manifest)
             }
             TradeRequest::Access { lease } => Self::Access(lease.into()),
+            TradeRequest::Console { lease } => Self::Console(lease.into()),
             TradeRequest::Quote { bid, offer, rate } => Self::Quote(bid.into(), offer.into(), rate),
         }
     }
@@ -144,6 +146,7 @@ impl TryFrom<Request> for TradeRequest {
                 Self::Ask { bid: bid.try_into()?, spec: spec.try_into()?, offer: offer.into(), manifest }
             }
             Request::Access(lease) => Self::Access { lease: lease.into() },
+            Request::Console(lease) => Self::Console { lease: lease.into() },
             Request::Quote(bid, offer, rate) => {
                 Self::Quote { bid: bid.into(), offer: offer.try_into()?, rate }
             }
@@ -159,6 +162,7 @@ pub(super) enum Response {
     Ready(Access),
     Gone(String),
     Noted,
+    Console(Vec<String>),
 }
 
 impl From<TradeResponse> for Response {
@@ -170,6 +174,7 @@ impl From<TradeResponse> for Response {
             TradeResponse::Access(AccessState::Ready(access)) => Self::Ready(access.into()),
             TradeResponse::Access(AccessState::Gone { reason }) => Self::Gone(reason),
             TradeResponse::Noted => Self::Noted,
+            TradeResponse::Console(lines) => Self::Console(lines),
         }
     }
 }
@@ -185,6 +190,7 @@ impl TryFrom<Response> for TradeResponse {
             Response::Ready(access) => Self::Access(AccessState::Ready(access.try_into()?)),
             Response::Gone(reason) => Self::Access(AccessState::Gone { reason }),
             Response::Noted => Self::Noted,
+            Response::Console(lines) => Self::Console(lines),
         })
     }
 }

@@ -114,6 +114,7 @@ fn router(state: ApiState) -> Router {
         .route("/v1/bids/{id}", get(bids::show).delete(bids::cancel))
         .route("/v1/leases", get(leases::list))
         .route("/v1/leases/{id}", get(leases::show))
+        .route("/v1/leases/{id}/console", get(leases::console))
         .route("/v1/leases/{id}/close", post(leases::close))
         .route("/v1/leases/{id}/reject", post(leases::reject))
         .route("/v1/leases/{id}/top-up", post(leases::top_up))
@@ -209,7 +210,7 @@ impl<E: Into<EngineError>> From<E> for ApiError {
             "funds" | "gas" => StatusCode::PAYMENT_REQUIRED,
             "not_found" => StatusCode::NOT_FOUND,
             "refused" => StatusCode::CONFLICT,
-            "chain" => StatusCode::BAD_GATEWAY,
+            "chain" | "unavailable" => StatusCode::BAD_GATEWAY,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.code(), &error.to_string())

@@ -345,10 +345,17 @@ pub struct LeaseInfo {
     /// The funds end soon: when, and what to do (role buyer).
     #[serde(default)]
     pub warning: Option<String>,
-    /// The machine's last console lines (role provider, after the end).
+    /// The machine's last console lines, after the end.
     pub console: Vec<String>,
     /// Every confirmed event.
     pub events: Vec<LoggedEvent>,
+}
+
+/// `GET /v1/leases/{id}/console`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Console {
+    /// The last lines, oldest first.
+    pub lines: Vec<String>,
 }
 
 /// Who was paid what in the end.

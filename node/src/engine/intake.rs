@@ -7,7 +7,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures::{FutureExt as _, StreamExt as _, stream};
-use sublet_market::{Decline, DeclineCode, OrderMessage, TradeRequest, TradeResponse};
+use sublet_market::{Decline, DeclineCode, OrderMessage, TradeRequest, TradeResponse, clean_lines};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -149,6 +149,10 @@ async fn answer(core: &Core, buyer: &Buyer, provider: Option<&Provider>, trade: 
         }
         (Some(provider), TradeRequest::Access { lease }) => match provider.access(node, lease) {
             Ok(access) => TradeResponse::Access(access),
+            Err(decline) => TradeResponse::Declined(decline),
+        },
+        (Some(provider), TradeRequest::Console { lease }) => match provider.console_for(node, lease).await {
+            Ok(lines) => TradeResponse::Console(clean_lines(&lines)),
             Err(decline) => TradeResponse::Declined(decline),
         },
     };

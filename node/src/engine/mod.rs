@@ -67,6 +67,9 @@ pub enum EngineError {
     /// There is no such thing here.
     #[error("{0}")]
     NotFound(String),
+    /// The other side could not be asked, or did not say.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 impl EngineError {
@@ -77,6 +80,7 @@ impl EngineError {
             Self::Invalid(_) => "invalid",
             Self::Funds(_) => "funds",
             Self::NotFound(_) => "not_found",
+            Self::Unavailable(_) => "unavailable",
             Self::Gas(_) | Self::Chain(ChainError::GasMoney { .. }) => "gas",
             Self::Chain(error) if error.revert_name().is_some() => "refused",
             Self::Chain(_) => "chain",

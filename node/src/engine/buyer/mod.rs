@@ -5,6 +5,7 @@
 
 mod access;
 mod auction;
+mod console;
 mod decide;
 mod end;
 pub mod fund;
@@ -160,6 +161,7 @@ impl Buyer {
             Step::Leave => self.leave(id)?,
             Step::Conclude => {
                 self.rebid(id).await?;
+                self.keep_console(id).await?;
                 self.conclude(id, BuyerPhase::Done)?;
                 failpoint::reach(&["buyer.conclude.half"]);
                 self.core.store.retire::<ChainLease>(id.as_slice())?;

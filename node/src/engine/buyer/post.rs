@@ -98,6 +98,7 @@ impl Buyer {
             declines: Vec::new(),
             access: None,
             trouble: None,
+            console: Vec::new(),
             asked: Vec::new(),
             top_up_budget: new.top_up_budget,
         };

@@ -147,9 +147,7 @@ impl Buyer {
                 Some(problem) => declined("bad_accept", problem),
             },
             Ok(TradeResponse::Declined(no)) => declined(&no.code.to_string(), no.detail),
-            Ok(TradeResponse::Access(_) | TradeResponse::Noted) => {
-                declined("bad_accept", "the answer was not an accept".into())
-            }
+            Ok(_) => declined("bad_accept", "the answer was not an accept".into()),
             Err(problem) => declined(UNREACHABLE, problem),
         }
     }

@@ -306,11 +306,11 @@ fn pending(state: &str) -> AccessState {
     AccessState::Pending { state: state.to_owned() }
 }
 
-fn busy(error: &dyn std::fmt::Display) -> Decline {
+pub(super) fn busy(error: &dyn std::fmt::Display) -> Decline {
     tracing::warn!(%error, "an ask could not be answered");
     decline(DeclineCode::Busy, "the provider cannot answer now: try again")
 }
 
-fn decline(code: DeclineCode, detail: &str) -> Decline {
+pub(super) fn decline(code: DeclineCode, detail: &str) -> Decline {
     Decline::new(code, detail)
 }

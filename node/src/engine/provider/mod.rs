@@ -5,6 +5,7 @@
 //! the middle of any step comes to the same end.
 
 mod ask;
+mod console;
 mod decide;
 mod offers;
 mod quotes;
