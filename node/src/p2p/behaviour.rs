@@ -9,7 +9,10 @@ use std::{
 use alloy_primitives::keccak256;
 use libp2p::{
     PeerId, connection_limits,
-    gossipsub::{self, IdentTopic, IdentityTransform, MessageAuthenticity, WhitelistSubscriptionFilter},
+    gossipsub::{
+        self, IdentTopic, IdentityTransform, MessageAuthenticity, MessageId, TopicHash,
+        WhitelistSubscriptionFilter,
+    },
     identify,
     identity::Keypair,
     kad::{self, store::MemoryStore},
@@ -164,12 +167,7 @@ fn gossip(topics: &Topics, p2p: &P2pConfig, registry: &mut Registry) -> Result<G
         // other way round: an envelope with author, number or signature is invalid.
         .validation_mode(gossipsub::ValidationMode::Anonymous)
         .validate_messages()
-        // With the signature: by an id without it, a copy with a broken signature would censor the order. With the topic, or
-        // a copy on a wrong one would; hashed first, so that no invented topic can take over a part of the order.
-        .message_id_fn(|message| {
-            let topic = keccak256(message.topic.as_str());
-            keccak256([topic.as_slice(), &message.data].concat()).to_vec().into()
-        })
+        .message_id_fn(|message| message_id(&message.topic, &message.data))
         .build()
         .map_err(|error| refused(error.to_string()))?;
     // Those that we do not follow too: an order of ours may belong there.
@@ -187,6 +185,13 @@ fn gossip(topics: &Topics, p2p: &P2pConfig, registry: &mut Registry) -> Result<G
         gossip.subscribe(&topic).map_err(|error| refused(error.to_string()))?;
     }
     Ok(gossip)
+}
+
+/// With the signature, which is in the data: by an id without it, a copy with a broken signature would censor the order. With
+/// the topic, or a copy on a wrong one would; hashed first, so that no invented topic can take over a part of the order.
+fn message_id(topic: &TopicHash, data: &[u8]) -> MessageId {
+    let topic = keccak256(topic.as_str());
+    keccak256([topic.as_slice(), data].concat()).to_vec().into()
 }
 
 /// Peers earn a little by being there and by being first, and lose a lot, for a long time, by invalid messages:
@@ -230,5 +235,24 @@ fn thresholds() -> gossipsub::PeerScoreThresholds {
         graylist_threshold: -150.0,
         accept_px_threshold: 100.0,
         opportunistic_graft_threshold: 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_order_on_another_topic_is_another_message() {
+        let topic = |name: &str| TopicHash::from_raw(name);
+        let good = message_id(&topic("/orders/1"), b"an order");
+        assert_eq!(good, message_id(&topic("/orders/1"), b"an order"));
+        assert_ne!(good, message_id(&topic("/orders/2"), b"an order"));
+        assert_ne!(good, message_id(&topic("/orders/1"), b"an order."));
+        assert_ne!(
+            good,
+            message_id(&topic("/orders/1an"), b" order"),
+            "nobody invents a topic that hides it"
+        );
     }
 }
