@@ -109,7 +109,12 @@ mod tests {
 
     fn manifest() -> Manifest {
         let keys = vec![KEY.to_owned()];
-        Manifest { salt: B256::ZERO, image: "debian-guest".to_owned(), ssh_authorized_keys: keys }
+        Manifest {
+            salt: B256::ZERO,
+            image: "debian-guest".to_owned(),
+            ssh_authorized_keys: keys,
+            disk_of: None,
+        }
     }
 
     #[test]

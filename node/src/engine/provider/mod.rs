@@ -7,6 +7,7 @@
 mod ask;
 mod console;
 mod decide;
+mod disks;
 mod found;
 mod ledger;
 mod offers;
@@ -174,6 +175,7 @@ impl Provider {
         }
         if sweep && whole {
             self.sweep(&machines)?;
+            self.tend_disks().await?;
         }
         self.announce().await
     }
@@ -194,9 +196,9 @@ impl Provider {
                 continue;
             }
             tracing::warn!(%lease, "a machine that nothing explains is removed");
-            let (adapter, id) = (Arc::clone(&self.adapter), *lease);
+            let (provider, id) = (Arc::clone(self), *lease);
             self.jobs.start(id, async move {
-                match adapter.deprovision(id).await {
+                match provider.remove_machine(id).await {
                     Ok(()) => JobEnd::Done,
                     Err(error) => {
                         tracing::warn!(lease = %id, %error, "it could not be removed; the next sweep tries again");
@@ -215,7 +217,7 @@ impl Provider {
 
     /// Takes a new template in; it is announced in the next pass.
     pub async fn post_offer(&self, new: NewOffer) -> Result<OfferTemplate, EngineError> {
-        let traits = self.adapter.traits().into_iter().chain(new.traits);
+        let traits = self.adapter.traits().into_iter().chain(self.disk_trait()).chain(new.traits);
         let traits = Traits::new(traits).map_err(|e| EngineError::Invalid(e.to_string()))?;
         let template = OfferTemplate {
             series: u64::from_be_bytes(random()?),

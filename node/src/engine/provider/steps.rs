@@ -108,6 +108,7 @@ impl Provider {
             cost: u128::from(accept.rate) * u128::from(promise.bid.order.duration),
             provider: accept.provider,
         };
+        self.make_room(&order).await?;
         let Instance { id: name, access, .. } = self.adapter.provision(&order).await?;
         failpoint::reach(&["provider.provision.made"]);
         tracing::info!(lease = %id, instance = %name, "the machine runs");
@@ -159,9 +160,7 @@ impl Provider {
             return self.stop_for(id, error).await;
         }
         failpoint::reach(&["provider.remove.noted"]);
-        self.adapter.deprovision(id).await?;
-        tracing::info!(lease = %id, "the machine is removed");
-        Ok(())
+        self.remove_machine(id).await
     }
 
     /// What is not paid for must not run, even where its removal cannot go on now.

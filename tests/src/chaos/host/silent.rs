@@ -157,6 +157,7 @@ impl Scene<'_> {
             salt: B256::repeat_byte(7),
             image: sublet::devnet::market::IMAGE.to_owned(),
             ssh_authorized_keys: vec![KEY.to_owned()],
+            disk_of: None,
         };
         let spec = Spec { unit: self.unit, units: 1, traits: Traits::default(), manifest: manifest.hash()? };
         let bid = Bid {
