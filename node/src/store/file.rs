@@ -173,8 +173,9 @@ mod tests {
         let mut headless = bytes.clone();
         headless[..4096].fill(0);
         let mut scribbled = bytes.clone();
-        let quarter = scribbled.len() / 4;
-        scribbled[quarter..3 * quarter].fill(0xa5);
+        for page in scribbled.chunks_mut(4096).skip(1).step_by(2) {
+            page.fill(0xa5);
+        }
         for (what, bytes) in
             [("half", half), ("text", text), ("headless", headless), ("scribbled", scribbled)]
         {

@@ -315,6 +315,12 @@ impl<'a> Stage<'a> {
 
     /// Waits until both nodes have closed their files, the machine is gone and the capacity is for sale again.
     pub(super) async fn until_concluded(&mut self, id: B256) -> anyhow::Result<()> {
+        self.until_closed(id).await?;
+        self.until_free().await
+    }
+
+    /// Waits until both nodes have closed their files.
+    pub(super) async fn until_closed(&mut self, id: B256) -> anyhow::Result<()> {
         self.until("the buyer concludes", Duration::from_secs(60), async |stage| {
             Ok(stage.bid(id).await?.phase == BuyerPhase::Done)
         })
@@ -322,8 +328,7 @@ impl<'a> Stage<'a> {
         self.until("the provider concludes", Duration::from_secs(60), async |stage| {
             Ok(stage.lease(Who::Provider, id).await?.provider_phase == Some(ProviderPhase::Done))
         })
-        .await?;
-        self.until_free().await
+        .await
     }
 
     /// Waits until no machine is left and the capacity is for sale again.
@@ -332,7 +337,7 @@ impl<'a> Stage<'a> {
             let machines = stage.provider.machines().await?;
             let (binary, home) = (stage.provider.binary(), stage.provider.home().path());
             let offers: Vec<OfferInfo> = json(binary, home, &["offer", "list", "--mine"]).await?;
-            Ok(machines.is_empty() && offers.iter().any(|offer| offer.units == 1))
+            Ok(machines.is_empty() && offers.iter().any(|offer| offer.digest.is_some()))
         })
         .await
     }

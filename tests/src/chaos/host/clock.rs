@@ -36,7 +36,7 @@ impl Scene<'_> {
                 async |stage| Ok(stage.machines().await? == 0),
             )
             .await?;
-        self.stage.until_concluded(second).await?;
+        self.stage.until_closed(second).await?;
         let end = self.stage.check_end(second, "finished").await?;
         self.set_clocks(0)?;
         self.stage.net.anvil.mine(1).await?;

@@ -136,7 +136,8 @@ impl Scene<'_> {
         let held = self.promised(&silent, &there).await?;
         self.stage
             .until("the capacity is held", SOON, async |stage| {
-                Ok(super::own_offers(stage).await?.iter().map(|offer| offer.units).sum::<u32>() == 1)
+                Ok(super::own_offers(stage, &self.series).await?.iter().map(|offer| offer.units).sum::<u32>()
+                    == 1)
             })
             .await?;
         let id = self.rent().await?;
