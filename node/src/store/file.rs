@@ -91,8 +91,13 @@ impl StoreFile {
         if matches!(**inner, redb::Error::PreviousIo) { StoreError::Failing(self.why()) } else { error }
     }
 
+    /// Why nothing can be written, until something could be again.
+    pub(super) fn failing(&self) -> Option<String> {
+        self.failed().as_ref().map(|(_, why)| why.clone())
+    }
+
     fn why(&self) -> String {
-        self.failed().as_ref().map_or_else(|| "an earlier write failed".to_owned(), |(_, why)| why.clone())
+        self.failing().unwrap_or_else(|| "an earlier write failed".to_owned())
     }
 
     fn reopen(&self) -> Result<(), StoreError> {
