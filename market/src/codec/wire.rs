@@ -53,12 +53,42 @@ mirror!(Accept => orders::Accept {
     bid: Word, offer: Word, provider: Account, node: Word, rate: u64, bond_seconds: u32, activate_within: u32,
     max_duration: u32, burn: bool, settle_by: u64,
 });
-mirror!(SignedOffer => Signed<orders::Offer> { order: Offer, signature: Signature });
-mirror!(SignedBid => Signed<orders::Bid> { order: Bid, signature: Signature });
-mirror!(SignedAccept => Signed<orders::Accept> { order: Accept, signature: Signature });
 mirror!(Manifest => manifest::Manifest { salt: Word, image: String, ssh_authorized_keys: Vec<String> });
 mirror!(Decline => trade::Decline { code: String, detail: String });
 mirror!(Access => trade::Access { user: String, host: String, port: u16, host_key: String });
+
+/// A signed order, and its signer where that is not the maker.
+#[derive(Encode, Decode)]
+pub(super) struct SignedOrder<T> {
+    order: T,
+    signature: Signature,
+    operator: Option<Account>,
+}
+
+impl<T: From<O>, O> From<Signed<O>> for SignedOrder<T> {
+    fn from(signed: Signed<O>) -> Self {
+        let Signed { order, signature, operator } = signed;
+        Self { order: order.into(), signature: signature.into(), operator: operator.map(Into::into) }
+    }
+}
+
+impl<T, O: orders::Order + TryFrom<T, Error = CodecError>> TryFrom<SignedOrder<T>> for Signed<O> {
+    type Error = CodecError;
+
+    fn try_from(wire: SignedOrder<T>) -> Result<Self, CodecError> {
+        let (order, signature) = (O::try_from(wire.order)?, wire.signature.try_into()?);
+        let operator = wire.operator.map(Into::into);
+        if operator == Some(order.maker()) {
+            // The maker signs without being named twice.
+            return Err(CodecError::NotCanonical);
+        }
+        Ok(Self { order, signature, operator })
+    }
+}
+
+type SignedOffer = SignedOrder<Offer>;
+type SignedBid = SignedOrder<Bid>;
+type SignedAccept = SignedOrder<Accept>;
 
 #[derive(Encode, Decode)]
 pub(super) enum Order {
@@ -87,10 +117,11 @@ impl TryFrom<Order> for OrderMessage {
 }
 
 #[derive(Encode, Decode)]
-#[expect(clippy::large_enum_variant, reason = "lives for one call")]
 pub(super) enum Request {
     Ask(SignedBid, Spec, Word, Vec<u8>),
     Access(Word),
+    Quote(Word, SignedOffer, u64),
+    Console(Word),
 }
 
 impl From<TradeRequest> for Request {
@@ -100,6 +131,8 @@ impl From<TradeRequest> for Request {
                 Self::Ask(bid.into(), spec.into(), offer.into(), manifest)
             }
             TradeRequest::Access { lease } => Self::Access(lease.into()),
+            TradeRequest::Console { lease } => Self::Console(lease.into()),
+            TradeRequest::Quote { bid, offer, rate } => Self::Quote(bid.into(), offer.into(), rate),
         }
     }
 }
@@ -113,6 +146,10 @@ impl TryFrom<Request> for TradeRequest {
                 Self::Ask { bid: bid.try_into()?, spec: spec.try_into()?, offer: offer.into(), manifest }
             }
             Request::Access(lease) => Self::Access { lease: lease.into() },
+            Request::Console(lease) => Self::Console { lease: lease.into() },
+            Request::Quote(bid, offer, rate) => {
+                Self::Quote { bid: bid.into(), offer: offer.try_into()?, rate }
+            }
         })
     }
 }
@@ -124,6 +161,8 @@ pub(super) enum Response {
     Pending(String),
     Ready(Access),
     Gone(String),
+    Noted,
+    Console(Vec<String>),
 }
 
 impl From<TradeResponse> for Response {
@@ -134,6 +173,8 @@ impl From<TradeResponse> for Response {
             TradeResponse::Access(AccessState::Pending { state }) => Self::Pending(state),
             TradeResponse::Access(AccessState::Ready(access)) => Self::Ready(access.into()),
             TradeResponse::Access(AccessState::Gone { reason }) => Self::Gone(reason),
+            TradeResponse::Noted => Self::Noted,
+            TradeResponse::Console(lines) => Self::Console(lines),
         }
     }
 }
@@ -148,6 +189,8 @@ impl TryFrom<Response> for TradeResponse {
             Response::Pending(state) => Self::Access(AccessState::Pending { state }),
             Response::Ready(access) => Self::Access(AccessState::Ready(access.try_into()?)),
             Response::Gone(reason) => Self::Access(AccessState::Gone { reason }),
+            Response::Noted => Self::Noted,
+            Response::Console(lines) => Self::Console(lines),
         })
     }
 }

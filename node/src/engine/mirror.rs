@@ -122,9 +122,10 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
             MarketEvent::BidCancelled { id, .. } => {
                 core.book().remove_bid(*id);
             }
-            MarketEvent::LeaseOpened { id, buyer, provider, .. } => {
+            MarketEvent::LeaseOpened { id, buyer, provider, provider_node, .. } => {
                 core.book().remove_bid(*id);
                 core.parties().insert(*id, (*buyer, *provider));
+                note_winner(core, *id, (*provider, *provider_node) == (core.address(), core.node))?;
             }
             MarketEvent::OperatorSet { maker, key, approved } => {
                 core.book().set_operator(*maker, *key, *approved);
@@ -151,11 +152,34 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
     Ok(())
 }
 
+/// A bid is settled once: who accepted it and is not its provider holds nothing for it any more, and its buyer has kept
+/// faith. Should a reorganisation give the lease to us after all, we owe it.
+fn note_winner(core: &Core, id: B256, ours: bool) -> Result<(), EngineError> {
+    let key = id.as_slice();
+    let promise = core.store.find::<Promise>(key)?;
+    match promise.map(|promise| promise.phase) {
+        Some(ProviderPhase::Held) if !ours => {
+            tracing::info!(lease = %id, "the bid was settled with another provider: its capacity is free");
+            core.store.update::<Promise>(key, |promise| promise.phase = ProviderPhase::Lapsed)?;
+            core.store.retire::<Promise>(key)?;
+        }
+        Some(ProviderPhase::Lapsed) if ours => {
+            core.store.revive::<Promise>(key, |_| {})?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 /// Records the event of a lease that this node is a party of.
 async fn note_lease_event(core: &Core, id: B256, logged: &LoggedEvent) -> Result<(), EngineError> {
     let known = core.store.find::<ChainLease>(id.as_slice())?;
     let ours = match &logged.event {
-        MarketEvent::LeaseOpened { buyer, provider, .. } => [*buyer, *provider].contains(&core.address()),
+        MarketEvent::LeaseOpened { buyer, provider, buyer_node, provider_node, .. } => {
+            // A maker may have several nodes: each minds what it has signed for.
+            let parties = [(*buyer, *buyer_node), (*provider, *provider_node)];
+            parties.contains(&(core.address(), core.node))
+        }
         _ => known.is_some(),
     };
     if !ours {

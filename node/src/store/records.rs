@@ -228,6 +228,9 @@ pub struct Purchase {
     pub access: Option<Access>,
     /// Why the last step failed, in words.
     pub trouble: Option<String>,
+    /// The last console lines, as the provider told them at the end.
+    #[serde(default)]
+    pub console: Vec<String>,
     /// Offers that were asked and whose answer is not known: on disk before the question, as an accept may be waiting.
     #[serde(default)]
     pub asked: Vec<Signed<Offer>>,

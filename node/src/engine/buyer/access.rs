@@ -104,7 +104,7 @@ impl Buyer {
             Ok(TradeResponse::Declined(no)) => {
                 (None, Some(format!("the provider gives no access: {}", no.detail)))
             }
-            Ok(TradeResponse::Accept(_)) => (None, Some("the provider's answer makes no sense".to_owned())),
+            Ok(_) => (None, Some("the provider's answer makes no sense".to_owned())),
             // Away for a moment says nothing about the machine: what was known stays.
             Err(error) => (known, Some(format!("the provider cannot be asked: {error}"))),
         }

@@ -145,7 +145,7 @@ impl Provider {
             core.refresh_maker(bid.buyer),
             core.refresh_maker(core.address()),
             core.chain.lease(request.id),
-            core.chain.balances(core.address()),
+            core.chain.balances(core.key()),
         )
         .map_err(|e| busy(&e))?;
         if lease.state != LeaseState::None {
@@ -236,13 +236,15 @@ impl Provider {
     async fn accept_for(&self, request: &Request) -> Result<Signed<Accept>, Decline> {
         let offer = &request.offer.signed.order;
         let now = self.core.now();
+        let list = offer.rate(request.spec.units).unwrap_or(u64::MAX);
         let settle_by = (now + self.config.settle_within.as_secs()).min(request.bid.order.valid_until);
         let accept = Accept {
             bid: request.id,
             offer: request.offer_digest,
             provider: offer.provider,
             node: offer.node,
-            rate: offer.rate(request.spec.units).unwrap_or(u64::MAX),
+            // No dearer than what this node has quoted for the bid.
+            rate: self.quoted_rate(&request.id).map_or(list, |quoted| quoted.min(list)),
             bond_seconds: offer.bond_seconds,
             activate_within: offer.activate_within,
             max_duration: offer.max_duration,
@@ -307,6 +309,6 @@ pub(super) fn busy(error: &dyn std::fmt::Display) -> Decline {
     decline(DeclineCode::Busy, "the provider cannot answer now: try again")
 }
 
-fn decline(code: DeclineCode, detail: &str) -> Decline {
+pub(super) fn decline(code: DeclineCode, detail: &str) -> Decline {
     Decline::new(code, detail)
 }

@@ -5,10 +5,12 @@
 //! the middle of any step comes to the same end.
 
 mod ask;
+mod console;
 mod decide;
 mod found;
 mod ledger;
 mod offers;
+mod quotes;
 mod steps;
 mod timed;
 
@@ -20,13 +22,14 @@ use std::{
 
 use alloy_primitives::B256;
 use sublet_adapter::{Adapter, Instance};
-use sublet_market::{Order as _, Resources, Traits, amount::format_amount};
+use sublet_market::{Order as _, Resources, Shard, Traits, amount::format_amount, shard::region_of};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     decide::{Sight, Step, decide},
     found::Look,
     offers::Announced,
+    quotes::Quoted,
     timed::Timed,
 };
 use super::{
@@ -64,6 +67,7 @@ pub struct Provider {
     claims: tokio::sync::Mutex<()>,
     announced: Mutex<Announced>,
     refused: Mutex<HashMap<u64, String>>,
+    quoted: Mutex<Quoted>,
     /// What machines take that no promise explains.
     unexplained: Mutex<Resources>,
 }
@@ -112,6 +116,7 @@ impl Provider {
             claims: tokio::sync::Mutex::new(()),
             announced: Mutex::default(),
             refused: Mutex::default(),
+            quoted: Mutex::default(),
             unexplained: Mutex::default(),
         })
     }
@@ -251,6 +256,13 @@ impl Provider {
                 "activate_within is {} s: a settlement must be confirmed and a machine booted in that time, give at \
                  least {LEAST_ACTIVATE_WITHIN} s",
                 template.activate_within
+            )));
+        }
+        if !self.core.p2p.follows(Shard::of_traits(&template.traits)) {
+            let region = region_of(&template.traits).unwrap_or_default();
+            return Err(EngineError::Invalid(format!(
+                "this node does not hear the bids for the region {region}: add it to p2p.shards in node.toml, or leave \
+                 the list empty to follow all"
             )));
         }
         self.core.require_gas().await?;

@@ -51,6 +51,19 @@ impl Provider {
         (found.signed.order.valid_until > now && found.signed.order.units > 0).then(|| found.clone())
     }
 
+    /// The newest version of each offer that has something to sell and that our own book counts, the cheapest first.
+    pub(super) fn sellable_offers(&self) -> Vec<LiveOffer> {
+        let now = self.core.now();
+        let counts = |live: &&LiveOffer| {
+            live.counted && live.signed.order.units > 0 && live.signed.order.valid_until > now
+        };
+        let announced = self.announced();
+        let newest = announced.by_series.values().filter_map(|versions| versions.last());
+        let mut offers: Vec<LiveOffer> = newest.filter(counts).cloned().collect();
+        offers.sort_by_key(|live| live.signed.order.price_per_second);
+        offers
+    }
+
     /// One pass over the templates. A template that is cancelled gets one last version with no units.
     pub(super) async fn announce(&self) -> Result<(), EngineError> {
         let capacity = self.adapter.capacity().await?;
@@ -137,7 +150,7 @@ impl Provider {
         let Some(mut live) = newest.filter(|live| !live.counted || !live.published) else { return };
         let message = OrderMessage::Offer(live.signed.clone());
         if !live.counted {
-            let admitted = admit::admit(&self.core, message.clone(), self.core.address()).await;
+            let admitted = admit::admit(&self.core, message.clone(), self.core.key()).await;
             self.note_refused(series, admitted.as_ref().err().map(ToString::to_string));
             // What our own book does not count, others would drop or hold against us.
             if admitted.is_err() {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use alloy_primitives::B256;
 use sublet_adapter::{ErrorKind, Instance, InstanceState, LeaseOrder, failpoint};
 
-use super::{Provider, Step, decide::Worth};
+use super::{Provider, Step, console::CONSOLE_LINES, decide::Worth};
 use crate::{
     chain::{Call, LeaseState},
     engine::{EngineError, jobs::JobEnd, mirror},
@@ -14,8 +14,6 @@ use crate::{
 
 /// Leases in one claim: far from what a block holds.
 const MOST_CLAIMED: usize = 100;
-/// Console lines kept of a machine that is removed.
-const CONSOLE_LINES: usize = 40;
 
 impl Provider {
     /// Starts a step in the background, unless one is under way for this lease.
