@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use sublet::{
@@ -33,6 +33,8 @@ pub(super) struct Stage<'a> {
     armed: Vec<(Who, &'static str)>,
     /// Ended nodes that stay down for now.
     away: Vec<Who>,
+    /// Accounts beside the two nodes' that have tokens in the Market.
+    pub(super) others: Vec<Address>,
 }
 
 impl<'a> Stage<'a> {
@@ -43,7 +45,7 @@ impl<'a> Stage<'a> {
         let (provider, _) = add_seller(net, &SELLERS[2], images).await?;
         let buyer = net.add_node("buyer", BUYER_FUNDS, None).await?;
         deposit(&buyer, BUYER_FUNDS).await?;
-        Ok(Self { net, provider, buyer, armed: Vec::new(), away: Vec::new() })
+        Ok(Self { net, provider, buyer, armed: Vec::new(), away: Vec::new(), others: Vec::new() })
     }
 
     /// A node.
@@ -346,8 +348,9 @@ impl<'a> Stage<'a> {
     pub(super) async fn check_money(&self) -> anyhow::Result<()> {
         let market = self.net.deployment.market;
         let mut owed = 0;
-        for node in [&self.provider, &self.buyer] {
-            let address = node.home().wallet()?.address();
+        let ours = [&self.provider, &self.buyer].map(|node| node.home().wallet().map(|key| key.address()));
+        for address in ours.into_iter().chain(self.others.iter().copied().map(Ok)) {
+            let address = address?;
             owed += self.net.bank.maker(address).await?.free;
         }
         let bucket = Market::new(market, self.net.anvil.provider()).burnBucket().call().await?;

@@ -85,6 +85,7 @@ async fn addresses(net: &Devnet, name: &str) -> anyhow::Result<Vec<Multiaddr>> {
 impl Scene<'_> {
     pub(super) async fn silent_provider(&mut self) -> anyhow::Result<String> {
         let mut silent = Silent::join(self.stage.net).await?;
+        self.stage.others.push(silent.address);
         let now = self.stage.net.bank.head().await?.timestamp;
         let offer = Offer {
             provider: silent.address,
@@ -133,6 +134,7 @@ impl Scene<'_> {
         let node = self.own_offers().await?.first().context("no offer")?.node;
         let streams = mute_streams(node, &there).await?;
         let silent = Silent::join(self.stage.net).await?;
+        self.stage.others.push(silent.address);
         let held = self.promised(&silent, &there).await?;
         self.stage
             .until("the capacity is held", SOON, async |stage| {
