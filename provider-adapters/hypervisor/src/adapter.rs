@@ -96,7 +96,9 @@ impl Adapter for Hypervisor {
     }
 
     async fn validate(&self, spec: &Spec, manifest: &Manifest) -> Result<(), AdapterError> {
-        room::fit_spec(&self.shared.config, spec, manifest)
+        room::fit_spec(&self.shared.config, spec, manifest)?;
+        let free = self.shared.blocking("look for free space", StateDir::free_bytes).await?;
+        room::check_disk(free)
     }
 
     async fn provision(&self, order: &LeaseOrder) -> Result<Instance, AdapterError> {

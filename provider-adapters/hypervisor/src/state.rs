@@ -116,6 +116,15 @@ impl StateDir {
         }
     }
 
+    /// What the file system of the folder has free for us; `None` before there is a folder.
+    pub(crate) fn free_bytes(&self) -> io::Result<Option<u64>> {
+        match rustix::fs::statvfs(&self.root) {
+            Ok(disk) => Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize))),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// All leases that have a folder, sorted.
     pub(crate) fn leases(&self) -> io::Result<Vec<B256>> {
         let mut leases = self.with_prefix("")?;

@@ -128,11 +128,13 @@ impl Provider {
         loop {
             let sweep = last_sweep.is_none_or(|at| at.elapsed() >= ORPHAN_INTERVAL);
             match self.pass(sweep).await {
-                Ok(()) if sweep => last_sweep = Some(Instant::now()),
                 Ok(()) => {}
                 Err(error) => {
                     tracing::warn!(%error, "a pass of the provider engine failed; the next one tries again")
                 }
+            }
+            if sweep {
+                last_sweep = Some(Instant::now());
             }
             tokio::select! {
                 biased;
@@ -169,6 +171,9 @@ impl Provider {
             if step != Step::Wait {
                 self.start(step, promise.id);
             }
+        }
+        if sweep && self.core.store.check_writable().is_err() {
+            self.stop_ended(&open, &machines);
         }
         if whole {
             self.tend_found(&machines, blind)?;
