@@ -46,6 +46,15 @@ chaos: tools guest build ## Trades under crashes, a failing RPC and reorganisati
 bench: build ## What the book, the checks of orders and the network cost: reports/bench.json, some minutes
 	@$(BIN)/bench $(if $(QUICK),--quick)
 
+.PHONY: fuzz
+fuzz: ## Strangers' bytes into everything that reads them (TIME=60 s for each; TARGET=name: one; KEEP=1: keep finds)
+	@cargo run --quiet --locked --package sublet-fuzz --bin campaign -- --time $(or $(TIME),60) \
+	  $(if $(TARGET),--target $(TARGET)) $(if $(KEEP),--keep)
+
+.PHONY: fuzz-corpus
+fuzz-corpus: ## Make the committed corpora anew, after a change of an envelope
+	@cargo run --quiet --locked --package sublet-fuzz --bin corpus
+
 .PHONY: test
 test: ## Everything that CI runs
 	@tests/run-all

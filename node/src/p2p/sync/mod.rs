@@ -22,6 +22,7 @@ mod answer;
 mod client;
 mod driver;
 mod flow;
+pub(super) mod fuzzing;
 mod session;
 mod snapshot;
 #[cfg(test)]
