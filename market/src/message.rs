@@ -66,6 +66,14 @@ impl OrderMessage {
         }
     }
 
+    /// The operator that says to have signed in the maker's place.
+    pub fn operator(&self) -> Option<Address> {
+        match self {
+            Self::Offer(offer) => offer.operator,
+            Self::Bid { bid, .. } => bid.operator,
+        }
+    }
+
     /// Whose order it is.
     pub fn maker(&self) -> Address {
         self.order().maker()

@@ -154,9 +154,24 @@ pub struct Signed<T> {
     pub order: T,
     /// By whom can be recovered: [`Signed::signer`].
     pub signature: OrderSignature,
+    /// The operator that signed in the maker's place, if one did. It must be the signature's key; whether the maker
+    /// approved it is the chain's to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<Address>,
 }
 
 impl<T: Order> Signed<T> {
+    /// An order with the signature that `signer` has made.
+    pub fn by(signer: Address, order: T, signature: OrderSignature) -> Self {
+        let operator = (signer != order.maker()).then_some(signer);
+        Self { order, signature, operator }
+    }
+
+    /// Who says to have signed: the maker or its operator. Whoever else [did](Signed::signer) is a forger.
+    pub fn named_signer(&self) -> Address {
+        self.operator.unwrap_or_else(|| self.order.maker())
+    }
+
     /// Whose key signed the order for this domain. It is the maker, or must be an operator that the maker approved on chain.
     ///
     /// # Errors
@@ -192,7 +207,7 @@ impl OrderKey {
     /// Signs an order for a domain. Deterministic (RFC 6979): the same order gives the same signature.
     pub fn sign<T: Order>(&self, order: T, domain: &Domain) -> Signed<T> {
         let signature = self.sign_digest(order.digest(domain));
-        Signed { order, signature }
+        Signed::by(self.address(), order, signature)
     }
 
     fn sign_digest(&self, digest: B256) -> OrderSignature {

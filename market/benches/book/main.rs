@@ -73,7 +73,7 @@ fn measure(world: &World, bids: &[(Bid, Spec)], size: u64) -> [Value; 8] {
     let served: Vec<_> = book.offers().take(200).map(|(_, offer)| offer.order).collect();
     let mut with_bids = book.clone();
     for (bid, spec) in bids {
-        let bid = sublet_market::Signed { order: bid.clone(), signature: world.signature };
+        let bid = sublet_market::Signed { order: bid.clone(), signature: world.signature, operator: None };
         let message = sublet_market::OrderMessage::Bid { bid, spec: spec.clone() };
         let maker = message.maker();
         let _ = with_bids.insert(message, maker, NOW);

@@ -101,7 +101,7 @@ impl World {
     }
 
     pub(crate) fn signed(&self, offer: Offer) -> OrderMessage {
-        OrderMessage::Offer(Signed { order: offer, signature: self.signature })
+        OrderMessage::Offer(Signed { order: offer, signature: self.signature, operator: None })
     }
 
     /// A book with makers and that many offers.

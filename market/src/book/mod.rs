@@ -182,7 +182,7 @@ impl Book {
     }
 
     fn check_maker(&self, maker: Address, signer: Address) -> Result<u32, Ignored> {
-        if signer != maker && !self.operators.contains(&(maker, signer)) {
+        if signer != maker && !self.is_operator(maker, signer) {
             return Err(Ignored::Signer);
         }
         self.makers.id(&maker).ok_or(Ignored::UnknownMaker)
@@ -266,6 +266,11 @@ impl Book {
     /// Forgets the makers that have no order here and that `keep` does not want.
     pub fn retain_makers(&mut self, keep: impl Fn(&Address) -> bool) {
         self.makers.retain(keep);
+    }
+
+    /// Whether a maker is known to approve an operator's key.
+    pub fn is_operator(&self, maker: Address, key: Address) -> bool {
+        self.operators.contains(&(maker, key))
     }
 
     /// Sets whether a maker approves an operator's key. Orders signed by a key that is no longer approved are dropped.

@@ -113,7 +113,7 @@ impl Offers {
         maker: u32,
         makers: &mut Makers,
     ) -> Option<B256> {
-        let Signed { order: offer, signature } = offer;
+        let Signed { order: offer, signature, .. } = offer;
         let replaced = self.newest(maker, offer.series).and_then(|id| {
             let Cold { digest, state, .. } = *self.cold.get(id);
             self.forget(id, makers);
@@ -288,7 +288,7 @@ impl Offers {
             seq: cold.seq,
             valid_until: terms.valid_until,
         };
-        Signed { order, signature: cold.signature }
+        Signed::by(cold.signer, order, cold.signature)
     }
 
     /// Numbers of all live offers, in no order.

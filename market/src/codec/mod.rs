@@ -24,7 +24,8 @@ pub const MAX_TRADE_BYTES: usize = 65_536;
 pub const MAX_MANIFEST_BYTES: usize = 20_480;
 
 const MAGIC: [u8; 2] = *b"sl";
-const VERSION: u8 = 1;
+/// 2: an order names its signer where that is not the maker.
+const VERSION: u8 = 2;
 const HEADER_BYTES: usize = 4;
 
 /// What an envelope carries.

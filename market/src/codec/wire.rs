@@ -53,12 +53,42 @@ mirror!(Accept => orders::Accept {
     bid: Word, offer: Word, provider: Account, node: Word, rate: u64, bond_seconds: u32, activate_within: u32,
     max_duration: u32, burn: bool, settle_by: u64,
 });
-mirror!(SignedOffer => Signed<orders::Offer> { order: Offer, signature: Signature });
-mirror!(SignedBid => Signed<orders::Bid> { order: Bid, signature: Signature });
-mirror!(SignedAccept => Signed<orders::Accept> { order: Accept, signature: Signature });
 mirror!(Manifest => manifest::Manifest { salt: Word, image: String, ssh_authorized_keys: Vec<String> });
 mirror!(Decline => trade::Decline { code: String, detail: String });
 mirror!(Access => trade::Access { user: String, host: String, port: u16, host_key: String });
+
+/// A signed order, and its signer where that is not the maker.
+#[derive(Encode, Decode)]
+pub(super) struct SignedOrder<T> {
+    order: T,
+    signature: Signature,
+    operator: Option<Account>,
+}
+
+impl<T: From<O>, O> From<Signed<O>> for SignedOrder<T> {
+    fn from(signed: Signed<O>) -> Self {
+        let Signed { order, signature, operator } = signed;
+        Self { order: order.into(), signature: signature.into(), operator: operator.map(Into::into) }
+    }
+}
+
+impl<T, O: orders::Order + TryFrom<T, Error = CodecError>> TryFrom<SignedOrder<T>> for Signed<O> {
+    type Error = CodecError;
+
+    fn try_from(wire: SignedOrder<T>) -> Result<Self, CodecError> {
+        let (order, signature) = (O::try_from(wire.order)?, wire.signature.try_into()?);
+        let operator = wire.operator.map(Into::into);
+        if operator == Some(order.maker()) {
+            // The maker signs without being named twice.
+            return Err(CodecError::NotCanonical);
+        }
+        Ok(Self { order, signature, operator })
+    }
+}
+
+type SignedOffer = SignedOrder<Offer>;
+type SignedBid = SignedOrder<Bid>;
+type SignedAccept = SignedOrder<Accept>;
 
 #[derive(Encode, Decode)]
 pub(super) enum Order {

@@ -195,7 +195,7 @@ impl Both {
                 let digest = offer.digest(&domain());
                 let signer = if by_operator { operator() } else { offer.provider };
                 let expected = oracle.takes_offer(&offer, digest, signer);
-                let message = OrderMessage::Offer(Signed { order: offer.clone(), signature });
+                let message = OrderMessage::Offer(Signed { order: offer.clone(), signature, operator: None });
                 prop_assert_eq!(book.insert(message, signer, now).is_ok(), expected);
                 if expected {
                     oracle.offers.push(Taken { offer, digest, signer, at: now, revoked: false });
@@ -206,7 +206,7 @@ impl Both {
                 let digest = bid.digest(&domain());
                 let signer = if by_operator { operator() } else { bid.buyer };
                 let expected = oracle.takes_bid(&bid, digest, signer);
-                let signed = Signed { order: bid.clone(), signature };
+                let signed = Signed { order: bid.clone(), signature, operator: None };
                 let message = OrderMessage::Bid { bid: signed, spec: spec.clone() };
                 prop_assert_eq!(book.insert(message, signer, now).is_ok(), expected);
                 if expected {

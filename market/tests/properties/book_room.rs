@@ -18,7 +18,7 @@ fn signature() -> OrderSignature {
 }
 
 fn insert(book: &mut Book, offer: &Offer, signature: OrderSignature) -> Result<(), Ignored> {
-    let message = OrderMessage::Offer(Signed { order: offer.clone(), signature });
+    let message = OrderMessage::Offer(Signed { order: offer.clone(), signature, operator: None });
     book.insert(message, offer.provider, 1_000).map(drop)
 }
 
@@ -26,7 +26,7 @@ fn insert(book: &mut Book, offer: &Offer, signature: OrderSignature) -> Result<(
 fn flood_with(book: &mut Book, offer: Offer, number: u64, signature: OrderSignature) -> B256 {
     let digest = keccak256(number.to_be_bytes());
     let provider = offer.provider;
-    let message = OrderMessage::Offer(Signed { order: offer, signature });
+    let message = OrderMessage::Offer(Signed { order: offer, signature, operator: None });
     book.insert_checked(message, digest, provider, 1_000).unwrap();
     digest
 }
@@ -101,7 +101,7 @@ fn bids_make_room_too() {
     let bid = |number, salt| Bid { buyer: maker(number), salt, max_rate: 1, duration: 600, ..orders::bid() };
     let insert = |book: &mut Book, bid: &Bid| {
         let message = OrderMessage::Bid {
-            bid: Signed { order: bid.clone(), signature: signature() },
+            bid: Signed { order: bid.clone(), signature: signature(), operator: None },
             spec: orders::spec(),
         };
         book.insert(message, bid.buyer, 1_000)
@@ -123,7 +123,7 @@ fn what_expired_makes_room_first_and_is_never_an_answer() {
     assert_eq!(book.best(&bid, &spec, 1_599, 9).len(), 5, "one is over at 1,598");
     assert_eq!(book.best(&bid, &spec, 1_601, 9).len(), 0, "nobody called expire");
     let late = Offer { provider, valid_until: 2_000, ..offer };
-    let message = OrderMessage::Offer(Signed { order: late, signature: signature() });
+    let message = OrderMessage::Offer(Signed { order: late, signature: signature(), operator: None });
     assert!(book.insert(message, provider, 1_600).is_ok());
     assert_eq!((book.counters().evicted_offers, book.offer_count()), (0, 4));
 }

@@ -107,7 +107,7 @@ impl Market {
             ..orders::offer()
         };
         let digest = offer.digest(&domain());
-        let message = OrderMessage::Offer(Signed { order: offer.clone(), signature: self.signature });
+        let message = OrderMessage::Offer(Signed { order: offer.clone(), signature: self.signature, operator: None });
         if self.book.insert(message, offer.provider, NOW).is_ok() {
             self.live.insert((offer.provider, offer.series), (digest, offer));
         }
@@ -120,7 +120,7 @@ impl Market {
             let Some((digest, offer)) = self.live.remove(&key) else { continue };
             self.seq += 1;
             let cancel = Offer { units: 0, seq: self.seq, ..offer };
-            let message = OrderMessage::Offer(Signed { order: cancel, signature: self.signature });
+            let message = OrderMessage::Offer(Signed { order: cancel, signature: self.signature, operator: None });
             let done = self.book.insert(message, key.0, NOW).unwrap();
             assert!(matches!(done, Inserted::Cancel { replaced: Some(replaced), .. } if replaced == digest));
         }
@@ -218,7 +218,7 @@ fn the_digest_of_a_book_does_not_depend_on_the_order_of_arrival() {
         let mut book = Book::new(domain(), roomy());
         book.set_maker(orders::offer().provider, Maker { free: 1_000_000, points: 0, epoch: 0 });
         for offer in offers {
-            let message = OrderMessage::Offer(Signed { order: offer.clone(), signature });
+            let message = OrderMessage::Offer(Signed { order: offer.clone(), signature, operator: None });
             book.insert(message, offer.provider, 1_000).unwrap();
         }
         book.digest()

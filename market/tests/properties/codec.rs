@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sublet_market::codec::*;
-use sublet_market::{OrderMessage, SignatureError};
+use sublet_market::{OrderMessage, SignatureError, Signed};
 
 use crate::strategies::{manifest, message, request, response, signed};
 
@@ -64,7 +64,7 @@ proptest! {
 
     #[test]
     fn random_bytes_never_panic(kind in 0..6_u8, tail in vec(any::<u8>(), 0..2_000), bare in vec(any::<u8>(), 0..100)) {
-        let bytes = [b"sl".as_slice(), &[kind, 1], &tail].concat();
+        let bytes = [b"sl".as_slice(), &[kind, 2], &tail].concat();
         accepted_is_canonical(&bytes);
         accepted_is_canonical(&bare);
     }
@@ -81,14 +81,26 @@ fn an_offer() -> OrderMessage {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let offer = crate::strategies::offer().new_tree(&mut TestRunner::deterministic()).unwrap().current();
-    OrderMessage::Offer(signed(sublet_market::Offer { units: 5, ..offer }))
+    let signed = signed(sublet_market::Offer { units: 5, ..offer });
+    OrderMessage::Offer(Signed { operator: None, ..signed })
+}
+
+#[test]
+fn who_signed_in_the_makers_place_is_named_once() {
+    let OrderMessage::Offer(offer) = an_offer() else { unreachable!() };
+    let by = |operator| encode_order(&OrderMessage::Offer(Signed { operator, ..offer.clone() }));
+    let maker = offer.order.provider;
+    let operator = alloy_primitives::Address::repeat_byte(7);
+    let named = decode_order(&by(Some(operator))).unwrap();
+    assert_eq!((named.operator(), named.maker()), (Some(operator), maker));
+    assert!(matches!(decode_order(&by(Some(maker))), Err(CodecError::NotCanonical)));
 }
 
 #[test]
 fn an_envelope_of_another_version_says_so() {
     let mut bytes = encode_order(&an_offer());
-    bytes[3] = 2;
-    assert!(matches!(decode_order(&bytes), Err(CodecError::Version(2))));
+    bytes[3] = 1;
+    assert!(matches!(decode_order(&bytes), Err(CodecError::Version(1))));
     bytes[2] = 9;
     assert!(matches!(decode_order(&bytes), Err(CodecError::Header)));
     assert!(matches!(decode_order(b"sl"), Err(CodecError::Header)));
@@ -125,8 +137,9 @@ fn a_claimed_length_beyond_the_limit_allocates_nothing() {
 #[test]
 fn a_signature_in_another_form_is_refused() {
     let bytes = encode_order(&an_offer());
-    let v = bytes.len() - 1;
-    let with_v = |value: u8| [&bytes[..v], &[value]].concat();
+    // The signature is followed by the operator, of whom there is none here.
+    let v = bytes.len() - 2;
+    let with_v = |value: u8| [&bytes[..v], &[value, 0]].concat();
     for value in [0, 1, 26, 29, 30] {
         let error = decode_order(&with_v(value)).unwrap_err();
         assert!(matches!(error, CodecError::Signature(SignatureError::V(found)) if found == value));

@@ -20,6 +20,13 @@ pub(crate) fn signed<T: Order>(order: T) -> Signed<T> {
     key().sign(order, &domain())
 }
 
+/// Signed by an operator, or as if the maker had signed.
+fn sent<T: Order>(order: T) -> Signed<T> {
+    let operated = order.digest(&domain())[0] & 1 == 1;
+    let signed = signed(order);
+    Signed { operator: signed.operator.filter(|_| operated), ..signed }
+}
+
 pub(crate) fn word() -> impl Strategy<Value = B256> {
     any::<[u8; 32]>().prop_filter("not zero", |bytes| *bytes != [0; 32]).prop_map(B256::from)
 }
@@ -121,15 +128,15 @@ pub(crate) fn accept() -> impl Strategy<Value = Accept> {
 
 pub(crate) fn message() -> impl Strategy<Value = OrderMessage> {
     prop_oneof![
-        offer().prop_map(|offer| OrderMessage::Offer(signed(offer))),
-        bid().prop_map(|(bid, spec)| OrderMessage::Bid { bid: signed(bid), spec }),
+        offer().prop_map(|offer| OrderMessage::Offer(sent(offer))),
+        bid().prop_map(|(bid, spec)| OrderMessage::Bid { bid: sent(bid), spec }),
     ]
 }
 
 pub(crate) fn request() -> impl Strategy<Value = TradeRequest> {
     prop_oneof![
         (bid(), word(), vec(any::<u8>(), 0..20_000)).prop_map(|((bid, spec), offer, manifest)| {
-            TradeRequest::Ask { bid: signed(bid), spec, offer, manifest }
+            TradeRequest::Ask { bid: sent(bid), spec, offer, manifest }
         }),
         word().prop_map(|lease| TradeRequest::Access { lease }),
     ]
@@ -140,7 +147,7 @@ pub(crate) fn response() -> impl Strategy<Value = TradeResponse> {
     let access =
         ("[a-z_][a-z0-9_-]{0,31}", "[a-z0-9][a-z0-9.:-]{0,100}", 1..=u16::MAX, "[A-Za-z0-9+/]{20,90}={0,2}");
     prop_oneof![
-        accept().prop_map(|accept| TradeResponse::Accept(signed(accept))),
+        accept().prop_map(|accept| TradeResponse::Accept(sent(accept))),
         (proptest::sample::select(codes), any::<String>())
             .prop_map(|(code, detail)| TradeResponse::Declined(Decline::new(code, detail))),
         access.prop_map(|(user, host, port, key)| {

@@ -42,12 +42,15 @@ pub async fn admit_checked(
     signer: Address,
 ) -> Result<(), NotAdmitted> {
     let maker = message.maker();
-    if signer != maker && core.chain.is_operator(maker, signer).await? {
+    let known = core.book().maker(&maker).copied();
+    let account = match known {
+        Some(account) => account,
+        None => core.refresh_maker(maker).await?,
+    };
+    // A stranger may name anybody its maker, for free: nothing more is asked about makers that have nothing.
+    let unsure = signer != maker && account.free > 0 && !core.book().is_operator(maker, signer);
+    if unsure && core.chain.is_operator(maker, signer).await? {
         core.book().set_operator(maker, signer, true);
-    }
-    let known = core.book().maker(&maker).is_some();
-    if !known {
-        core.refresh_maker(maker).await?;
     }
     let now = core.now();
     core.book().insert_checked(message, digest, signer, now)?;

@@ -66,7 +66,7 @@ impl WalletSigner {
     /// As [`WalletSigner::sign_digest`].
     pub async fn sign_order<T: Order>(&self, order: T, domain: &Domain) -> Result<Signed<T>, SignError> {
         let signature = self.sign_digest(order.digest(domain)).await?;
-        Ok(Signed { order, signature })
+        Ok(Signed::by(self.address(), order, signature))
     }
 }
 

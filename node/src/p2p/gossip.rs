@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     GossipCounters, Inbound, InboundOrder, VERDICT_LIMIT, Verdict,
     behaviour::Behaviour,
-    validation::{CHECK_LIMIT, Checked, Job, Outcome, Pool, ValidOrder, Validator},
+    validation::{CHECK_LIMIT, Checked, Job, Outcome, Pool, SeenKey, ValidOrder, Validator},
 };
 
 /// Orders that wait for the engine's verdict at a time.
@@ -26,6 +26,7 @@ pub(super) struct Judged {
     from: PeerId,
     id: MessageId,
     digest: alloy_primitives::B256,
+    seen: SeenKey,
     verdict: Option<Verdict>,
     received: Instant,
 }
@@ -123,7 +124,7 @@ impl GossipFlow {
         let age = self.note_age(received);
         match outcome {
             Outcome::Valid(order) if age > CHECK_LIMIT => {
-                self.validator.forget(&order.digest);
+                self.validator.forget(order.seen);
                 self.late(swarm, &from, &id);
             }
             Outcome::Valid(order) => self.deliver(swarm, (from, id, received), *order),
@@ -145,23 +146,23 @@ impl GossipFlow {
         (from, id, received): (PeerId, MessageId, Instant),
         order: ValidOrder,
     ) {
-        let ValidOrder { message, signer, digest } = order;
+        let ValidOrder { message, signer, digest, seen } = order;
         let (verdict, answer) = oneshot::channel();
         let inbound = Inbound::Order(Box::new(InboundOrder { from, message, signer, digest, verdict }));
         // A flood of orders leaves a quarter of the queue to requests.
         let full = self.inbound.capacity() <= self.inbound.max_capacity() / 4;
         if full || self.verdicts.len() >= MAX_VERDICTS || self.inbound.try_send(inbound).is_err() {
-            self.validator.forget(&digest);
+            self.validator.forget(seen);
             return self.shed(swarm, &from, &id);
         }
         self.verdicts.push(Box::pin(async move {
             let verdict = tokio::time::timeout(VERDICT_LIMIT, answer).await.ok().and_then(Result::ok);
-            Judged { from, id, digest, verdict, received }
+            Judged { from, id, digest, seen, verdict, received }
         }));
     }
 
     fn judged(&mut self, swarm: &mut Swarm<Behaviour>, judged: Judged) {
-        let Judged { from, id, digest, verdict, received } = judged;
+        let Judged { from, id, digest, seen, verdict, received } = judged;
         self.note_age(received);
         if verdict == Some(Verdict::Accept) {
             self.counters.accepted += 1;
@@ -171,7 +172,7 @@ impl GossipFlow {
             return;
         }
         // What does not count now may count when it comes again.
-        self.validator.forget(&digest);
+        self.validator.forget(seen);
         match verdict {
             Some(Verdict::Ignore(reason) | Verdict::Undecided(reason)) => {
                 self.counters.ignored += 1;

@@ -1,7 +1,8 @@
 //! The context-free half of judging gossip, off the network task: bytes go in, checked orders come out.
 //!
 //! A bounded queue feeds a few blocking workers in batches. Only what no honest peer could have forwarded is
-//! called invalid: size, codec, structure, and a signature that is not the maker's. A message that waited too long
+//! called invalid: size, codec, structure, and a signature that is not its named signer's: the maker's, or that of the
+//! operator that the envelope names. Whether the maker approved that operator is the chain's to say. A message that waited too long
 //! is dropped before its signature is recovered: its result would come when gossipsub has forgotten it.
 //!
 //! What a sync session has fetched is checked by the same workers, a batch at a time, and must also be what was
@@ -13,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, keccak256};
 use libp2p::{PeerId, gossipsub::MessageId};
 use sublet_market::{CodecError, Domain, OrderMessage, SignatureError, StructureError, codec};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -65,6 +66,26 @@ pub(super) struct ValidOrder {
     pub(super) message: OrderMessage,
     pub(super) signer: Address,
     pub(super) digest: B256,
+    pub(super) seen: SeenKey,
+}
+
+/// What a judged order is remembered by. Anybody can sign a maker's order and name itself its operator; while the chain is
+/// asked about that copy it must not hide the good one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SeenKey(B256);
+
+impl SeenKey {
+    fn of(digest: B256, message: &OrderMessage) -> Self {
+        Self(match message.operator() {
+            None => digest,
+            Some(operator) => keccak256([digest.as_slice(), operator.as_slice()].concat()),
+        })
+    }
+
+    /// Whether the order was signed in its maker's place.
+    pub(super) fn is_operated(&self, digest: B256) -> bool {
+        self.0 != digest
+    }
 }
 
 /// What is wrong with a message in itself.
@@ -77,8 +98,8 @@ pub(super) enum Fault {
     #[error(transparent)]
     Signature(#[from] SignatureError),
     /// Recovery always finds somebody: an altered order, or one for another market, shows a stranger as its signer.
-    #[error("signed by {signer} and not by its maker {maker} for this market")]
-    NotTheMaker { maker: Address, signer: Address },
+    #[error("signed by {signer} and not by {named}, as it says, for this market")]
+    Forged { named: Address, signer: Address },
     /// Only what a sync session asked for may come as its answer.
     #[error("order {0} is none of those that were asked for")]
     NotAsked(B256),
@@ -99,12 +120,13 @@ impl Validator {
     /// Remembers an order of ours, so that it is not judged when it comes back.
     pub(super) fn remember(&self, message: &OrderMessage) {
         let digest = message.digest(&self.domain);
-        self.with_seen(|seen| seen.insert(digest, Instant::now()));
+        let key = SeenKey::of(digest, message);
+        self.with_seen(|seen| seen.insert(key.0, Instant::now()));
     }
 
     /// The order did not make it into the book: judge its next copy anew.
-    pub(super) fn forget(&self, digest: &B256) {
-        self.with_seen(|seen| seen.forget(digest));
+    pub(super) fn forget(&self, key: SeenKey) {
+        self.with_seen(|seen| seen.forget(&key.0));
     }
 
     /// Everything that can be told from the bytes and the domain.
@@ -122,7 +144,7 @@ impl Validator {
                 Ok(_) => {}
                 Err(fault) => {
                     // What was good is not delivered either: its next copy must be judged anew.
-                    valid.iter().for_each(|order: &ValidOrder| self.forget(&order.digest));
+                    valid.iter().for_each(|order: &ValidOrder| self.forget(order.seen));
                     return Err(fault);
                 }
             }
@@ -137,19 +159,19 @@ impl Validator {
         if asked.is_some_and(|asked| !asked.contains(&digest)) {
             return Err(Fault::NotAsked(digest));
         }
-        if self.with_seen(|seen| seen.contains(&digest, Instant::now())) {
+        let seen = SeenKey::of(digest, &message);
+        if self.with_seen(|known| known.contains(&seen.0, Instant::now())) {
             return Ok(Outcome::Duplicate);
         }
-        let signer = message.signer(&self.domain)?;
-        let maker = message.maker();
-        if signer != maker {
-            return Err(Fault::NotTheMaker { maker, signer });
+        let (signer, named) = (message.recover(digest)?, message.operator().unwrap_or(message.maker()));
+        if signer != named {
+            return Err(Fault::Forged { named, signer });
         }
         // Only now: a copy with a broken signature must not hide the good one.
-        if !self.with_seen(|seen| seen.insert(digest, Instant::now())) {
+        if !self.with_seen(|known| known.insert(seen.0, Instant::now())) {
             return Ok(Outcome::Duplicate);
         }
-        Ok(Outcome::Valid(Box::new(ValidOrder { message, signer, digest })))
+        Ok(Outcome::Valid(Box::new(ValidOrder { message, signer, digest, seen })))
     }
 
     fn with_seen<R>(&self, action: impl FnOnce(&mut Seen) -> R) -> R {
@@ -314,7 +336,7 @@ mod tests {
         let forged = encoded(Signed { signature, ..offer() });
         for _ in 0..2 {
             let outcome = validator.check(&forged);
-            assert!(matches!(outcome, Outcome::Invalid(Fault::NotTheMaker { .. })), "{outcome:?}");
+            assert!(matches!(outcome, Outcome::Invalid(Fault::Forged { .. })), "{outcome:?}");
         }
         assert!(matches!(validator.check(&encoded(offer())), Outcome::Valid(_)));
         assert!(matches!(validator.check(&forged), Outcome::Duplicate), "no signature is recovered twice");
@@ -325,8 +347,22 @@ mod tests {
         let validator = Validator::new(domain());
         let Outcome::Valid(order) = validator.check(&encoded(offer())) else { panic!("a good offer") };
         assert!(matches!(validator.check(&encoded(offer())), Outcome::Duplicate));
-        validator.forget(&order.digest);
+        validator.forget(order.seen);
         assert!(matches!(validator.check(&encoded(offer())), Outcome::Valid(_)));
+    }
+
+    #[test]
+    fn an_operators_order_is_judged_beside_its_makers() {
+        let validator = Validator::new(domain());
+        // Whether key 2 is an operator of key 1 is not told by the message.
+        let operated = key(2).sign(offer().order, &domain());
+        assert_eq!(operated.operator, Some(key(2).address()));
+        let Outcome::Valid(order) = validator.check(&encoded(operated.clone())) else { panic!("well signed") };
+        assert_eq!(order.signer, key(2).address());
+        assert!(matches!(validator.check(&encoded(offer())), Outcome::Valid(_)), "it hides nothing");
+        assert!(matches!(validator.check(&encoded(operated.clone())), Outcome::Duplicate));
+        let named = Signed { operator: Some(key(3).address()), ..operated };
+        assert!(matches!(validator.check(&encoded(named)), Outcome::Invalid(Fault::Forged { .. })));
     }
 
     #[test]
@@ -348,7 +384,7 @@ mod tests {
         assert!(matches!(fault, Fault::NotAsked(_)), "{fault}");
         let signature = key(2).sign(offer().order, &domain()).signature;
         let forged = encoded(Signed { signature, ..offer() });
-        assert!(matches!(validator.check_promised(&[forged], &asked), Err(Fault::NotTheMaker { .. })));
+        assert!(matches!(validator.check_promised(&[forged], &asked), Err(Fault::Forged { .. })));
         // What came with the bad ones was not taken for known.
         let good = validator.check_promised(&[encoded(offer())], &asked).unwrap();
         assert_eq!(good.into_iter().map(|order| order.digest).collect::<Vec<_>>(), [digest]);

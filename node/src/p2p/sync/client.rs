@@ -20,7 +20,7 @@ use crate::p2p::{
     Inbound, SyncedOrder, SyncedOrders, Verdict,
     handle::Command,
     seen::Seen,
-    validation::{Fault, ValidOrder, Validator, Workers},
+    validation::{Fault, SeenKey, ValidOrder, Validator, Workers},
 };
 
 /// A session that takes longer is ended; the next one goes on where it stood.
@@ -169,8 +169,8 @@ impl Client {
         if valid.is_empty() {
             return Ok(());
         }
-        let digests: Vec<B256> = valid.iter().map(|order| order.digest).collect();
-        let order = |ValidOrder { message, signer, digest }| SyncedOrder { message, signer, digest };
+        let keys: Vec<_> = valid.iter().map(|order| (order.digest, order.seen)).collect();
+        let order = |ValidOrder { message, signer, digest, .. }| SyncedOrder { message, signer, digest };
         let orders = valid.into_iter().map(order).collect();
         let (verdicts, answer) = oneshot::channel();
         let synced = Inbound::Synced(Box::new(SyncedOrders { from, orders, verdicts }));
@@ -180,27 +180,30 @@ impl Client {
         };
         let verdicts = tokio::time::timeout(VERDICTS_LIMIT, exchange).await.ok().flatten();
         let answered = verdicts.is_some();
-        self.note(&digests, verdicts.unwrap_or_default());
+        self.note(&keys, verdicts.unwrap_or_default());
         if answered { Ok(()) } else { Err(SyncFault::Engine) }
     }
 
     /// What did not make it into the book is judged anew when it comes again, but not asked for so soon.
-    fn note(&self, digests: &[B256], verdicts: Vec<Verdict>) {
+    fn note(&self, keys: &[(B256, SeenKey)], verdicts: Vec<Verdict>) {
         let now = Instant::now();
         let verdicts = verdicts.into_iter().map(Some).chain(std::iter::repeat(None));
         let mut accepted = 0;
-        for (digest, verdict) in digests.iter().zip(verdicts) {
+        for ((digest, seen), verdict) in keys.iter().zip(verdicts) {
             if verdict == Some(Verdict::Accept) {
                 accepted += 1;
                 continue;
             }
-            self.validator.forget(digest);
+            self.validator.forget(*seen);
             if let Some(Verdict::Ignore(reason)) = verdict {
                 tracing::trace!(%digest, reason, "a fetched order was ignored");
-                self.with_unwanted(|unwanted| unwanted.insert(*digest, now));
+                // An order under a false operator's name must not keep us from asking others for the good one.
+                if !seen.is_operated(*digest) {
+                    self.with_unwanted(|unwanted| unwanted.insert(*digest, now));
+                }
             }
         }
-        let fetched = digests.len() as u64;
+        let fetched = keys.len() as u64;
         self.count(|counters| {
             counters.fetched += fetched;
             counters.accepted += accepted;
