@@ -85,6 +85,12 @@ pub(crate) fn orders() -> Vec<Vec<u8>> {
         let spec = spec(scale, traits(count), B256::repeat_byte(6));
         messages.push(OrderMessage::Bid { bid: sign(bid(scale, &spec)), spec });
     }
+    // Signed by an operator, for a maker of another key.
+    let (operated, spec) =
+        (Offer { provider: Address::repeat_byte(17), ..offer(7, traits(1)) }, spec(7, traits(1), B256::ZERO));
+    messages.push(sign(operated).into());
+    let bid = sign(Bid { buyer: Address::repeat_byte(18), ..bid(7, &spec) });
+    messages.push(OrderMessage::Bid { bid, spec });
     // A cancel.
     messages.push(sign(Offer { units: 0, ..offer(7, traits(1)) }).into());
     messages.iter().map(encode_order).collect()

@@ -6,13 +6,14 @@ use sublet_market::codec;
 
 use crate::seeds::{market::domain, p2p::met};
 
-/// The first check of gossip: the signer of what is valid is its maker, and the same bytes are judged once.
+/// The first check of gossip: the signer of what is valid is its maker or the operator that it names, and the same bytes are judged once.
 pub(crate) fn gossip(bytes: &[u8]) -> bool {
     let Ok((signer, digest)) = fuzzing::gossip(domain(), bytes) else { return false };
     let message =
         codec::decode_order(bytes).unwrap_or_else(|error| panic!("valid and not to be read: {error}"));
     assert!(message.check().is_ok());
-    assert_eq!((message.maker(), message.digest(&domain())), (signer, digest));
+    let named = message.operator().unwrap_or(message.maker());
+    assert_eq!((named, message.digest(&domain())), (signer, digest));
     true
 }
 
