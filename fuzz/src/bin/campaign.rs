@@ -25,9 +25,9 @@ struct Arguments {
     /// Seconds for each target.
     #[arg(long, default_value_t = 60)]
     time: u32,
-    /// One target only.
-    #[arg(long)]
-    target: Option<String>,
+    /// These targets only.
+    #[arg(long, value_delimiter = ',')]
+    target: Vec<String>,
     /// What was found is written to the committed corpora, as few and as short inputs as go the same ways.
     #[arg(long)]
     keep: bool,
@@ -66,9 +66,12 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let fuzzer = arguments.fuzzer.clone().map_or_else(build, Ok)?;
-    let wanted = |target: &&Target| arguments.target.as_deref().is_none_or(|name| name == target.name);
+    let asked = &arguments.target;
+    for name in asked {
+        ensure!(sublet_fuzz::find(name).is_some(), "{name} is no target: one of {}", names().join(", "));
+    }
+    let wanted = |target: &&Target| asked.is_empty() || asked.iter().any(|name| name == target.name);
     let targets: Vec<&Target> = TARGETS.iter().filter(wanted).collect();
-    ensure!(!targets.is_empty(), "no such target: one of {}", names().join(", "));
     let mut outcomes = Vec::new();
     println!(
         "{:16} {:>11} {:>9} {:>9} {:>7} {:>8}",

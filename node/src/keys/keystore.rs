@@ -236,7 +236,9 @@ impl Kdf {
         let (dklen, problem) = match self {
             Self::Scrypt { dklen, n, r, p, .. } => {
                 let sane = n.is_power_of_two() && *n > 1 && *r > 0 && *p > 0;
-                let memory = n.saturating_mul(u64::from(*r)).saturating_mul(128);
+                // Of the mixing, and of the blocks that it begins with: a large p alone costs as much (RFC 7914, section 6).
+                let blocks = n.saturating_add(u64::from(*p));
+                let memory = blocks.saturating_mul(u64::from(*r)).saturating_mul(128);
                 let rounds = n.saturating_mul(u64::from(*r)).saturating_mul(u64::from(*p));
                 if sane && (memory > MOST_MEMORY || rounds > MOST_ROUNDS) {
                     return costly(format!("scrypt n = {n}, r = {r}, p = {p}"));
