@@ -20,6 +20,7 @@ pub mod orders;
 pub mod resources;
 pub mod rule;
 pub mod settle;
+pub mod shard;
 pub mod signature;
 pub mod trade;
 pub mod traits;
@@ -36,6 +37,9 @@ pub use orders::{Accept, Bid, Offer, Order, Spec, StructureError};
 pub use resources::Resources;
 pub use rule::{Maker, MatchContext, Rule};
 pub use settle::{Locked, SettleRefusal, check_settle};
+pub use shard::Shard;
 pub use signature::{OrderKey, OrderSignature, SignatureError, Signed};
-pub use trade::{Access, AccessState, Decline, DeclineCode, TradeError, TradeRequest, TradeResponse};
+pub use trade::{
+    Access, AccessState, Decline, DeclineCode, TradeError, TradeRequest, TradeResponse, clean_lines,
+};
 pub use traits::{TraitError, Traits};

@@ -1,4 +1,4 @@
-//! What two peers say to each other over `/sublet/trade/1`: ask, accept or decline, and access to a lease.
+//! What two peers say to each other over `/sublet/trade/1`: quote, ask, accept or decline, access to a lease and its console.
 //!
 //! Texts from the other side end up in terminals, logs and ssh command lines; [`TradeResponse::check`] therefore bounds them
 //! and refuses control characters and host or user names that could pass for options. The codec calls it.
@@ -10,22 +10,20 @@ use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_DETAIL_BYTES, MAX_SSH_KEY_BYTES};
-use crate::orders::{Accept, Bid, Spec};
+use crate::orders::{Accept, Bid, Offer, Spec};
 use crate::rule::Rule;
 use crate::signature::Signed;
 
 /// Longest host name, in bytes (RFC 1035, section 2.3.4, as text).
 const MAX_HOST_BYTES: usize = 253;
+/// Most lines of a console in an answer: 64 of 512 bytes are half of what an answer may have.
+const MAX_CONSOLE_LINES: usize = 64;
 /// Longest login name, in bytes (useradd's limit).
 const MAX_USER_BYTES: usize = 32;
 
 /// A request to the other side of a trade.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "requests are few and short-lived: a box would only cost clarity"
-)]
 pub enum TradeRequest {
     /// A buyer asks the provider of an offer for an accept.
     Ask {
@@ -43,6 +41,21 @@ pub enum TradeRequest {
         /// The lease's id: the bid's digest.
         lease: B256,
     },
+    /// A buyer asks what the machine of its lease has printed last.
+    Console {
+        /// The lease's id.
+        lease: B256,
+    },
+    /// A provider tells a bid's node, unasked, that it would serve the bid. Binds nobody and holds nothing: what counts is
+    /// the accept that the buyer may ask for.
+    Quote {
+        /// Digest of the bid.
+        bid: B256,
+        /// The offer to ask for.
+        offer: Signed<Offer>,
+        /// What it would cost, base units per second for all units: at most the offer's price for them.
+        rate: u64,
+    },
 }
 
 /// The answer to a [`TradeRequest`].
@@ -55,6 +68,10 @@ pub enum TradeResponse {
     Declined(Decline),
     /// How to reach the machine.
     Access(AccessState),
+    /// The buyer has taken the quote in.
+    Noted,
+    /// The machine's last console lines, oldest first.
+    Console(Vec<String>),
 }
 
 /// A declined request, with a reason.
@@ -257,6 +274,9 @@ pub enum TradeError {
         "a text of more than {MAX_DETAIL_BYTES} bytes or with control characters: the sender must clean it"
     )]
     Text,
+    /// More console lines than an answer may have.
+    #[error("{0} console lines, more than {MAX_CONSOLE_LINES}: the sender must cut them")]
+    Lines(usize),
     /// A code that this version does not know.
     #[error("unknown decline code: update the node")]
     UnknownCode,
@@ -269,7 +289,9 @@ impl TradeResponse {
     /// The first text that is too long or unsafe to show or use.
     pub fn check(&self) -> Result<(), TradeError> {
         match self {
-            Self::Accept(_) => Ok(()),
+            Self::Accept(_) | Self::Noted => Ok(()),
+            Self::Console(lines) if lines.len() > MAX_CONSOLE_LINES => Err(TradeError::Lines(lines.len())),
+            Self::Console(lines) => lines.iter().try_for_each(|line| check_text(line)),
             Self::Declined(decline) => check_text(&decline.detail),
             Self::Access(AccessState::Ready(access)) => access.check(),
             Self::Access(AccessState::Pending { state: text } | AccessState::Gone { reason: text }) => {
@@ -277,6 +299,12 @@ impl TradeResponse {
             }
         }
     }
+}
+
+/// What may be sent of a console: its last lines, each cut and cleaned.
+pub fn clean_lines(lines: &[String]) -> Vec<String> {
+    let from = lines.len().saturating_sub(MAX_CONSOLE_LINES);
+    lines[from..].iter().map(|line| clean_text(line)).collect()
 }
 
 /// Cuts a text to what may be sent in an answer, and replaces control characters by spaces.
@@ -301,6 +329,18 @@ mod tests {
             port: 2222,
             host_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA+/=".into(),
         }
+    }
+
+    #[test]
+    fn of_a_console_the_last_lines_go_out_and_no_more_come_in() {
+        let lines: Vec<String> = (0..100).map(|n| format!("{n}\u{7}{}", "x".repeat(600))).collect();
+        let sent = clean_lines(&lines);
+        assert_eq!(sent.len(), MAX_CONSOLE_LINES);
+        assert!(sent[0].starts_with("36 x") && sent.iter().all(|line| line.len() <= MAX_DETAIL_BYTES));
+        assert_eq!(TradeResponse::Console(sent).check(), Ok(()));
+        assert_eq!(TradeResponse::Console(lines[..1].to_vec()).check(), Err(TradeError::Text));
+        let many = vec![String::new(); MAX_CONSOLE_LINES + 1];
+        assert_eq!(TradeResponse::Console(many).check(), Err(TradeError::Lines(65)));
     }
 
     #[test]

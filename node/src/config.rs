@@ -7,9 +7,11 @@
 mod check;
 mod human;
 mod overrides;
+mod provider;
 mod wallet;
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -17,12 +19,12 @@ use std::{
 
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
-#[cfg(feature = "aws")]
-use sublet_adapter_aws::AwsConfig;
-use sublet_adapter_hypervisor::HypervisorConfig;
-use sublet_market::amount::{BASE_UNITS_PER_CTK, ctk};
+use sublet_market::{
+    Shard,
+    amount::{BASE_UNITS_PER_CTK, ctk},
+};
 
-pub use self::{overrides::Override, wallet::WalletConfig};
+pub use self::{overrides::Override, provider::ProviderConfig, wallet::WalletConfig};
 use crate::home::{Home, HomeError};
 
 /// What can be wrong with a configuration.
@@ -138,8 +140,8 @@ pub struct P2pSection {
     pub listen: Vec<Multiaddr>,
     /// Peers to meet first.
     pub bootstrap: Vec<Multiaddr>,
-    /// The shard of the order book that this node follows.
-    pub shard: String,
+    /// The regions whose shards of the order book this node follows, beside the main one; all if none is named.
+    pub shards: Vec<String>,
     /// Connections at most; a quarter is kept for those that this node opens.
     pub max_connections: u32,
     /// Trade requests a second that one peer may make over time; eight times as many at once.
@@ -180,6 +182,9 @@ pub struct BuyerConfig {
     /// How long a paid machine may be out of reach before its lease is ended.
     #[serde(with = "human")]
     pub give_up_after: Duration,
+    /// How long quotes for a new bid are collected before the best provider is asked; 0 to ask at once.
+    #[serde(with = "human")]
+    pub collect_for: Duration,
 }
 
 /// `[metrics]`
@@ -190,33 +195,14 @@ pub struct MetricsConfig {
     pub listen: SocketAddr,
 }
 
-/// `[provider]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProviderConfig {
-    /// How long the capacity is held for a bid that we accepted (at most five minutes).
-    #[serde(default = "default_settle_within", with = "human")]
-    pub settle_within: Duration,
-    /// How often pay is claimed from a running lease.
-    #[serde(default = "default_claim_every", with = "human")]
-    pub claim_every: Duration,
-    /// The least that a claim must bring, written as `0.5 CTK`; base units here.
-    #[serde(default, with = "ctk")]
-    pub claim_at_least: u128,
-    /// How long a buyer that let an accept lapse waits for the next one.
-    #[serde(default = "default_backoff", with = "human")]
-    pub backoff: Duration,
-    /// How long machines run on while no new block of the chain is seen: then they are stopped, with their disks kept,
-    /// until it is there again.
-    #[serde(default = "default_max_blind", with = "human")]
-    pub max_blind: Duration,
-    /// Machines on this host.
-    #[serde(default)]
-    pub hypervisor: Option<HypervisorConfig>,
-    /// Machines of an AWS account.
-    #[cfg(feature = "aws")]
-    #[serde(default)]
-    pub aws: Option<AwsConfig>,
+impl P2pSection {
+    /// The shards that this node follows.
+    pub fn followed(&self) -> BTreeSet<Shard> {
+        if self.shards.is_empty() {
+            return Shard::all().collect();
+        }
+        self.shards.iter().map(|region| Shard::of_region(region)).chain([Shard::MAIN]).collect()
+    }
 }
 
 impl Default for P2pSection {
@@ -224,7 +210,7 @@ impl Default for P2pSection {
         Self {
             listen: default_listen(),
             bootstrap: Vec::new(),
-            shard: "main".into(),
+            shards: Vec::new(),
             max_connections: 256,
             trade_requests_per_second: 64,
             sync_requests_per_second: 4,
@@ -248,30 +234,7 @@ impl Default for MarketConfig {
 
 impl Default for BuyerConfig {
     fn default() -> Self {
-        Self { give_up_after: Duration::from_secs(120) }
-    }
-}
-
-impl ProviderConfig {
-    /// Relative paths are meant from the home.
-    fn resolve(&mut self, home: &Path) {
-        if let Some(hypervisor) = &mut self.hypervisor {
-            hypervisor.state_dir = home.join(&hypervisor.state_dir);
-            hypervisor.images_dir = home.join(&hypervisor.images_dir);
-        }
-        #[cfg(feature = "aws")]
-        if let Some(aws) = &mut self.aws {
-            aws.state_dir = home.join(&aws.state_dir);
-            aws.credentials_file = aws.credentials_file.as_ref().map(|file| home.join(file));
-        }
-    }
-
-    fn backends(&self) -> usize {
-        #[cfg(feature = "aws")]
-        let aws = usize::from(self.aws.is_some());
-        #[cfg(not(feature = "aws"))]
-        let aws = 0;
-        usize::from(self.hypervisor.is_some()) + aws
+        Self { give_up_after: Duration::from_secs(120), collect_for: Duration::from_secs(1) }
     }
 }
 
@@ -362,23 +325,6 @@ fn default_confirmations() -> u64 {
 /// Several times what the dearest public chains ask in a rush.
 fn default_max_fee_gwei() -> u64 {
     500
-}
-
-fn default_settle_within() -> Duration {
-    Duration::from_secs(120)
-}
-
-fn default_claim_every() -> Duration {
-    Duration::from_secs(3600)
-}
-
-fn default_backoff() -> Duration {
-    Duration::from_secs(300)
-}
-
-/// Longer than RPC outages usually are; what is at stake is this much unpaid work for each lease that ends meanwhile.
-fn default_max_blind() -> Duration {
-    Duration::from_secs(1800)
 }
 
 fn default_listen() -> Vec<Multiaddr> {

@@ -19,3 +19,4 @@ pub mod p2p;
 pub mod setup;
 pub mod store;
 mod text_number;
+mod wall;

@@ -78,13 +78,15 @@ pub async fn run(
 ) -> Result<(), NodeError> {
     // A failing part cancels `inner`; the outside's `stop` cancels it too. Telling them apart gives the exit code.
     let inner = stop.child_token();
-    // Taken first and refused first: what fails leaves nothing running.
+    // Taken first and refused first: what fails leaves nothing running. The store before all: it is what a second node on the
+    // same home is told by.
+    let store = Store::open(&home.store())?;
     let listener = api::bind(config.api.listen).await?;
     let metrics_listener = match &config.metrics {
         Some(section) => Some(metrics::http::bind(section.listen).await?),
         None => None,
     };
-    let (core, inbound) = connect(home, &config, wallet, &inner).await?;
+    let (core, inbound) = connect(home, &config, wallet, store, &inner).await?;
     let adapter = make_adapter(&config, core.address()).await?;
     let engines = Engines::new(&core, &config, adapter, &inner);
     let mut tasks = engines.spawn(&core, &config, inbound, &inner)?;
@@ -123,33 +125,48 @@ pub async fn run(
     if stop.is_cancelled() { Ok(()) } else { Err(NodeError::Failed) }
 }
 
-/// Store, chain and peers.
-async fn connect(
-    home: &Home,
-    config: &Config,
-    wallet: WalletSigner,
-    stop: &CancellationToken,
-) -> Result<(Arc<Core>, mpsc::Receiver<Inbound>), NodeError> {
-    let store = Store::open(&home.store())?;
+/// The chain as the configuration names it.
+///
+/// # Errors
+/// What keeps the deployment file from being read, and [`Chain::connect_with`].
+pub async fn connect_chain(config: &Config, wallet: WalletSigner) -> Result<Chain, ChainError> {
     let deployment = Deployment::read(&config.chain.deployment)?;
     let send = SendOptions {
         max_fee_per_gas: u128::from(config.chain.max_fee_gwei) * WEI_PER_GWEI,
         ..SendOptions::default()
     };
     let options = ChainOptions { send, ..ChainOptions::default() };
-    let chain = Chain::connect_with(&config.chain.rpc_urls(), deployment, wallet.clone(), options).await?;
+    Chain::connect_with(&config.chain.rpc_urls(), deployment, wallet, options).await
+}
+
+/// Store, chain and peers.
+async fn connect(
+    home: &Home,
+    config: &Config,
+    wallet: WalletSigner,
+    store: Store,
+    stop: &CancellationToken,
+) -> Result<(Arc<Core>, mpsc::Receiver<Inbound>), NodeError> {
+    let chain = connect_chain(config, wallet.clone()).await?;
     store.bind_market(chain.domain().separator())?;
     let limits = BookLimits { floor: config.market.floor, ..BookLimits::default() };
     let mut book = Book::new(chain.domain(), limits);
     // When the book is full, others give way first.
-    book.set_own(chain.address());
+    book.set_own(config.wallet.maker.unwrap_or(chain.address()));
     let shared = Arc::new(SharedBook::new(book, &chain));
     let peers = p2p_config(home, config, &chain, Arc::clone(&shared))?;
     let (p2p, inbound): (P2p, _) = p2p::spawn(peers, stop.clone()).await?;
-    let node = p2p.node();
     let metrics = Arc::new(Metrics::new()?);
-    let core = Core::new(chain, p2p, store, node, shared, wallet, metrics);
+    let core = Core::new(chain, p2p, store, shared, wallet, config.wallet.maker, metrics);
     core.refresh_maker(core.address()).await?;
+    if core.purse().holdings().await?.approved == Some(false) {
+        tracing::warn!(
+            key = %core.key(),
+            maker = %core.address(),
+            "the maker has not approved this node's key: run `sublet wallet operator approve` in the maker's home; until \
+             then nothing is bought or sold"
+        );
+    }
     Ok((core, inbound))
 }
 
@@ -183,10 +200,14 @@ impl Engines {
         let events = chain::watch(core.chain.clone(), cursor, watch_config(config), stop.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(mirror::run(Arc::clone(core), events, stop.clone()));
-        tasks.spawn(intake::run(Arc::clone(core), self.provider.clone(), inbound, stop.clone()));
+        let (buyer, provider) = (Arc::clone(&self.buyer), self.provider.clone());
+        tasks.spawn(intake::run(Arc::clone(core), buyer, provider, inbound, stop.clone()));
         tasks.spawn(Arc::clone(&self.buyer).run(stop.clone()));
         if let Some(provider) = &self.provider {
             tasks.spawn(Arc::clone(provider).run(stop.clone()));
+            if config.provider.as_ref().is_some_and(|section| section.answer_bids) {
+                tasks.spawn(Arc::clone(provider).run_quotes(stop.clone()));
+            }
         }
         Ok(tasks)
     }
@@ -208,7 +229,7 @@ fn p2p_config(
     Ok(P2pConfig {
         listen: config.p2p.listen.clone(),
         bootstrap: config.p2p.bootstrap.clone(),
-        shard: config.p2p.shard.clone(),
+        shards: config.p2p.followed(),
         max_connections: config.p2p.max_connections,
         trade_requests_per_second: config.p2p.trade_requests_per_second,
         sync_requests_per_second: config.p2p.sync_requests_per_second,

@@ -48,6 +48,8 @@ pub struct Setup {
     pub wallet: NewWallet,
     /// The file in which the node looks for the keystore's passphrase.
     pub passphrase_file: Option<PathBuf>,
+    /// Whose account the node trades with, when its wallet is only an operator's.
+    pub maker: Option<Address>,
     /// For nodes that sell.
     pub provider: Option<ProviderSetup>,
 }
@@ -89,6 +91,7 @@ impl Default for Setup {
             confirmations: 2,
             wallet: NewWallet::default(),
             passphrase_file: None,
+            maker: None,
             provider: None,
         }
     }
@@ -145,16 +148,20 @@ fn node_toml(setup: &Setup) -> Result<String, SetupError> {
 
 fn wallet_toml(setup: &Setup) -> Result<String, SetupError> {
     let mut text = String::new();
+    if let Some(maker) = setup.maker {
+        text.push_str("# Whose account this node trades with: its own key is an operator's.\n");
+        text.push_str(&format!("maker = {}\n", quote(&maker.to_string())));
+    }
     if let Some(file) = &setup.passphrase_file {
-        text.push_str("\n[wallet]\n# The first line opens keystore.json when the node starts.\n");
+        text.push_str("# The first line opens keystore.json when the node starts.\n");
         text.push_str(&format!("passphrase_file = {}\n", quote(&absolute(file).display().to_string())));
     }
     #[cfg(feature = "kms")]
     if let NewWallet::Kms { key, access, .. } = &setup.wallet {
-        text.push_str("\n[wallet]\n# The wallet's key never leaves AWS KMS.\n");
+        text.push_str("# The wallet's key never leaves AWS KMS.\n");
         text.push_str(&format!("kms_key = {}\n\n[wallet.aws]\n{}", quote(key), toml::to_string(access)?));
     }
-    Ok(text)
+    Ok(if text.is_empty() { text } else { format!("\n[wallet]\n{text}") })
 }
 
 fn provider_toml(provider: &ProviderSetup) -> Result<String, SetupError> {

@@ -9,42 +9,23 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
+use alloy_primitives::{B256, keccak256};
 use libp2p::Multiaddr;
 use sublet::{
     engine::share::SharedBook,
     p2p::{Inbound, P2p, P2pConfig, SyncCounters, Verdict},
 };
 use sublet_market::{
-    Bid, Book, BookLimits, Domain, Maker, OrderMessage, Resources, Spec, Traits, amount::BASE_UNITS_PER_CTK,
+    Book, BookLimits, Domain, Maker, OrderMessage, Shard, amount::BASE_UNITS_PER_CTK, codec::encode_order,
 };
-use support::{Node, Stranger, domain, maker, offer, offer_of, within};
+use support::{Node, Stranger, bid_for, domain, follow, maker, offer, offer_of, regional, within};
 use tokio_util::sync::CancellationToken;
 
 /// Orders of the samples end an hour later.
 const NOW: u64 = 2_000_000_000 - 3_000;
 
 fn bid(salt: u64) -> OrderMessage {
-    let key = maker(2);
-    let spec = Spec {
-        unit: Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() },
-        units: 1,
-        traits: Traits::default(),
-        manifest: alloy_primitives::B256::repeat_byte(1),
-    };
-    let bid = Bid {
-        buyer: key.address(),
-        settler: key.address(),
-        spec: spec.hash_struct(),
-        node: alloy_primitives::B256::repeat_byte(4),
-        max_rate: 1_000_000,
-        min_bond_seconds: 0,
-        min_points: 0,
-        duration: 600,
-        valid_until: NOW + 300,
-        epoch: 0,
-        salt,
-    };
-    OrderMessage::Bid { bid: key.sign(bid, &domain()), spec }
+    bid_for(salt, None, NOW + 300)
 }
 
 fn cancel(series: u64) -> OrderMessage {
@@ -201,8 +182,12 @@ async fn a_peer_with_another_book_is_left_alone() {
     assert_eq!(one.sync().await.refused, 1);
 }
 
-fn book_id(domain: &Domain) -> alloy_primitives::B256 {
-    alloy_primitives::keccak256(sublet::p2p::topic_name(domain, "main"))
+fn book_id(domain: &Domain) -> B256 {
+    book_of(domain, Shard::MAIN)
+}
+
+fn book_of(domain: &Domain, shard: Shard) -> B256 {
+    keccak256(sublet::p2p::topic_name(domain, shard))
 }
 
 fn frame(parts: &[&[u8]]) -> Vec<u8> {
@@ -217,7 +202,7 @@ async fn a_stranger_can_fetch_by_digest_and_gets_nothing_else() {
     let (book, digest) = (book_id(&domain()), offer(2).digest(&domain()));
     let request = frame(&[&[2], book.as_slice(), &[7; 32], digest.as_slice()]);
     let answer = within(stranger.sync(one.p2p.peer_id(), request)).await.unwrap();
-    let envelope = sublet_market::codec::encode_order(&offer(2));
+    let envelope = encode_order(&offer(2));
     let len = u16::try_from(envelope.len()).unwrap().to_be_bytes();
     assert_eq!(answer, frame(&[&[2, 0, 2], &len, &envelope]));
 }
@@ -272,9 +257,12 @@ async fn a_peer_that_breaks_its_promises_is_sent_away_and_its_orders_are_not_tak
         signed.signature = maker(2).sign(signed.order.clone(), &domain()).signature;
         signed.into()
     };
-    for (n, sent) in [other, forged].into_iter().enumerate() {
+    // Good, and in a book that it does not belong to.
+    let elsewhere = regional(3, "eu-north-1");
+    let cases = [(promised.clone(), other), (promised.clone(), forged), (elsewhere.clone(), elsewhere)];
+    for (n, (promised, sent)) in cases.into_iter().enumerate() {
         let digest = promised.digest(&domain());
-        let envelope = sublet_market::codec::encode_order(&sent);
+        let envelope = encode_order(&sent);
         let len = u16::try_from(envelope.len()).unwrap().to_be_bytes();
         let answers =
             vec![frame(&[&[1, 0x61, 0, 0, 2, 1], digest.as_slice()]), frame(&[&[2, 0, 1], &len, &envelope])];
@@ -286,4 +274,42 @@ async fn a_peer_that_breaks_its_promises_is_sent_away_and_its_orders_are_not_tak
     let honest = Peer::start(std::slice::from_ref(&one.address), &[promised], |_| {}).await;
     one.until(|counters| counters.accepted == 1).await;
     drop(honest);
+}
+
+#[tokio::test]
+async fn books_are_compared_shard_by_shard_where_both_sides_follow_one() {
+    let orders = [
+        offer(1),
+        regional(2, "eu-north-1"),
+        regional(3, "us-east-1"),
+        bid_for(4, None, NOW + 300),
+        bid_for(5, Some("eu-north-1"), NOW + 300),
+        bid_for(6, Some("us-east-1"), NOW + 300),
+    ];
+    let one = Peer::start(&[], &orders, |_| {}).await;
+    let europe =
+        Peer::start(std::slice::from_ref(&one.address), &[], |config| follow(config, &["eu-north-1"])).await;
+    let all = Peer::start(std::slice::from_ref(&one.address), &[], |_| {}).await;
+    // Twice: the second look must not bring the rest either.
+    europe.until(|counters| counters.completed >= 2).await;
+    all.until(|counters| counters.completed >= 2).await;
+    let digests = |peer: &Peer| {
+        let orders: Vec<_> = orders.iter().map(|order| order.digest(&domain())).collect();
+        let book = peer.book.lock();
+        orders.iter().map(|digest| book.contains(digest)).collect::<Vec<_>>()
+    };
+    assert_eq!(digests(&europe), [true, true, false, true, true, false]);
+    assert_eq!(digests(&all), [true; 6]);
+    assert_eq!((europe.sync().await.fetched, all.sync().await.fetched), (4, 6));
+    assert_eq!(one.sync().await.refused, 0, "nobody asks for what is not shared");
+
+    // What a peer does not follow it does not share, and what nobody can follow is no book.
+    let stranger = Stranger::connect(std::slice::from_ref(&europe.address)).await;
+    for (shard, refused) in
+        [(Shard::MAIN, false), (Shard::of_region("eu-north-1"), false), (Shard::of_region("us-east-1"), true)]
+    {
+        let request = frame(&[&[1], book_of(&domain(), shard).as_slice(), &[0x61, 0, 0, 2, 0]]);
+        let answer = within(stranger.sync(europe.p2p.peer_id(), request)).await.unwrap();
+        assert_eq!(answer == frame(&[&[3, 1]]), refused, "{shard}");
+    }
 }

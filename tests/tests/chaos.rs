@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sublet::devnet::{DEVNET_PARAMS, Devnet, DevnetOptions};
 use sublet_tests::{
-    chaos::{self, CASES, Case},
+    chaos::{self, CASES, Case, HostFault},
     images, sublet_binary,
 };
 
@@ -80,4 +80,32 @@ fn collect(folder: &Path, places: &mut Vec<String>) {
     }
     // A name in parts has more quotes in it.
     places.retain(|place| !place.contains('"'));
+}
+
+async fn host_faults(faults: &[HostFault]) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut net = network(dir.path()).await;
+    let rows = chaos::host_faults(&mut net, &images().unwrap(), faults).await.unwrap();
+    net.down().await.unwrap();
+    assert!(rows.len() == faults.len() && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
+}
+
+#[tokio::test]
+async fn a_full_disk_and_a_damaged_database_lose_nothing() {
+    host_faults(&[HostFault::StoreLocked, HostFault::StoreDamaged, HostFault::DiskFull]).await;
+}
+
+#[tokio::test]
+async fn a_lost_database_is_made_up_for_by_the_chain_and_the_machines() {
+    host_faults(&[HostFault::StoreLost, HostFault::StoreLostAndClosed]).await;
+}
+
+#[tokio::test]
+async fn a_backend_that_hangs_or_lies_holds_up_nobody_else() {
+    host_faults(&[HostFault::QemuHangs, HostFault::MachineLies]).await;
+}
+
+#[tokio::test]
+async fn wrong_clocks_and_mute_peers_do_no_harm() {
+    host_faults(&[HostFault::ClockAhead, HostFault::SilentProvider, HostFault::SilentBuyer]).await;
 }

@@ -12,7 +12,7 @@ use sublet::{
     api::types::{BidInfo, LeaseInfo, OfferInfo},
     chain::{Call, Chain, ChainError, ChainOptions, DeployOptions, LeaseState, SendOptions, deploy},
     devnet::{
-        Anvil, AnvilConfig, DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
+        Anvil, AnvilConfig, DEVNET_PARAMS, Devnet, DevnetOptions, NewNode, NodeProcess,
         market::{BUYER_FUNDS, SELLER_FUNDS, deposit, offer_of},
     },
     keys::{NewWallet, Stored},
@@ -61,7 +61,10 @@ async fn sell(net: &mut Devnet, wallet: NewWallet) -> NodeProcess {
     let capacity = Resources { vcpus: 1, memory_mib: 512, disk_gib: 4, ..Resources::default() };
     let backend = Backend::Hypervisor { images_dir: images().unwrap(), capacity, accel: "tcg".into() };
     let setup = ProviderSetup { claim_every: "30s".into(), backend };
-    let node = net.add_node_with("seller", SELLER_FUNDS, Some(setup), wallet).await.unwrap();
+    let node = net
+        .add_node_with("seller", NewNode { ctk: SELLER_FUNDS, provider: Some(setup), wallet, maker: None })
+        .await
+        .unwrap();
     deposit(&node, SELLER_FUNDS).await.unwrap();
     let unit = Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() };
     let _: OfferInfo =
@@ -90,7 +93,10 @@ async fn two_nodes_with_keys_in_kms_trade() {
         DevnetOptions { dir: dir.path().join("net"), binary: binary.clone(), params: DEVNET_PARAMS };
     let mut net = Devnet::start(options).await.unwrap();
     let seller = sell(&mut net, sellers).await;
-    let buyer = net.add_node_with("buyer", BUYER_FUNDS, None, buyers).await.unwrap();
+    let buyer = net
+        .add_node_with("buyer", NewNode { ctk: BUYER_FUNDS, wallet: buyers, ..NewNode::default() })
+        .await
+        .unwrap();
     let home = buyer.home().path();
     for node in [&seller, &buyer] {
         assert!(!node.home().wallet_key().exists() && !node.home().keystore().exists());

@@ -66,7 +66,16 @@ async fn from_an_empty_wallet_to_a_login() {
     let id = rented["id"].as_str().unwrap();
     let login = run(home, &["lease", "ssh", id, "--", "uname"]).await;
     assert_eq!(login.stdout.trim(), "Linux", "{login:?}");
+    let booted = json(home, &["lease", "logs", id]).await;
+    assert!(!booted["lines"].as_array().unwrap().is_empty(), "{booted}");
     assert_eq!(run(home, &["lease", "close", id]).await.code, Some(0));
+    // The buyer keeps them, whatever becomes of the provider.
+    until("the last lines are kept", std::time::Duration::from_secs(30), || async {
+        let lease = json(home, &["lease", "show", id]).await;
+        Ok((!lease["console"].as_array().unwrap().is_empty()).then_some(()))
+    })
+    .await
+    .unwrap();
     // Only what was missing went into the Market.
     let wallet = json(home, &["wallet", "balance"]).await;
     assert_eq!(wallet["wallet"], "3500000000000000000");

@@ -44,6 +44,14 @@ pub struct Quote {
     pub rate: u64,
 }
 
+impl Quote {
+    /// Where it stands among the quotes for the bid with this digest: the least is the best. The book's own order.
+    pub fn standing(&self, bid: B256) -> (u64, Reverse<u64>, B256, B256) {
+        let tie = keccak256([bid.as_slice(), self.offer.order.provider.as_slice()].concat());
+        (self.rate, Reverse(self.points), tie, self.digest)
+    }
+}
+
 /// What a search found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Best {

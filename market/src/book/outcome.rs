@@ -44,7 +44,9 @@ pub enum Ignored {
     #[error("the order ends too far ahead: let offers end within an hour, bids within ten minutes")]
     TooFarAhead,
     /// It was signed by neither its maker nor an operator that the maker is known to approve.
-    #[error("the signer is not known as an operator of the maker: approve it on chain with setOperator")]
+    #[error(
+        "the signer is not known as an operator of the maker: approve it with `sublet wallet operator approve` in the maker's home"
+    )]
     Signer,
     /// Nothing is known of its maker.
     #[error("the maker's account has not been read from the chain: read it and insert again")]

@@ -117,10 +117,11 @@ impl TryFrom<Order> for OrderMessage {
 }
 
 #[derive(Encode, Decode)]
-#[expect(clippy::large_enum_variant, reason = "lives for one call")]
 pub(super) enum Request {
     Ask(SignedBid, Spec, Word, Vec<u8>),
     Access(Word),
+    Quote(Word, SignedOffer, u64),
+    Console(Word),
 }
 
 impl From<TradeRequest> for Request {
@@ -130,6 +131,8 @@ impl From<TradeRequest> for Request {
                 Self::Ask(bid.into(), spec.into(), offer.into(), manifest)
             }
             TradeRequest::Access { lease } => Self::Access(lease.into()),
+            TradeRequest::Console { lease } => Self::Console(lease.into()),
+            TradeRequest::Quote { bid, offer, rate } => Self::Quote(bid.into(), offer.into(), rate),
         }
     }
 }
@@ -143,6 +146,10 @@ impl TryFrom<Request> for TradeRequest {
                 Self::Ask { bid: bid.try_into()?, spec: spec.try_into()?, offer: offer.into(), manifest }
             }
             Request::Access(lease) => Self::Access { lease: lease.into() },
+            Request::Console(lease) => Self::Console { lease: lease.into() },
+            Request::Quote(bid, offer, rate) => {
+                Self::Quote { bid: bid.into(), offer: offer.try_into()?, rate }
+            }
         })
     }
 }
@@ -154,6 +161,8 @@ pub(super) enum Response {
     Pending(String),
     Ready(Access),
     Gone(String),
+    Noted,
+    Console(Vec<String>),
 }
 
 impl From<TradeResponse> for Response {
@@ -164,6 +173,8 @@ impl From<TradeResponse> for Response {
             TradeResponse::Access(AccessState::Pending { state }) => Self::Pending(state),
             TradeResponse::Access(AccessState::Ready(access)) => Self::Ready(access.into()),
             TradeResponse::Access(AccessState::Gone { reason }) => Self::Gone(reason),
+            TradeResponse::Noted => Self::Noted,
+            TradeResponse::Console(lines) => Self::Console(lines),
         }
     }
 }
@@ -178,6 +189,8 @@ impl TryFrom<Response> for TradeResponse {
             Response::Pending(state) => Self::Access(AccessState::Pending { state }),
             Response::Ready(access) => Self::Access(AccessState::Ready(access.try_into()?)),
             Response::Gone(reason) => Self::Access(AccessState::Gone { reason }),
+            Response::Noted => Self::Noted,
+            Response::Console(lines) => Self::Console(lines),
         })
     }
 }

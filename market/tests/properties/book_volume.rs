@@ -107,7 +107,8 @@ impl Market {
             ..orders::offer()
         };
         let digest = offer.digest(&domain());
-        let message = OrderMessage::Offer(Signed { order: offer.clone(), signature: self.signature, operator: None });
+        let message =
+            OrderMessage::Offer(Signed { order: offer.clone(), signature: self.signature, operator: None });
         if self.book.insert(message, offer.provider, NOW).is_ok() {
             self.live.insert((offer.provider, offer.series), (digest, offer));
         }
@@ -120,7 +121,8 @@ impl Market {
             let Some((digest, offer)) = self.live.remove(&key) else { continue };
             self.seq += 1;
             let cancel = Offer { units: 0, seq: self.seq, ..offer };
-            let message = OrderMessage::Offer(Signed { order: cancel, signature: self.signature, operator: None });
+            let message =
+                OrderMessage::Offer(Signed { order: cancel, signature: self.signature, operator: None });
             let done = self.book.insert(message, key.0, NOW).unwrap();
             assert!(matches!(done, Inserted::Cancel { replaced: Some(replaced), .. } if replaced == digest));
         }

@@ -139,6 +139,12 @@ pub(crate) fn request() -> impl Strategy<Value = TradeRequest> {
             TradeRequest::Ask { bid: sent(bid), spec, offer, manifest }
         }),
         word().prop_map(|lease| TradeRequest::Access { lease }),
+        word().prop_map(|lease| TradeRequest::Console { lease }),
+        (word(), offer(), any::<u64>()).prop_map(|(bid, offer, rate)| TradeRequest::Quote {
+            bid,
+            offer: signed(offer),
+            rate
+        }),
     ]
 }
 
@@ -154,6 +160,8 @@ pub(crate) fn response() -> impl Strategy<Value = TradeResponse> {
             let host_key = format!("ssh-ed25519 {key}");
             TradeResponse::Access(AccessState::Ready(Access { user, host, port, host_key }))
         }),
+        Just(TradeResponse::Noted),
+        vec("[ -~]{0,80}", 0..=64).prop_map(TradeResponse::Console),
         "[ -~]{0,512}".prop_map(|state| TradeResponse::Access(AccessState::Pending { state })),
         "[ -~]{0,512}".prop_map(|reason| TradeResponse::Access(AccessState::Gone { reason })),
     ]

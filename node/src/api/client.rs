@@ -94,6 +94,11 @@ impl ApiClient {
         Ok(Self { http, address, token, home: name, greeted: Arc::default() })
     }
 
+    /// Makes sure that the node of the home is the one that answers.
+    pub async fn hello(&self) -> Result<(), ClientError> {
+        self.greeted.get_or_try_init(|| self.greet()).await.copied()
+    }
+
     /// `GET path`
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.send(self.http.get(self.url(path)), LOOK_LIMIT).await
@@ -122,7 +127,7 @@ impl ApiClient {
         request: reqwest::RequestBuilder,
         limit: Duration,
     ) -> Result<T, ClientError> {
-        self.greeted.get_or_try_init(|| self.greet()).await?;
+        self.hello().await?;
         let failed = |e: reqwest::Error| self.failed(&e, limit);
         let response =
             request.timeout(limit).bearer_auth(self.token.as_str()).send().await.map_err(failed)?;

@@ -8,7 +8,7 @@ use axum::{
 
 use super::{
     ApiError, ApiState,
-    types::{Amount, LeaseEnded, LeaseInfo, Role, TopUp, Transaction},
+    types::{Amount, Console, LeaseEnded, LeaseInfo, Role, TopUp, Transaction},
     wallet::transaction,
 };
 use crate::{
@@ -30,6 +30,20 @@ pub(super) async fn show(
 ) -> Result<Json<LeaseInfo>, ApiError> {
     let lease = state.core.store.find::<ChainLease>(id.as_slice())?.ok_or_else(|| unknown(id))?;
     info(&state, lease).map(Json)
+}
+
+pub(super) async fn console(
+    State(state): State<ApiState>,
+    Path(id): Path<B256>,
+) -> Result<Json<Console>, ApiError> {
+    let lines = match role(&state, id)? {
+        Role::Buyer => state.buyer.console(id).await?,
+        Role::Provider => match state.core.store.find::<Promise>(id.as_slice())? {
+            Some(promise) => state.require_provider()?.console_of(&promise).await,
+            None => return Err(unknown(id)),
+        },
+    };
+    Ok(Json(Console { lines }))
 }
 
 pub(super) async fn close(
@@ -95,6 +109,10 @@ fn info(state: &ApiState, lease: ChainLease) -> Result<LeaseInfo, ApiError> {
         Some(format!("the funds end in {left} s: `sublet lease top-up {} --for 10m`", lease.id))
     });
     let access = purchase.as_ref().and_then(|p| p.access.clone());
+    let console = match (&purchase, &promise) {
+        (Some(purchase), _) => purchase.console.clone(),
+        (None, promise) => promise.as_ref().map(|p| p.console.clone()).unwrap_or_default(),
+    };
     let trouble =
         purchase.and_then(|p| p.trouble).or_else(|| promise.as_ref().and_then(|p| p.trouble.clone()));
     Ok(LeaseInfo {
@@ -116,7 +134,7 @@ fn info(state: &ApiState, lease: ChainLease) -> Result<LeaseInfo, ApiError> {
         access: access.or_else(|| promise.as_ref().and_then(|p| p.access.clone())),
         trouble,
         warning,
-        console: promise.map(|p| p.console).unwrap_or_default(),
+        console,
         events: lease.events,
     })
 }

@@ -12,7 +12,7 @@ mod hello;
 mod leases;
 mod offers;
 pub mod types;
-mod wallet;
+pub(crate) mod wallet;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -29,7 +29,6 @@ use tokio_util::sync::CancellationToken;
 
 use self::types::{BookSize, ErrorBody, Status};
 use crate::{
-    chain::ChainError,
     engine::{Core, EngineError, buyer::Buyer, provider::Provider},
     home::{Home, HomeError, write_atomic},
 };
@@ -106,6 +105,8 @@ fn router(state: ApiState) -> Router {
         .route("/v1/wallet", get(wallet::show))
         .route("/v1/wallet/deposit", post(wallet::deposit))
         .route("/v1/wallet/withdraw", post(wallet::withdraw))
+        .route("/v1/wallet/operators", post(wallet::set_operator))
+        .route("/v1/wallet/operators/{key}", get(wallet::operator))
         .route("/v1/points/{address}", get(wallet::points))
         .route("/v1/offers", get(offers::list).post(offers::create))
         .route("/v1/offers/{series}", delete(offers::cancel))
@@ -113,6 +114,7 @@ fn router(state: ApiState) -> Router {
         .route("/v1/bids/{id}", get(bids::show).delete(bids::cancel))
         .route("/v1/leases", get(leases::list))
         .route("/v1/leases/{id}", get(leases::show))
+        .route("/v1/leases/{id}/console", get(leases::console))
         .route("/v1/leases/{id}/close", post(leases::close))
         .route("/v1/leases/{id}/reject", post(leases::reject))
         .route("/v1/leases/{id}/top-up", post(leases::top_up))
@@ -203,20 +205,15 @@ impl ApiError {
 impl<E: Into<EngineError>> From<E> for ApiError {
     fn from(error: E) -> Self {
         let error = error.into();
-        let (status, code) = match &error {
-            EngineError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
-            EngineError::Funds(_) => (StatusCode::PAYMENT_REQUIRED, "funds"),
-            EngineError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
-            EngineError::Gas(_) | EngineError::Chain(ChainError::GasMoney { .. }) => {
-                (StatusCode::PAYMENT_REQUIRED, "gas")
-            }
-            EngineError::Chain(e) if e.revert_name().is_some() => (StatusCode::CONFLICT, "refused"),
-            EngineError::Chain(_) => (StatusCode::BAD_GATEWAY, "chain"),
-            EngineError::Store(_) | EngineError::Adapter(_) => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal")
-            }
+        let status = match error.code() {
+            "invalid" => StatusCode::BAD_REQUEST,
+            "funds" | "gas" => StatusCode::PAYMENT_REQUIRED,
+            "not_found" => StatusCode::NOT_FOUND,
+            "refused" => StatusCode::CONFLICT,
+            "chain" | "unavailable" => StatusCode::BAD_GATEWAY,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self::new(status, code, &error.to_string())
+        Self::new(status, error.code(), &error.to_string())
     }
 }
 

@@ -73,18 +73,31 @@ pub struct BookSize {
 pub struct Wallet {
     /// The address.
     pub address: Address,
-    /// Gas money, in wei of the chain's native currency.
+    /// The key that this node signs with, where that is only an operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<Operator>,
+    /// Gas money of the key that sends transactions, in wei of the chain's native currency.
     pub gas_wei: Amount,
     /// Tokens in the wallet.
     pub wallet: Amount,
     /// Tokens free in the Market.
     pub free: Amount,
-    /// Part of the free tokens that bids of ours may lock any moment.
-    pub reserved: Amount,
+    /// Part of the free tokens that bids of ours may lock any moment; only a running node knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<Amount>,
     /// What must be free for orders to count at all, by this node's own rule.
     pub floor: Amount,
     /// Reputation points (10^9 base units of burned fee each).
     pub points: u64,
+}
+
+/// `GET /v1/wallet/operators/{key}`: a key that may act for a maker, or may not.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Operator {
+    /// The key's address.
+    pub key: Address,
+    /// Whether the maker approves it on chain.
+    pub approved: bool,
 }
 
 /// `POST /v1/wallet/deposit` and `/withdraw`
@@ -332,10 +345,17 @@ pub struct LeaseInfo {
     /// The funds end soon: when, and what to do (role buyer).
     #[serde(default)]
     pub warning: Option<String>,
-    /// The machine's last console lines (role provider, after the end).
+    /// The machine's last console lines, after the end.
     pub console: Vec<String>,
     /// Every confirmed event.
     pub events: Vec<LoggedEvent>,
+}
+
+/// `GET /v1/leases/{id}/console`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Console {
+    /// The last lines, oldest first.
+    pub lines: Vec<String>,
 }
 
 /// Who was paid what in the end.

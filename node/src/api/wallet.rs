@@ -1,4 +1,4 @@
-//! Money: balances, deposit, withdraw, points.
+//! Money: balances, deposit, withdraw, operators, points.
 
 use alloy_primitives::Address;
 use axum::{
@@ -8,73 +8,64 @@ use axum::{
 
 use super::{
     ApiError, ApiState,
-    types::{Amount, MoveTokens, Points, Transaction, Wallet},
+    types::{Amount, MoveTokens, Operator, Points, Transaction, Wallet},
 };
 use crate::{
-    chain::{Call, TxReport},
-    engine::EngineError,
+    chain::TxReport,
+    engine::{EngineError, purse::Purse},
 };
 
 pub(super) async fn show(State(state): State<ApiState>) -> Result<Json<Wallet>, ApiError> {
-    let address = state.core.address();
-    let balances = state.core.chain.balances(address).await?;
-    Ok(Json(Wallet {
-        address,
-        gas_wei: Amount(balances.eth),
-        wallet: Amount(balances.wallet),
-        free: Amount(balances.free),
-        reserved: Amount(state.buyer.reserved()?),
-        floor: Amount(state.buyer.floor()),
-        points: balances.points,
-    }))
+    let wallet = wallet(&state.core.purse(), state.buyer.floor()).await?;
+    Ok(Json(Wallet { reserved: Some(Amount(state.buyer.reserved()?)), ..wallet }))
+}
+
+/// What a node without a memory can say of its wallet.
+pub(crate) async fn wallet(purse: &Purse, floor: u128) -> Result<Wallet, EngineError> {
+    let holdings = purse.holdings().await?;
+    let operator = purse.operator().zip(holdings.approved);
+    Ok(Wallet {
+        address: purse.maker(),
+        operator: operator.map(|(key, approved)| Operator { key, approved }),
+        gas_wei: Amount(holdings.gas),
+        wallet: Amount(holdings.maker.wallet),
+        free: Amount(holdings.maker.free),
+        reserved: None,
+        floor: Amount(floor),
+        points: holdings.maker.points,
+    })
 }
 
 pub(super) async fn deposit(
     State(state): State<ApiState>,
     Json(body): Json<MoveTokens>,
 ) -> Result<Json<Vec<Transaction>>, ApiError> {
-    let core = &state.core;
-    let amount = body.amount.0;
-    if amount == 0 {
-        return Err(ApiError::invalid("nothing to deposit: give an amount, for example 10"));
-    }
-    let there = core.chain.balances(core.address()).await?.wallet;
-    if there < amount {
-        return Err(EngineError::Funds(format!(
-            "the wallet {} holds {}, not {}: get more CTK first",
-            core.address(),
-            Amount(there),
-            Amount(amount)
-        ))
-        .into());
-    }
-    let mut done = Vec::new();
-    if core.chain.allowance(core.address()).await? < amount {
-        done.push(transaction("approve", &core.execute(Call::Approve { amount }).await?));
-    }
-    done.push(transaction("deposit", &core.execute(Call::Deposit { amount }).await?));
+    let done = state.core.purse().deposit(body.amount.0).await?;
     after_move(&state).await;
-    Ok(Json(done))
+    Ok(Json(transactions(&done)))
 }
 
 pub(super) async fn withdraw(
     State(state): State<ApiState>,
     Json(body): Json<MoveTokens>,
 ) -> Result<Json<Vec<Transaction>>, ApiError> {
-    let core = &state.core;
-    let amount = body.amount.0;
-    let free = core.chain.balances(core.address()).await?.free;
-    if free < amount || amount == 0 {
-        return Err(EngineError::Funds(format!(
-            "{} is free in the Market, not {}: running leases and bonds come free when they end",
-            Amount(free),
-            Amount(amount)
-        ))
-        .into());
-    }
-    let report = core.execute(Call::Withdraw { amount }).await?;
+    let done = state.core.purse().withdraw(body.amount.0).await?;
     after_move(&state).await;
-    Ok(Json(vec![transaction("withdraw", &report)]))
+    Ok(Json(transactions(&done)))
+}
+
+pub(super) async fn operator(
+    State(state): State<ApiState>,
+    Path(key): Path<Address>,
+) -> Result<Json<Operator>, ApiError> {
+    Ok(Json(Operator { key, approved: state.core.purse().is_operator(key).await? }))
+}
+
+pub(super) async fn set_operator(
+    State(state): State<ApiState>,
+    Json(body): Json<Operator>,
+) -> Result<Json<Vec<Transaction>>, ApiError> {
+    Ok(Json(transactions(&state.core.purse().set_operator(body.key, body.approved).await?)))
 }
 
 pub(super) async fn points(
@@ -87,6 +78,11 @@ pub(super) async fn points(
 
 pub(super) fn transaction(call: &str, report: &TxReport) -> Transaction {
     Transaction { call: call.to_owned(), tx: report.hash, gas: report.gas_used, block: report.block }
+}
+
+/// By their names in the contract.
+pub(crate) fn transactions(reports: &[TxReport]) -> Vec<Transaction> {
+    reports.iter().map(|report| transaction(&report.call, report)).collect()
 }
 
 /// The transaction is mined whatever this read says; the watcher brings the same news a moment later.

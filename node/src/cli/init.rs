@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use alloy_primitives::Address;
 use clap::Args;
 use serde_json::json;
 use sublet_market::Resources;
@@ -49,6 +50,9 @@ pub(super) struct Init {
     /// Keep the wallet's key in a plain file, and do not ask for a passphrase on the terminal.
     #[arg(long, conflicts_with_all = ["passphrase_file", "keystore"])]
     no_passphrase: bool,
+    /// Trade with this account: the node's key is only its operator (`sublet wallet operator approve` in its home).
+    #[arg(long, value_name = "ADDRESS")]
+    maker: Option<Address>,
     #[cfg(feature = "kms")]
     #[command(flatten)]
     kms: KmsArgs,
@@ -120,6 +124,7 @@ impl Init {
             confirmations: self.confirmations,
             wallet,
             passphrase_file: self.passphrase.passphrase_file,
+            maker: self.maker,
             provider,
         };
         let at = context.home.clone();
@@ -140,8 +145,13 @@ impl Init {
             } else {
                 format!("put the market's deployment file at {home}/deployment.json, then ")
             };
-            let rows = [("home", home.clone()), ("address", address.to_string())];
-            format!("{}\nnext: {deployment}`sublet node run --home {home}`", facts(&rows))
+            let mut rows = vec![("home", home.clone()), ("address", address.to_string())];
+            let approve = self.maker.map(|maker| {
+                rows.push(("trades for", maker.to_string()));
+                format!("`sublet wallet operator approve {address}` in the home of {maker}, then ")
+            });
+            let approve = approve.unwrap_or_default();
+            format!("{}\nnext: {deployment}{approve}`sublet node run --home {home}`", facts(&rows))
         })
     }
 

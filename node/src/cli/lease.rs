@@ -16,7 +16,7 @@ use super::{
     values::{self, time},
 };
 use crate::{
-    api::types::{LeaseInfo, Role, TopUp, Transaction},
+    api::types::{Console, LeaseInfo, Role, TopUp, Transaction},
     chain::LeaseState,
     home::write_atomic,
 };
@@ -40,6 +40,12 @@ pub(super) enum Lease {
         /// A command instead of a shell.
         #[arg(last = true)]
         command: Vec<String>,
+    },
+    /// What the machine has printed last; of an ended lease, what was kept.
+    Logs {
+        /// The lease's id.
+        #[arg(value_parser = values::id)]
+        id: B256,
     },
     /// End a lease: the buyer pays to now and the notice; a provider gives up its bond.
     Close {
@@ -79,6 +85,10 @@ impl Lease {
             Self::Ssh { id, command } => {
                 let lease: LeaseInfo = client.get(&format!("/v1/leases/{id}")).await?;
                 ssh(context, &lease, &command)
+            }
+            Self::Logs { id } => {
+                let console: Console = client.get(&format!("/v1/leases/{id}/console")).await?;
+                context.output.print(&console, |console| console.lines.join("\n"))
             }
             Self::TopUp { id, duration } => top_up(context, id, duration).await,
             Self::Close { id } => end(context, id, "close").await,

@@ -11,6 +11,7 @@ mod devnet;
 mod faucet;
 mod init;
 mod lease;
+mod money;
 mod node;
 mod offer;
 mod output;
@@ -49,7 +50,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a home: configuration, wallet, node key.
-    Init(init::Init),
+    Init(Box<init::Init>),
     /// Run the node.
     #[command(subcommand)]
     Node(node::Node),

@@ -65,6 +65,8 @@ async fn run(
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // A line that cannot be written, on a full disk say, is lost; to complain of it on stderr would be a panic.
+        .log_internal_errors(false)
         .init();
     let config = Config::load_with(&context.home, set)?;
     // Before the signals are taken over: Ctrl-C at the prompt ends the program.

@@ -14,7 +14,7 @@ use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
 
 use super::Refused;
-use crate::{api::client::ClientError, chain::ChainError, node::NodeError};
+use crate::{api::client::ClientError, chain::ChainError, engine::EngineError, node::NodeError};
 
 /// The form of what goes to stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,6 +85,9 @@ pub(super) fn code(error: &anyhow::Error) -> &str {
         Some(ClientError::NotRunning { .. } | ClientError::Stranger { .. }) => return "not_running",
         Some(ClientError::Waiting { .. }) => return "waiting",
         _ => {}
+    }
+    if let Some(error) = error.downcast_ref::<EngineError>() {
+        return error.code();
     }
     let chain = match error.downcast_ref::<NodeError>() {
         Some(NodeError::Chain(error)) => Some(error),

@@ -182,7 +182,7 @@ impl Rent {
 
 /// What has to be deposited for `budget`, or why it cannot be.
 fn shortfall(wallet: &Wallet, budget: u128) -> anyhow::Result<u128> {
-    let needed = budget.max(wallet.floor.0).saturating_add(wallet.reserved.0);
+    let needed = budget.max(wallet.floor.0).saturating_add(wallet.reserved.unwrap_or_default().0);
     let missing = needed.saturating_sub(wallet.free.0);
     if missing > wallet.wallet.0 {
         return Err(Refused(format!(

@@ -3,17 +3,18 @@
 use std::path::PathBuf;
 
 use alloy_primitives::Address;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
     Context,
-    output::{facts, note, short},
+    money::{self, Move},
+    output::{facts, note},
     unlock::{self, PassphraseArgs},
     values,
 };
 use crate::{
-    api::types::{self, Amount, MoveTokens, Transaction},
+    api::types,
     config::Config,
     home::Home,
     keys::{
@@ -40,20 +41,61 @@ pub(super) enum Wallet {
         #[arg(long, value_name = "FILE")]
         new_passphrase_file: Option<PathBuf>,
     },
-    /// Tokens in the wallet and in the Market, gas money, points.
-    Balance,
-    /// Move tokens from the wallet into the Market, where bids and bonds are paid from.
+    /// Tokens in the wallet and in the Market, gas money, points (needs no running node).
+    Balance {
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
+    },
+    /// Move tokens from the wallet into the Market, where bids and bonds are paid from (needs no running node).
     Deposit {
         /// For example `10` or `2.5 CTK`.
         #[arg(value_parser = values::amount)]
         amount: u128,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
     },
-    /// Move free tokens from the Market back to the wallet.
+    /// Move free tokens from the Market back to the wallet (needs no running node).
     Withdraw {
         /// For example `10` or `2.5 CTK`.
         #[arg(value_parser = values::amount)]
         amount: u128,
+        #[command(flatten)]
+        passphrase: PassphraseArgs,
     },
+    /// Keys that may trade for this wallet's account and never withdraw: for nodes that do not have its key.
+    #[command(subcommand)]
+    Operator(OperatorKey),
+}
+
+/// Operators of the account.
+#[derive(Debug, Subcommand)]
+pub(super) enum OperatorKey {
+    /// Let a key sign orders and drive leases in this account's name.
+    Approve(KeyArgs),
+    /// Forbid it, at once: what it has signed and was not settled does not count any more.
+    Revoke(KeyArgs),
+    /// Whether a key may.
+    Show(KeyArgs),
+}
+
+/// Which key.
+#[derive(Debug, Args)]
+pub(super) struct KeyArgs {
+    /// The key's address: what `sublet wallet address` prints in its home.
+    key: Address,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+impl OperatorKey {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let (KeyArgs { key, passphrase }, approved) = match self {
+            Self::Show(args) => return money::operator(context, &args.passphrase, args.key).await,
+            Self::Approve(args) => (args, true),
+            Self::Revoke(args) => (args, false),
+        };
+        money::make(context, &passphrase, Move::Operator(types::Operator { key, approved })).await
+    }
 }
 
 /// Reputation points.
@@ -77,20 +119,14 @@ impl Wallet {
             Self::Passphrase { old, new_passphrase_file } => {
                 change_passphrase(context, &old, new_passphrase_file).await
             }
-            Self::Balance => {
-                let wallet: types::Wallet = context.client()?.get("/v1/wallet").await?;
-                context.output.print(&wallet, |wallet| {
-                    facts(&[
-                        ("address", wallet.address.to_string()),
-                        ("wallet", wallet.wallet.to_string()),
-                        ("free in the Market", wallet.free.to_string()),
-                        ("gas money", format!("{} wei", wallet.gas_wei.0)),
-                        ("points", wallet.points.to_string()),
-                    ])
-                })
+            Self::Balance { passphrase } => money::balance(context, &passphrase).await,
+            Self::Deposit { amount, passphrase } => {
+                money::make(context, &passphrase, Move::Deposit(amount)).await
             }
-            Self::Deposit { amount } => move_tokens(context, "deposit", amount).await,
-            Self::Withdraw { amount } => move_tokens(context, "withdraw", amount).await,
+            Self::Withdraw { amount, passphrase } => {
+                money::make(context, &passphrase, Move::Withdraw(amount)).await
+            }
+            Self::Operator(operator) => operator.run(context).await,
         }
     }
 }
@@ -181,18 +217,4 @@ fn say_where(context: &Context, address: Address, hint: &str) -> anyhow::Result<
     })?;
     note(hint);
     Ok(())
-}
-
-async fn move_tokens(context: &Context, what: &str, amount: u128) -> anyhow::Result<()> {
-    let client = context.client()?;
-    note("waiting for the chain…");
-    let body = MoveTokens { amount: Amount(amount) };
-    let done: Vec<Transaction> = client.post(&format!("/v1/wallet/{what}"), &body).await?;
-    context.output.print(&done, |done| {
-        let lines: Vec<_> = done
-            .iter()
-            .map(|tx| format!("{:<9} {}  gas {}  block {}", tx.call, short(&tx.tx), tx.gas, tx.block))
-            .collect();
-        lines.join("\n")
-    })
 }

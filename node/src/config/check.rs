@@ -2,6 +2,8 @@
 
 use std::{path::Path, time::Duration};
 
+use sublet_market::Traits;
+
 use super::{Config, ConfigError, P2pSection};
 
 fn is_http(url: &str) -> bool {
@@ -14,9 +16,8 @@ impl P2pSection {
         if self.listen.is_empty() {
             return Some(("p2p.listen", "needs an address, for example [\"/ip4/0.0.0.0/tcp/4001\"]"));
         }
-        let shard_ok = self.shard.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if self.shard.is_empty() || self.shard.len() > 32 || !shard_ok {
-            return Some(("p2p.shard", "must be 1 to 32 of a-z, 0-9 and -, for example \"main\""));
+        if self.shards.iter().any(|region| Traits::new([format!("region={region}")]).is_err()) {
+            return Some(("p2p.shards", "must name regions as offers do, for example [\"eu-north-1\"]"));
         }
         if self.max_connections < 8 {
             return Some(("p2p.max_connections", "must be at least 8, for example 256"));
@@ -68,6 +69,9 @@ impl Config {
         if self.buyer.give_up_after < Duration::from_secs(10) {
             return wrong("buyer.give_up_after", "must be at least 10s, for example \"2m\"");
         }
+        if self.buyer.collect_for > Duration::from_secs(30) {
+            return wrong("buyer.collect_for", "must be at most 30s, for example \"1s\"");
+        }
         if let Err((key, problem)) = self.wallet.check() {
             return wrong(key, &problem);
         }
@@ -83,6 +87,9 @@ impl Config {
             }
             if provider.claim_every < Duration::from_secs(1) {
                 return wrong("provider.claim_every", "must be at least 1s, for example \"1h\"");
+            }
+            if provider.discount_percent > 90 {
+                return wrong("provider.discount_percent", "must be at most 90, for example 10");
             }
             if provider.max_blind < Duration::from_secs(10) {
                 return wrong("provider.max_blind", "must be at least 10s, for example \"30m\"");

@@ -22,18 +22,28 @@ fn errors_name_the_file_the_key_and_an_example() {
         ("[api]\nlisten = \"0.0.0.0:80\"\n", "api.listen must be a loopback address"),
         ("[wallet]\nkms_key = \"alias/a\"\n", "set region = \"eu-north-1\""),
         ("[wallet.aws]\nregion = \"eu-north-1\"\n", "needs wallet.kms_key"),
+        ("[wallet]\nmaker = \"0x0000000000000000000000000000000000000000\"\n", "wallet.maker is zero"),
         ("[wallet]\npassphrase = \"secret\"\n", "unknown field"),
         ("[buyer]\ngive_up_after = \"1s\"\n", "buyer.give_up_after must be at least 10s"),
+        ("[buyer]\ncollect_for = \"1m\"\n", "buyer.collect_for must be at most 30s"),
         ("[market]\nflor = 1\n", "flor"),
         ("[metrics]\nlisten = \"0.0.0.0:0\"\n", "metrics.listen must name a port"),
         ("[metrics]\n", "missing field `listen`"),
         ("[market]\noffer_lifetime = \"2h\"\n", "between 10s and 1h"),
         ("[market]\noffer_lifetime = \"soon\"\n", "for example \"90s\""),
-        ("[p2p]\nshard = \"Main Street\"\n", "for example \"main\""),
+        ("[p2p]\nshards = [\"Main Street\"]\n", "p2p.shards must name regions"),
+        ("[p2p]\nshard = \"main\"\n", "unknown field `shard`"),
     ] {
         let said = parse(&format!("{LEAST}{extra}")).unwrap_err().to_string();
         assert!(said.contains("node.toml") && said.contains(expected), "{said}");
     }
+}
+
+#[test]
+fn all_shards_are_followed_or_those_of_the_regions_named() {
+    assert_eq!(parse(LEAST).unwrap().p2p.followed().len(), Shard::COUNT);
+    let some = parse(&format!("{LEAST}[p2p]\nshards = [\"eu-north-1\"]\n")).unwrap().p2p.followed();
+    assert_eq!(some, [Shard::MAIN, Shard::of_region("eu-north-1")].into());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use alloy_primitives::Address;
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "kms")]
 use sublet_signer_kms::KmsAccess;
@@ -10,6 +11,9 @@ use sublet_signer_kms::KmsAccess;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WalletConfig {
+    /// Whose account this node trades with, when its own key is only an operator's.
+    #[serde(default)]
+    pub maker: Option<Address>,
     /// The file whose first line opens the keystore.
     #[serde(default)]
     pub passphrase_file: Option<PathBuf>,
@@ -35,6 +39,10 @@ impl WalletConfig {
 
     /// What makes no sense: the key and the problem.
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        if self.maker == Some(Address::ZERO) {
+            let problem = "is zero: give the address that has the tokens, or leave the key out";
+            return Err(("wallet.maker", problem.to_owned()));
+        }
         #[cfg(feature = "kms")]
         match (&self.kms_key, &self.aws) {
             (None, Some(_)) => {

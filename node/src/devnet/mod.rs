@@ -59,6 +59,19 @@ pub enum DevnetError {
     LeftBehind(String),
 }
 
+/// How a further node shall be.
+#[derive(Debug, Clone, Default)]
+pub struct NewNode {
+    /// Tokens for its wallet's own address, in base units.
+    pub ctk: u128,
+    /// What it sells from, if it sells.
+    pub provider: Option<ProviderSetup>,
+    /// Its key.
+    pub wallet: NewWallet,
+    /// Whose account it trades with, if not its own.
+    pub maker: Option<Address>,
+}
+
 /// Where and how the network runs.
 #[derive(Debug, Clone)]
 pub struct DevnetOptions {
@@ -116,17 +129,12 @@ impl Devnet {
         ctk: u128,
         provider: Option<ProviderSetup>,
     ) -> Result<NodeProcess, DevnetError> {
-        self.add_node_with(name, ctk, provider, NewWallet::default()).await
+        self.add_node_with(name, NewNode { ctk, provider, ..NewNode::default() }).await
     }
 
     /// [`Devnet::add_node`] with a wallet of the caller's choice.
-    pub async fn add_node_with(
-        &mut self,
-        name: &str,
-        ctk: u128,
-        provider: Option<ProviderSetup>,
-        wallet: NewWallet,
-    ) -> Result<NodeProcess, DevnetError> {
+    pub async fn add_node_with(&mut self, name: &str, new: NewNode) -> Result<NodeProcess, DevnetError> {
+        let NewNode { ctk, provider, wallet, maker } = new;
         let home = Home::new(self.remains.dir.join(name));
         let bootstrap = match self.remains.nodes.first() {
             Some(first) => first.status().await?.listen,
@@ -143,6 +151,7 @@ impl Devnet {
                 confirmations: 1,
                 provider,
                 wallet,
+                maker,
                 ..Setup::default()
             },
         )?;

@@ -101,6 +101,8 @@ impl NodeProcess {
         let mut command = command(binary);
         command.args(["node", "run", "--home"]).arg(home.path());
         // A group of its own: Ctrl-C reaches the harness, which ends the nodes in order.
+        // Seconds in this file move the clock of a test build.
+        command.env("SUBLET_CLOCK_OFFSET_FILE", home.path().join("clock-offset"));
         command.env_remove("SUBLET_FAILPOINT").envs(failpoint.map(|name| ("SUBLET_FAILPOINT", name)));
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().map_err(spawn_error)?;

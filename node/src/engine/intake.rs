@@ -1,4 +1,4 @@
-//! What peers send: orders go into the book, asks and questions of access to the provider engine.
+//! What peers send: orders go into the book, asks and questions of access to the provider engine, quotes to the buyer's.
 //!
 //! The network has checked size, codec, structure, domain and signature already. What is left depends on
 //! the chain or the clock, so a message that fails here is ignored, never held against the peer that
@@ -7,13 +7,14 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures::{FutureExt as _, StreamExt as _, stream};
-use sublet_market::{Decline, DeclineCode, TradeRequest, TradeResponse};
+use sublet_market::{Decline, DeclineCode, OrderMessage, TradeRequest, TradeResponse, clean_lines};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Core,
     admit::{self, NotAdmitted},
+    buyer::Buyer,
     provider::Provider,
 };
 use crate::p2p::{Inbound, InboundOrder, InboundTrade, SyncedOrder, SyncedOrders, Verdict};
@@ -27,16 +28,20 @@ const MOST_BATCHES: usize = 8;
 const BATCH_WIDTH: usize = 8;
 /// How many requests of peers may be in work at once. Counted apart, so that a flood of orders delays no trade.
 const MOST_REQUESTS: usize = 16;
+/// And quotes, which may be many for one bid.
+const MOST_QUOTES: usize = 16;
 
 /// Takes messages in until `stop`.
 pub async fn run(
     core: Arc<Core>,
+    buyer: Arc<Buyer>,
     provider: Option<Arc<Provider>>,
     mut inbound: mpsc::Receiver<Inbound>,
     stop: CancellationToken,
 ) {
     let orders = Arc::new(Semaphore::new(MOST_ORDERS));
     let requests = Arc::new(Semaphore::new(MOST_REQUESTS));
+    let quotes = Arc::new(Semaphore::new(MOST_QUOTES));
     let synced = Arc::new(Semaphore::new(MOST_BATCHES));
     loop {
         let message = tokio::select! {
@@ -52,8 +57,10 @@ pub async fn run(
                 spawn(&orders, &stop, async move { take_order(&core, order).await });
             }
             Some(Inbound::Trade(trade)) => {
-                let (core, provider) = (Arc::clone(&core), provider.clone());
-                spawn(&requests, &stop, async move { answer(&core, provider.as_deref(), trade).await });
+                let (core, buyer, provider) = (Arc::clone(&core), Arc::clone(&buyer), provider.clone());
+                let room =
+                    if matches!(trade.request, TradeRequest::Quote { .. }) { &quotes } else { &requests };
+                spawn(room, &stop, async move { answer(&core, &buyer, provider.as_deref(), trade).await });
             }
             Some(Inbound::Synced(batch)) => {
                 let core = Arc::clone(&core);
@@ -83,9 +90,11 @@ fn spawn(room: &Arc<Semaphore>, stop: &CancellationToken, work: impl Future<Outp
 
 async fn take_order(core: &Core, order: Box<InboundOrder>) {
     let InboundOrder { message, signer, digest, verdict, .. } = *order;
+    let is_bid = matches!(message, OrderMessage::Bid { .. });
     let decision = match admit::admit_checked(core, message, digest, signer).await {
         Ok(()) => {
-            core.wake.buyer.notify_one();
+            // Who looks for offers, and who looks for bids.
+            if is_bid { &core.wake.quotes } else { &core.wake.buyer }.notify_one();
             Verdict::Accept
         }
         Err(reason) => {
@@ -108,6 +117,7 @@ async fn take_batch(core: &Core, batch: SyncedOrders) {
     let judged: Vec<Verdict> = judged.buffered(BATCH_WIDTH).collect().await;
     if judged.contains(&Verdict::Accept) {
         core.wake.buyer.notify_one();
+        core.wake.quotes.notify_one();
     }
     // The network may have given up: what was taken is in the book all the same.
     let _ = verdicts.send(judged);
@@ -120,9 +130,14 @@ fn verdict_of(refusal: &NotAdmitted) -> Verdict {
     }
 }
 
-async fn answer(core: &Core, provider: Option<&Provider>, trade: Box<InboundTrade>) {
+async fn answer(core: &Core, buyer: &Buyer, provider: Option<&Provider>, trade: Box<InboundTrade>) {
     let InboundTrade { node, request, reply } = *trade;
     let response = match (provider, request) {
+        (_, TradeRequest::Quote { bid, offer, rate }) => {
+            let taken = buyer.take_quote(node, bid, offer, rate).await;
+            core.metrics.quote_received(&taken);
+            taken.map_or_else(TradeResponse::Declined, |()| TradeResponse::Noted)
+        }
         (None, _) => declined(DeclineCode::UnknownOffer, "this node sells nothing: it is not a provider"),
         (Some(provider), TradeRequest::Ask { bid, spec, offer, manifest }) => {
             let answer = provider.ask(node, bid, spec, offer, &manifest).await;
@@ -132,8 +147,12 @@ async fn answer(core: &Core, provider: Option<&Provider>, trade: Box<InboundTrad
                 Err(decline) => TradeResponse::Declined(decline),
             }
         }
-        (Some(provider), TradeRequest::Access { lease }) => match provider.access(node, lease) {
+        (Some(provider), TradeRequest::Access { lease }) => match provider.access(node, lease).await {
             Ok(access) => TradeResponse::Access(access),
+            Err(decline) => TradeResponse::Declined(decline),
+        },
+        (Some(provider), TradeRequest::Console { lease }) => match provider.console_for(node, lease).await {
+            Ok(lines) => TradeResponse::Console(clean_lines(&lines)),
             Err(decline) => TradeResponse::Declined(decline),
         },
     };

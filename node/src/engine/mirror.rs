@@ -14,6 +14,7 @@ use super::{Core, EngineError};
 use crate::{
     chain::{ChainEvent, Cursor, LoggedEvent, MarketEvent},
     store::{BuyerPhase, ChainLease, LeaseEnd, Promise, ProviderPhase, Purchase},
+    wall::{self, Skew},
 };
 
 /// The store's key of the watcher's cursor.
@@ -22,6 +23,7 @@ pub const CURSOR_KEY: &str = "watcher_cursor";
 /// Applies the watcher's events until `stop`. A failing disk or chain stops nothing: the same batch is
 /// tried again, because the cursor has not moved.
 pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: CancellationToken) {
+    let mut skew = Skew::default();
     loop {
         let event = tokio::select! {
             biased;
@@ -29,6 +31,9 @@ pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: 
             event = events.recv() => event,
         };
         let Some(event) = event else { return };
+        if matches!(event, ChainEvent::Head(_)) {
+            look_at_clocks(&mut skew, core.now());
+        }
         let mut pause = std::time::Duration::from_millis(200);
         while let Err(error) = apply(&core, &event).await {
             tracing::warn!(%error, "the chain's events could not be taken in; trying again");
@@ -39,6 +44,17 @@ pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: 
             pause = (pause * 2).min(std::time::Duration::from_secs(10));
         }
         core.wake.all();
+    }
+}
+
+fn look_at_clocks(skew: &mut Skew, chain: u64) {
+    match skew.look(wall::unix_seconds(), chain) {
+        Some(Some(problem)) => tracing::warn!(
+            "{problem}: leases live by the chain's time, so none is touched by it; set the clock (NTP), or look whether the \
+             RPC stands still"
+        ),
+        Some(None) => tracing::info!("the clock of this host agrees with the chain's time again"),
+        None => {}
     }
 }
 
@@ -106,9 +122,10 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
             MarketEvent::BidCancelled { id, .. } => {
                 core.book().remove_bid(*id);
             }
-            MarketEvent::LeaseOpened { id, buyer, provider, .. } => {
+            MarketEvent::LeaseOpened { id, buyer, provider, provider_node, .. } => {
                 core.book().remove_bid(*id);
                 core.parties().insert(*id, (*buyer, *provider));
+                note_winner(core, *id, (*provider, *provider_node) == (core.address(), core.node))?;
             }
             MarketEvent::OperatorSet { maker, key, approved } => {
                 core.book().set_operator(*maker, *key, *approved);
@@ -135,11 +152,34 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
     Ok(())
 }
 
+/// A bid is settled once: who accepted it and is not its provider holds nothing for it any more, and its buyer has kept
+/// faith. Should a reorganisation give the lease to us after all, we owe it.
+fn note_winner(core: &Core, id: B256, ours: bool) -> Result<(), EngineError> {
+    let key = id.as_slice();
+    let promise = core.store.find::<Promise>(key)?;
+    match promise.map(|promise| promise.phase) {
+        Some(ProviderPhase::Held) if !ours => {
+            tracing::info!(lease = %id, "the bid was settled with another provider: its capacity is free");
+            core.store.update::<Promise>(key, |promise| promise.phase = ProviderPhase::Lapsed)?;
+            core.store.retire::<Promise>(key)?;
+        }
+        Some(ProviderPhase::Lapsed) if ours => {
+            core.store.revive::<Promise>(key, |_| {})?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 /// Records the event of a lease that this node is a party of.
 async fn note_lease_event(core: &Core, id: B256, logged: &LoggedEvent) -> Result<(), EngineError> {
     let known = core.store.find::<ChainLease>(id.as_slice())?;
     let ours = match &logged.event {
-        MarketEvent::LeaseOpened { buyer, provider, .. } => [*buyer, *provider].contains(&core.address()),
+        MarketEvent::LeaseOpened { buyer, provider, buyer_node, provider_node, .. } => {
+            // A maker may have several nodes: each minds what it has signed for.
+            let parties = [(*buyer, *buyer_node), (*provider, *provider_node)];
+            parties.contains(&(core.address(), core.node))
+        }
         _ => known.is_some(),
     };
     if !ours {

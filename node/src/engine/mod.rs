@@ -11,6 +11,7 @@ pub mod intake;
 pub mod jobs;
 pub mod mirror;
 pub mod provider;
+pub mod purse;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod share;
@@ -30,7 +31,7 @@ use sublet_adapter::AdapterError;
 use sublet_market::{Book, Maker, Order, Signed};
 use tokio::sync::Notify;
 
-use self::share::SharedBook;
+use self::{purse::Purse, share::SharedBook};
 use crate::{
     chain::{Call, Chain, ChainError, TxReport},
     keys::WalletSigner,
@@ -66,6 +67,26 @@ pub enum EngineError {
     /// There is no such thing here.
     #[error("{0}")]
     NotFound(String),
+    /// The other side could not be asked, or did not say.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl EngineError {
+    /// The stable code that docs/api.md lists.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid",
+            Self::Funds(_) => "funds",
+            Self::NotFound(_) => "not_found",
+            Self::Unavailable(_) => "unavailable",
+            Self::Gas(_) | Self::Chain(ChainError::GasMoney { .. }) => "gas",
+            Self::Chain(error) if error.revert_name().is_some() => "refused",
+            Self::Chain(_) => "chain",
+            Self::Store(_) | Self::Adapter(_) => "internal",
+        }
+    }
 }
 
 /// What both engines and the API share.
@@ -84,6 +105,7 @@ pub struct Core {
     pub metrics: Arc<Metrics>,
     shared: Arc<SharedBook>,
     wallet: WalletSigner,
+    maker: Address,
     watched_until: AtomicU64,
     parties: Mutex<Parties>,
 }
@@ -117,17 +139,19 @@ impl Parties {
     }
 }
 
-/// One bell for each engine.
+/// One bell for each loop of the engines.
 #[derive(Default)]
 pub struct Wake {
     /// The provider engine's.
     pub provider: Notify,
     /// The buyer engine's.
     pub buyer: Notify,
+    /// That of the provider's answers to bids: it does not ring with the others.
+    pub quotes: Notify,
 }
 
 impl Wake {
-    /// Rings both.
+    /// Rings those of both engines.
     pub fn all(&self) {
         self.provider.notify_one();
         self.buyer.notify_one();
@@ -140,11 +164,13 @@ impl Core {
         chain: Chain,
         p2p: P2p,
         store: Store,
-        node: B256,
         shared: Arc<SharedBook>,
         wallet: WalletSigner,
+        maker: Option<Address>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
+        let maker = maker.unwrap_or(chain.address());
+        let node = p2p.node();
         Arc::new(Self {
             chain,
             p2p,
@@ -154,6 +180,7 @@ impl Core {
             metrics,
             shared,
             wallet,
+            maker,
             watched_until: AtomicU64::new(0),
             parties: Mutex::default(),
         })
@@ -174,9 +201,19 @@ impl Core {
         self.parties.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This node's address on chain.
+    /// Whose account this node trades with: the maker's.
     pub fn address(&self) -> Address {
+        self.maker
+    }
+
+    /// The address of the key that signs and sends: the maker's own, or that of its operator.
+    pub fn key(&self) -> Address {
         self.chain.address()
+    }
+
+    /// The account and what moves it.
+    pub fn purse(&self) -> Purse {
+        Purse::new(self.chain.clone(), self.maker, Some(Arc::clone(&self.metrics)))
     }
 
     /// Signs an order with the wallet. A key that is not on this machine is asked over the network.
@@ -211,12 +248,12 @@ impl Core {
 
     /// Fails when the wallet has no native currency: without gas a promise could not be kept.
     pub async fn require_gas(&self) -> Result<(), EngineError> {
-        let address = self.address();
+        let address = self.key();
         if self.chain.balances(address).await?.eth > 0 {
             return Ok(());
         }
         Err(EngineError::Gas(format!(
-            "the wallet {address} has no gas money: send some of the native currency of chain {} to it",
+            "the key {address} has no gas money: send some of the native currency of chain {} to it",
             self.chain.deployment().chain_id
         )))
     }

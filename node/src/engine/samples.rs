@@ -146,6 +146,7 @@ pub(crate) fn purchase(phase: BuyerPhase) -> Purchase {
         declines: Vec::new(),
         access: None,
         trouble: None,
+        console: Vec::new(),
         asked: Vec::new(),
         top_up_budget: 0,
     }

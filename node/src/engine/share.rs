@@ -6,7 +6,7 @@ use std::{
 };
 
 use alloy_primitives::B256;
-use sublet_market::{BidEntry, Book, Domain, OrderMessage, codec};
+use sublet_market::{BidEntry, Book, Domain, OrderMessage, Shard, Traits, codec, shard::region_of};
 
 use crate::{chain::Chain, p2p::Orders};
 
@@ -43,16 +43,24 @@ impl SharedBook {
 }
 
 impl Orders for SharedBook {
-    fn items(&self) -> Vec<(u64, B256)> {
+    fn items(&self) -> Vec<(Shard, u64, B256)> {
         let now = (self.now)();
         let (mut items, cancels) = {
             let book = self.lock();
-            let offers = book.offers().map(|(digest, offer)| (offer.order.valid_until, digest));
-            let bids = book.bids().map(|entry| (entry.bid.order.valid_until, entry.digest));
-            let live: Vec<_> = offers.chain(bids).filter(|(until, _)| now <= *until).collect();
+            let mut shards = Shards::default();
+            let offers = book
+                .offers()
+                .map(|(digest, offer)| (shards.of(&offer.order.traits), offer.order.valid_until, digest));
+            let mut live: Vec<_> = offers.filter(|(_, until, _)| now <= *until).collect();
+            let bids = book
+                .bids()
+                .map(|entry| (shards.of(&entry.spec.traits), entry.bid.order.valid_until, entry.digest));
+            live.extend(bids.filter(|(_, until, _)| now <= *until));
             (live, cancels_of(&book, now))
         };
-        items.extend(cancels.iter().map(|(digest, message)| (message.valid_until(), *digest)));
+        items.extend(
+            cancels.iter().map(|(digest, message)| (Shard::of(message), message.valid_until(), *digest)),
+        );
         *self.cancels() = cancels;
         items
     }
@@ -73,6 +81,22 @@ impl Orders for SharedBook {
         let book = self.lock();
         digests.retain(|digest| !book.contains(digest));
         digests
+    }
+}
+
+/// The shards of regions: a book names few of them many times, and each takes a hash.
+#[derive(Default)]
+struct Shards(HashMap<String, Shard>);
+
+impl Shards {
+    fn of(&mut self, traits: &Traits) -> Shard {
+        let Some(region) = region_of(traits) else { return Shard::MAIN };
+        if let Some(known) = self.0.get(region) {
+            return *known;
+        }
+        let shard = Shard::of_region(region);
+        self.0.insert(region.to_owned(), shard);
+        shard
     }
 }
 
@@ -134,7 +158,7 @@ mod tests {
         let mut items = shared.items();
         items.sort_unstable();
         let (first, second) = (offer.digest(&domain()), cancel.digest(&domain()));
-        assert_eq!(items, [(NOW + 100, first), (NOW + 200, second)]);
+        assert_eq!(items, [(Shard::MAIN, NOW + 100, first), (Shard::MAIN, NOW + 200, second)]);
         let envelopes = shared.envelopes(&[second, other.digest(&domain()), first]);
         let expected = [Some(codec::encode_order(&cancel)), None, Some(codec::encode_order(&offer))];
         assert_eq!(envelopes, expected);
@@ -145,6 +169,6 @@ mod tests {
     #[test]
     fn what_has_expired_is_not_shared() {
         let late = shared(&[message(1, 1, 4), message(2, 1, 4)], NOW + 150);
-        assert_eq!(late.items(), [(NOW + 200, message(2, 1, 4).digest(&domain()))]);
+        assert_eq!(late.items(), [(Shard::MAIN, NOW + 200, message(2, 1, 4).digest(&domain()))]);
     }
 }

@@ -45,10 +45,17 @@ const STEP_RESULTS: [&str; 3] = ["done", "later", "failed"];
 /// How an ask ends that is not declined.
 const ACCEPTED: &str = "accepted";
 
+/// How a quote of ours ends.
+const QUOTE_RESULTS: [&str; 3] = ["noted", "declined", "unreachable"];
+/// A quote of somebody else that is not declined.
+const NOTED: &str = "noted";
+
 /// All metrics of the node but libp2p's own.
 pub struct Metrics {
     registry: Registry,
     asks: IntCounterVec,
+    quotes_sent: IntCounterVec,
+    quotes_received: IntCounterVec,
     transactions: IntCounterVec,
     gas: IntCounterVec,
     steps: IntCounterVec,
@@ -74,6 +81,16 @@ impl Metrics {
             asks: new.counters(
                 "sublet_asks_total",
                 "Asks of buyers, by what was answered: accepted, or the code of the decline.",
+                &["result"],
+            )?,
+            quotes_sent: new.counters(
+                "sublet_quotes_sent_total",
+                "Quotes to the nodes of bids that this node saw in its book, by what became of them.",
+                &["result"],
+            )?,
+            quotes_received: new.counters(
+                "sublet_quotes_received_total",
+                "Quotes of providers for bids of this node: noted, or the code of the decline.",
                 &["result"],
             )?,
             transactions: new.counters(
@@ -108,8 +125,13 @@ impl Metrics {
         // The node does not start before the RPC has answered.
         self.chain_healthy.set(1);
         self.asks.with_label_values(&[ACCEPTED]);
+        self.quotes_received.with_label_values(&[NOTED]);
         for code in DeclineCode::all() {
             self.asks.with_label_values(&[code.as_str()]);
+            self.quotes_received.with_label_values(&[code.as_str()]);
+        }
+        for result in QUOTE_RESULTS {
+            self.quotes_sent.with_label_values(&[result]);
         }
         for call in CALLS {
             self.gas.with_label_values(&[call]);
@@ -137,6 +159,17 @@ impl Metrics {
     pub fn ask<T>(&self, answer: &Result<T, Decline>) {
         let result = answer.as_ref().map_or_else(|decline| decline.code.as_str(), |_| ACCEPTED);
         self.asks.with_label_values(&[result]).inc();
+    }
+
+    /// Counts a quote of ours by one of `noted`, `declined` and `unreachable`.
+    pub fn quote_sent(&self, result: &'static str) {
+        self.quotes_sent.with_label_values(&[result]).inc();
+    }
+
+    /// Counts what a provider that quotes was told.
+    pub fn quote_received(&self, taken: &Result<(), Decline>) {
+        let result = taken.as_ref().map_or_else(|decline| decline.code.as_str(), |()| NOTED);
+        self.quotes_received.with_label_values(&[result]).inc();
     }
 
     /// Counts a transaction and its gas.

@@ -1,6 +1,6 @@
 //! Metrics that are read off the node's state when a page is made.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use sublet_market::{Resources, amount::BASE_UNITS_PER_CTK};
@@ -10,6 +10,7 @@ use crate::{
     engine::{Core, EngineError, provider::Provider},
     p2p::{GossipCounters, P2pStatus, TradeCounters},
     store::{BuyerPhase, Promise, ProviderPhase, Purchase},
+    wall,
 };
 
 const MIB: i64 = 1 << 20;
@@ -151,7 +152,7 @@ impl State {
         }
         let newest = core.chain.newest();
         self.head.set(whole(newest.head.timestamp));
-        self.head_seen.set(unix_seconds(SystemTime::now()).saturating_sub(whole(newest.age().as_secs())));
+        self.head_seen.set(whole(wall::unix_seconds()).saturating_sub(whole(newest.age().as_secs())));
         self.watched.set(whole(core.watched_until()));
         if let Err(error) = self.refresh_trades(core, provider).await {
             tracing::warn!(%error, "some metrics could not be read and keep their last values");
@@ -272,10 +273,6 @@ pub(super) fn mirror(counter: &IntCounter, value: u64) {
 
 fn whole(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
-}
-
-fn unix_seconds(time: SystemTime) -> i64 {
-    whole(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
 }
 
 #[allow(clippy::cast_precision_loss)] // Prometheus knows floats only; 15 digits of an amount are plenty.

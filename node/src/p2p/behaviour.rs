@@ -9,7 +9,10 @@ use std::{
 use alloy_primitives::keccak256;
 use libp2p::{
     PeerId, connection_limits,
-    gossipsub::{self, IdentTopic, IdentityTransform, MessageAuthenticity, WhitelistSubscriptionFilter},
+    gossipsub::{
+        self, IdentTopic, IdentityTransform, MessageAuthenticity, MessageId, TopicHash,
+        WhitelistSubscriptionFilter,
+    },
     identify,
     identity::Keypair,
     kad::{self, store::MemoryStore},
@@ -17,10 +20,11 @@ use libp2p::{
     ping, request_response,
     swarm::NetworkBehaviour,
 };
+use sublet_market::Shard;
 
 use super::{
     P2pConfig, P2pError,
-    names::{Names, SYNC, TRADE},
+    names::{Names, SYNC, TRADE, Topics},
     sync::{self, SyncCodec},
     trade::TradeCodec,
     validation::CHECK_LIMIT,
@@ -113,7 +117,7 @@ impl Behaviour {
         let support = request_response::ProtocolSupport::Full;
         Ok(Self {
             limits: connection_limits::Behaviour::new(connection_limits(config.max_connections)),
-            gossip: gossip(&IdentTopic::new(&names.topic), registry)?,
+            gossip: gossip(&names.topics, config, registry)?,
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
             kad: kad(&config.keypair, names),
@@ -121,7 +125,7 @@ impl Behaviour {
             sync: request_response::Behaviour::with_codec(SyncCodec, [(SYNC, support)], sync),
         })
         .inspect(
-            |_| tracing::debug!(peer = %public.to_peer_id(), topic = names.topic, "protocols are set up"),
+            |_| tracing::debug!(peer = %public.to_peer_id(), topic = %names.topics.of(Shard::MAIN), "protocols are set up"),
         )
     }
 }
@@ -149,7 +153,7 @@ fn kad(keypair: &Keypair, names: &Names) -> kad::Behaviour<MemoryStore> {
     kad
 }
 
-fn gossip(topic: &IdentTopic, registry: &mut Registry) -> Result<Gossip, P2pError> {
+fn gossip(topics: &Topics, p2p: &P2pConfig, registry: &mut Registry) -> Result<Gossip, P2pError> {
     let refused = |detail: String| P2pError::Setup { part: "gossipsub", detail };
     let config = gossipsub::ConfigBuilder::default()
         .heartbeat_interval(HEARTBEAT)
@@ -163,25 +167,36 @@ fn gossip(topic: &IdentTopic, registry: &mut Registry) -> Result<Gossip, P2pErro
         // other way round: an envelope with author, number or signature is invalid.
         .validation_mode(gossipsub::ValidationMode::Anonymous)
         .validate_messages()
-        // With the signature: by an id without it, a copy with a broken signature would censor the order.
-        .message_id_fn(|message| keccak256(&message.data).to_vec().into())
+        .message_id_fn(|message| message_id(&message.topic, &message.data))
         .build()
         .map_err(|error| refused(error.to_string()))?;
-    let filter = WhitelistSubscriptionFilter(HashSet::from([topic.hash()]));
+    // Those that we do not follow too: an order of ours may belong there.
+    let known = topics.iter().map(|(_, topic)| topic.clone()).collect();
+    let filter = WhitelistSubscriptionFilter(known);
     let mut gossip = Gossip::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
         .map_err(|error| refused(error.to_owned()))?
         .with_metrics(
             registry.sub_registry_with_prefix("libp2p_gossipsub"),
             gossipsub::MetricsConfig::default(),
         );
-    gossip.with_peer_score(score(topic), thresholds()).map_err(refused)?;
-    gossip.subscribe(topic).map_err(|error| refused(error.to_string()))?;
+    gossip.with_peer_score(score(topics), thresholds()).map_err(refused)?;
+    for shard in p2p.followed() {
+        let topic = IdentTopic::new(topics.of(shard).into_string());
+        gossip.subscribe(&topic).map_err(|error| refused(error.to_string()))?;
+    }
     Ok(gossip)
+}
+
+/// With the signature, which is in the data: by an id without it, a copy with a broken signature would censor the order. With
+/// the topic, or a copy on a wrong one would; hashed first, so that no invented topic can take over a part of the order.
+fn message_id(topic: &TopicHash, data: &[u8]) -> MessageId {
+    let topic = keccak256(topic.as_str());
+    keccak256([topic.as_slice(), data].concat()).to_vec().into()
 }
 
 /// Peers earn a little by being there and by being first, and lose a lot, for a long time, by invalid messages:
 /// the fourth within ten minutes takes a newcomer below the graylist threshold.
-fn score(topic: &IdentTopic) -> gossipsub::PeerScoreParams {
+fn score(topics: &Topics) -> gossipsub::PeerScoreParams {
     let per_topic = gossipsub::TopicScoreParams {
         topic_weight: 1.0,
         time_in_mesh_weight: 0.01,
@@ -198,7 +213,7 @@ fn score(topic: &IdentTopic) -> gossipsub::PeerScoreParams {
         ..Default::default()
     };
     gossipsub::PeerScoreParams {
-        topics: [(topic.hash(), per_topic)].into(),
+        topics: topics.iter().map(|(_, topic)| (topic.clone(), per_topic.clone())).collect(),
         topic_score_cap: 16.0,
         // Many nodes on one machine are a development network, not an attack.
         ip_colocation_factor_whitelist: HashSet::from([
@@ -220,5 +235,24 @@ fn thresholds() -> gossipsub::PeerScoreThresholds {
         graylist_threshold: -150.0,
         accept_px_threshold: 100.0,
         opportunistic_graft_threshold: 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_order_on_another_topic_is_another_message() {
+        let topic = |name: &str| TopicHash::from_raw(name);
+        let good = message_id(&topic("/orders/1"), b"an order");
+        assert_eq!(good, message_id(&topic("/orders/1"), b"an order"));
+        assert_ne!(good, message_id(&topic("/orders/2"), b"an order"));
+        assert_ne!(good, message_id(&topic("/orders/1"), b"an order."));
+        assert_ne!(
+            good,
+            message_id(&topic("/orders/1an"), b" order"),
+            "nobody invents a topic that hides it"
+        );
     }
 }

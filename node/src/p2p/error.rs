@@ -40,12 +40,6 @@ pub enum P2pError {
         "the node's key is not ed25519, and orders name nodes by their ed25519 key; make a new one with `sublet init`"
     )]
     KeyType,
-    /// The shard's name cannot be part of a topic.
-    #[error("shard \"{0}\" must be 1 to 32 of a-z, 0-9 and -, for example \"main\"")]
-    Shard(
-        /// The name that was given.
-        String,
-    ),
     /// A part of the stack refused its configuration or the host lacks something.
     #[error("cannot set up {part}: {detail}")]
     Setup {

@@ -8,7 +8,7 @@ use libp2p::{
     PeerId, Swarm,
     gossipsub::{self, MessageAcceptance, MessageId},
 };
-use sublet_market::codec::MAX_ORDER_BYTES;
+use sublet_market::{Shard, codec::MAX_ORDER_BYTES};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -79,12 +79,13 @@ impl GossipFlow {
         }
     }
 
-    /// A message under a new id.
+    /// A message under a new id, on the topic of a shard that we follow.
     pub(super) fn received(
         &mut self,
         swarm: &mut Swarm<Behaviour>,
         from: PeerId,
         id: MessageId,
+        shard: Shard,
         data: Vec<u8>,
     ) {
         self.counters.received += 1;
@@ -92,7 +93,7 @@ impl GossipFlow {
             tracing::debug!(%from, bytes = data.len(), "rejected an oversized order");
             return self.reject(swarm, &from, &id);
         }
-        if !self.pool.offer(Job { from, id: id.clone(), data, received: Instant::now() }) {
+        if !self.pool.offer(Job { from, id: id.clone(), shard, data, received: Instant::now() }) {
             self.shed(swarm, &from, &id);
         }
     }
@@ -101,13 +102,13 @@ impl GossipFlow {
     pub(super) fn publish(
         &mut self,
         swarm: &mut Swarm<Behaviour>,
-        topic: &gossipsub::TopicHash,
+        topic: gossipsub::TopicHash,
         data: Vec<u8>,
     ) -> Result<(), super::PublishError> {
         use gossipsub::PublishError as Error;
 
         use super::{PublishError, REPUBLISH_AFTER};
-        match swarm.behaviour_mut().gossip.publish(topic.clone(), data) {
+        match swarm.behaviour_mut().gossip.publish(topic, data) {
             Ok(_) => {
                 self.counters.published += 1;
                 Ok(())

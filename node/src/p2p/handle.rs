@@ -1,12 +1,12 @@
 //! What the rest of the node holds: a cheap handle to the task that owns the swarm. Every call is a command with
 //! its own reply channel over one bounded queue, and every call ends in bounded time.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use alloy_primitives::B256;
 use libp2p::{Multiaddr, PeerId, metrics::Registry};
 use prometheus_client::encoding::text;
-use sublet_market::{OrderMessage, TradeRequest, TradeResponse, codec};
+use sublet_market::{OrderMessage, Shard, TradeRequest, TradeResponse, codec};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -20,11 +20,25 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 /// What the handle asks of the task.
 #[derive(Debug)]
 pub(super) enum Command {
-    Publish { data: Vec<u8>, reply: oneshot::Sender<Result<(), PublishError>> },
+    Publish {
+        shard: Shard,
+        data: Vec<u8>,
+        reply: oneshot::Sender<Result<(), PublishError>>,
+    },
     Request(Box<Request>),
     Sync(Box<sync::Call>),
-    Blame { peer: PeerId, why: String },
-    Status { reply: oneshot::Sender<P2pStatus> },
+    Blame {
+        peer: PeerId,
+        why: String,
+    },
+    /// The shards that a peer follows as we do.
+    Shards {
+        peer: PeerId,
+        reply: oneshot::Sender<Vec<Shard>>,
+    },
+    Status {
+        reply: oneshot::Sender<P2pStatus>,
+    },
 }
 
 /// A request of ours to a peer.
@@ -48,7 +62,7 @@ pub struct P2pStatus {
     pub listen: Vec<Multiaddr>,
     /// Connected peers.
     pub peers: Vec<PeerInfo>,
-    /// How many of them follow our topic.
+    /// How many of them follow our market: the topic of its main shard.
     pub subscribers: usize,
     /// What became of gossip.
     pub counters: GossipCounters,
@@ -84,6 +98,7 @@ pub struct P2p {
     validator: Validator,
     request_limit: Duration,
     registry: Arc<Registry>,
+    shards: Arc<BTreeSet<Shard>>,
 }
 
 impl P2p {
@@ -94,8 +109,9 @@ impl P2p {
         validator: Validator,
         request_limit: Duration,
         registry: Arc<Registry>,
+        shards: BTreeSet<Shard>,
     ) -> Self {
-        Self { own, node, commands, validator, request_limit, registry }
+        Self { own, node, commands, validator, request_limit, registry, shards: Arc::new(shards) }
     }
 
     /// This node's ed25519 key, as orders carry it.
@@ -103,19 +119,24 @@ impl P2p {
         self.node
     }
 
+    /// Whether this node hears the orders of a shard.
+    pub fn follows(&self, shard: Shard) -> bool {
+        self.shards.contains(&shard)
+    }
+
     /// This node's peer id.
     pub fn peer_id(&self) -> PeerId {
         self.own
     }
 
-    /// Announces an order. It does not come back as [`Inbound`](super::Inbound): put it into the own book as well.
+    /// Announces an order to whoever follows its shard, whether we do or not. It does not come back as [`Inbound`](super::Inbound): put it into the own book as well.
     ///
     /// # Errors
     /// See [`PublishError`]; that nobody listens yet is one of them, and harmless.
     pub async fn publish(&self, message: OrderMessage) -> Result<(), PublishError> {
-        let data = codec::encode_order(&message);
+        let (shard, data) = (Shard::of(&message), codec::encode_order(&message));
         self.validator.remember(&message);
-        self.call(COMMAND_LIMIT, |reply| Command::Publish { data, reply }).await?
+        self.call(COMMAND_LIMIT, |reply| Command::Publish { shard, data, reply }).await?
     }
 
     /// Asks a peer and waits for its answer, at most [`P2pConfig::request_limit`](super::P2pConfig::request_limit).

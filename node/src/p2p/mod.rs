@@ -14,8 +14,8 @@
 //! scored. The rest goes to the engine as [`Inbound::Order`]; its verdict decides whether the order is forwarded.
 //! Everything that is full drops work and counts it in [`P2pStatus`].
 //!
-//! Gossip carries only orders that the maker's own key signed. An operator's signature cannot be told from a forgery
-//! without the chain, and what depends on the chain must not be rejected; so forgeries would travel for free.
+//! An order names who signed it: its maker, or an operator. Another's signature is a forgery by the message alone; whether
+//! the maker approves the operator depends on the chain, so that the engine judges it and no forwarder is blamed.
 
 mod address;
 mod bans;
@@ -43,16 +43,14 @@ mod trade;
 mod validation;
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use alloy_primitives::keccak256;
-use libp2p::{
-    Multiaddr, SwarmBuilder, gossipsub::IdentTopic, identity::Keypair, metrics::Registry, noise, tcp, yamux,
-};
-use sublet_market::Domain;
+use libp2p::{Multiaddr, SwarmBuilder, identity::Keypair, metrics::Registry, noise, tcp, yamux};
+use sublet_market::{Domain, Shard};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -74,7 +72,7 @@ use self::{
     peer_store::PeerStore,
     requests::Requests,
     seen::Seen,
-    sync::{Client, Driver, Snapshots, SyncFlow},
+    sync::{Books, Client, Driver, Snapshots, SyncFlow},
     task::Task,
     trade::TradeCodec,
     validation::{Pool, Validator, Workers},
@@ -105,8 +103,8 @@ pub struct P2pConfig {
     pub bootstrap: Vec<Multiaddr>,
     /// The market whose orders travel.
     pub domain: Domain,
-    /// The shard of its order book: 1 to 32 of a-z, 0-9 and -.
-    pub shard: String,
+    /// The shards of its order book that this node follows; the main one always is among them.
+    pub shards: BTreeSet<Shard>,
     /// Connections at most, both ways; a quarter is kept for those that we open.
     pub max_connections: u32,
     /// How long a request to a peer, or a peer's request to us, may take from start to end.
@@ -129,7 +127,7 @@ pub struct P2pConfig {
 }
 
 impl P2pConfig {
-    /// A configuration with the defaults: shard "main", no listeners, no bootstrap peers, 256 connections, 20 s a
+    /// A configuration with the defaults: all shards, no listeners, no bootstrap peers, 256 connections, 20 s a
     /// request, 1024 inbound items, no orders to share, a comparison a minute, 64 trade and 4 sync requests a second, no file
     /// of peers.
     pub fn new(keypair: Keypair, domain: Domain) -> Self {
@@ -139,7 +137,7 @@ impl P2pConfig {
             external: Vec::new(),
             bootstrap: Vec::new(),
             domain,
-            shard: "main".to_owned(),
+            shards: Shard::all().collect(),
             max_connections: 256,
             request_limit: Duration::from_secs(20),
             orders: Arc::new(NoOrders),
@@ -150,6 +148,10 @@ impl P2pConfig {
             stored_peers: 256,
             inbound_capacity: 1024,
         }
+    }
+
+    fn followed(&self) -> BTreeSet<Shard> {
+        self.shards.iter().copied().chain([Shard::MAIN]).collect()
     }
 }
 
@@ -164,7 +166,7 @@ pub async fn spawn(
 ) -> Result<(P2p, mpsc::Receiver<Inbound>), P2pError> {
     let own = config.keypair.public().to_peer_id();
     let node = node_key(&own).ok_or(P2pError::KeyType)?;
-    let names = Names::new(&config.domain, &config.shard)?;
+    let names = Names::new(&config.domain)?;
     let codec = TradeCodec::default();
     let malformed = codec.malformed.clone();
     let mut registry = Registry::default();
@@ -179,7 +181,7 @@ pub async fn spawn(
     let (peers, peer_events) = mpsc::channel(PEER_QUEUE_LEN);
     let snapshots = Arc::new(Snapshots::new(Arc::clone(&config.orders)));
     let client = Client {
-        book: keccak256(&names.topic),
+        books: Books::new(&names.topics),
         commands: commands.clone(),
         inbound: inbound.clone(),
         snapshots: Arc::clone(&snapshots),
@@ -188,14 +190,15 @@ pub async fn spawn(
         unwanted: Mutex::new(Seen::new(Instant::now())),
         counters: Arc::default(),
     };
+    let followed = config.followed().into_iter().map(|shard| (client.books.of(shard), shard)).collect();
     let sync =
-        SyncFlow::new(client.book, snapshots, config.sync_requests_per_second, Arc::clone(&client.counters));
+        SyncFlow::new(followed, snapshots, config.sync_requests_per_second, Arc::clone(&client.counters));
     // Boxed: the swarm alone takes 15 kB, which every future that awaits this one would carry.
     let mut task = Box::new(Task {
         metrics: EventMetrics::new(&mut registry),
         swarm: swarm(&config, behaviour, &mut registry)?,
         node,
-        topic: IdentTopic::new(&names.topic).hash(),
+        shards: config.followed(),
         names,
         commands: queue,
         gossip: GossipFlow::new(pool, validator.clone(), inbound.clone()),
@@ -212,7 +215,8 @@ pub async fn spawn(
     task.listen(&config.listen, LISTEN_LIMIT).await?;
     tokio::spawn(task.run(stop.clone()));
     tokio::spawn(Driver::new(client, peer_events, config.sync_interval).run(stop));
-    let handle = P2p::new(own, node, commands, validator, config.request_limit, Arc::new(registry));
+    let (limit, registry) = (config.request_limit, Arc::new(registry));
+    let handle = P2p::new(own, node, commands, validator, limit, registry, config.followed());
     Ok((handle, receiver))
 }
 

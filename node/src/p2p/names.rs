@@ -2,8 +2,8 @@
 //! EIP-712 domain separator, so peers of two markets never mix; a request of the sync protocol names its book.
 
 use alloy_primitives::hex;
-use libp2p::StreamProtocol;
-use sublet_market::Domain;
+use libp2p::{StreamProtocol, gossipsub::TopicHash};
+use sublet_market::{Domain, Shard};
 
 use super::P2pError;
 
@@ -13,31 +13,50 @@ pub(super) const TRADE: StreamProtocol = StreamProtocol::new("/sublet/trade/1");
 /// The comparison of two books.
 pub(super) const SYNC: StreamProtocol = StreamProtocol::new("/sublet/sync/1");
 
-/// Longest shard name in bytes; longer ones only waste bandwidth in every subscription.
-const MAX_SHARD_BYTES: usize = 32;
-
 /// The gossip topic of one shard of a market's order book: `/sublet/{domain separator}/orders/{shard}/1`.
-pub fn topic_name(domain: &Domain, shard: &str) -> String {
+pub fn topic_name(domain: &Domain, shard: Shard) -> String {
     format!("/sublet/{}/orders/{shard}/1", hex::encode(domain.separator()))
+}
+
+/// The gossip topics of a market's shards: a list that nobody can make longer.
+#[derive(Debug, Clone)]
+pub(super) struct Topics(Vec<TopicHash>);
+
+impl Topics {
+    fn new(domain: &Domain) -> Self {
+        Self(Shard::all().map(|shard| TopicHash::from_raw(topic_name(domain, shard))).collect())
+    }
+
+    /// All of them, the main shard's first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Shard, &TopicHash)> {
+        Shard::all().zip(&self.0)
+    }
+
+    /// The topic of a shard.
+    pub(super) fn of(&self, shard: Shard) -> TopicHash {
+        // One for each shard, in their order.
+        self.0[shard.index()].clone()
+    }
+
+    /// The shard of a topic; nothing for a topic of somebody else's.
+    pub(super) fn shard(&self, topic: &TopicHash) -> Option<Shard> {
+        self.iter().find(|(_, known)| *known == topic).map(|(shard, _)| shard)
+    }
 }
 
 /// What this node calls its protocols.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
-    pub(super) topic: String,
+    pub(super) topics: Topics,
     pub(super) kad: StreamProtocol,
     pub(super) identify: String,
 }
 
 impl Names {
-    pub(super) fn new(domain: &Domain, shard: &str) -> Result<Self, P2pError> {
-        let plain = shard.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if shard.is_empty() || shard.len() > MAX_SHARD_BYTES || !plain {
-            return Err(P2pError::Shard(shard.to_owned()));
-        }
+    pub(super) fn new(domain: &Domain) -> Result<Self, P2pError> {
         let separator = hex::encode(domain.separator());
         let kad = StreamProtocol::try_from_owned(format!("/sublet/{separator}/kad/1"))
             .map_err(|error| P2pError::Setup { part: "kad", detail: error.to_string() })?;
-        Ok(Self { topic: topic_name(domain, shard), kad, identify: format!("/sublet/{separator}/1") })
+        Ok(Self { topics: Topics::new(domain), kad, identify: format!("/sublet/{separator}/1") })
     }
 }

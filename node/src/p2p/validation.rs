@@ -16,7 +16,7 @@ use std::{
 
 use alloy_primitives::{Address, B256, keccak256};
 use libp2p::{PeerId, gossipsub::MessageId};
-use sublet_market::{CodecError, Domain, OrderMessage, SignatureError, StructureError, codec};
+use sublet_market::{CodecError, Domain, OrderMessage, Shard, SignatureError, StructureError, codec};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +39,7 @@ pub(super) const CHECK_LIMIT: Duration = Duration::from_secs(2);
 pub(super) struct Job {
     pub(super) from: PeerId,
     pub(super) id: MessageId,
+    pub(super) shard: Shard,
     pub(super) data: Vec<u8>,
     pub(super) received: Instant,
 }
@@ -100,6 +101,9 @@ pub(super) enum Fault {
     /// Recovery always finds somebody: an altered order, or one for another market, shows a stranger as its signer.
     #[error("signed by {signer} and not by {named}, as it says, for this market")]
     Forged { named: Address, signer: Address },
+    /// An order belongs to one shard, which it tells itself.
+    #[error("an order of the shard {0} was sent as one of the shard {1}")]
+    WrongShard(Shard, Shard),
     /// Only what a sync session asked for may come as its answer.
     #[error("order {0} is none of those that were asked for")]
     NotAsked(B256),
@@ -129,17 +133,22 @@ impl Validator {
         self.with_seen(|seen| seen.forget(&key.0));
     }
 
-    /// Everything that can be told from the bytes and the domain.
-    pub(super) fn check(&self, data: &[u8]) -> Outcome {
-        self.try_check(data, None).unwrap_or_else(Outcome::Invalid)
+    /// Everything that can be told from the bytes, the domain and the shard on whose topic they came.
+    pub(super) fn check(&self, data: &[u8], shard: Shard) -> Outcome {
+        self.try_check(data, shard, None).unwrap_or_else(Outcome::Invalid)
     }
 
     /// The orders of an answer that are good and new. One that breaks the rules, or was not asked for, spoils the
     /// whole answer: no honest peer has such an order in its book.
-    fn check_promised(&self, envelopes: &[Vec<u8>], asked: &HashSet<B256>) -> Result<Vec<ValidOrder>, Fault> {
+    fn check_promised(
+        &self,
+        envelopes: &[Vec<u8>],
+        shard: Shard,
+        asked: &HashSet<B256>,
+    ) -> Result<Vec<ValidOrder>, Fault> {
         let mut valid = Vec::with_capacity(envelopes.len());
         for data in envelopes {
-            match self.try_check(data, Some(asked)) {
+            match self.try_check(data, shard, Some(asked)) {
                 Ok(Outcome::Valid(order)) => valid.push(*order),
                 Ok(_) => {}
                 Err(fault) => {
@@ -152,9 +161,13 @@ impl Validator {
         Ok(valid)
     }
 
-    fn try_check(&self, data: &[u8], asked: Option<&HashSet<B256>>) -> Result<Outcome, Fault> {
+    fn try_check(&self, data: &[u8], shard: Shard, asked: Option<&HashSet<B256>>) -> Result<Outcome, Fault> {
         let message = codec::decode_order(data)?;
         message.check()?;
+        let belongs = Shard::of(&message);
+        if belongs != shard {
+            return Err(Fault::WrongShard(belongs, shard));
+        }
         let digest = message.digest(&self.domain);
         if asked.is_some_and(|asked| !asked.contains(&digest)) {
             return Err(Fault::NotAsked(digest));
@@ -199,12 +212,13 @@ impl Workers {
     pub(super) async fn check_promised(
         &self,
         envelopes: Vec<Vec<u8>>,
+        shard: Shard,
         asked: HashSet<B256>,
     ) -> Option<Result<Vec<ValidOrder>, Fault>> {
         let (reply, answer) = oneshot::channel();
         let work = move |validator: &Validator| {
             // Whoever asked may have given up.
-            let _ = reply.send(validator.check_promised(&envelopes, &asked));
+            let _ = reply.send(validator.check_promised(&envelopes, shard, &asked));
         };
         self.run(work).await?;
         answer.await.ok()
@@ -256,9 +270,9 @@ async fn dispatch(workers: Workers, mut queue: mpsc::Receiver<Job>, results: mps
         }
         let results = results.clone();
         let work = move |validator: &Validator| {
-            for Job { from, id, data, received } in batch {
+            for Job { from, id, shard, data, received } in batch {
                 let late = received.elapsed() > CHECK_LIMIT;
-                let outcome = if late { Outcome::Late } else { validator.check(&data) };
+                let outcome = if late { Outcome::Late } else { validator.check(&data, shard) };
                 if results.blocking_send(Checked { from, id, outcome, received }).is_err() {
                     break;
                 }
@@ -292,113 +306,4 @@ impl Drop for StopOnPanic {
 }
 
 #[cfg(test)]
-mod tests {
-    use sublet_market::{Offer, OrderKey, Resources, Signed, Traits};
-
-    use super::*;
-
-    fn domain() -> Domain {
-        Domain { chain_id: 1, market: Address::repeat_byte(1), salt: B256::ZERO }
-    }
-
-    fn key(n: u8) -> OrderKey {
-        OrderKey::from_bytes(&[n; 32]).unwrap()
-    }
-
-    fn offer() -> Signed<Offer> {
-        let offer = Offer {
-            provider: key(1).address(),
-            node: B256::repeat_byte(3),
-            unit: Resources { vcpus: 1, ..Resources::default() },
-            units: 1,
-            price_per_second: 1,
-            bond_seconds: 0,
-            min_duration: 300,
-            max_duration: 300,
-            activate_within: 300,
-            burn: false,
-            traits: Traits::new(["arch=x86_64"]).unwrap(),
-            series: 1,
-            seq: 1,
-            valid_until: 1,
-        };
-        key(1).sign(offer, &domain())
-    }
-
-    fn encoded(offer: Signed<Offer>) -> Vec<u8> {
-        codec::encode_order(&offer.into())
-    }
-
-    #[test]
-    fn a_copy_with_a_broken_signature_does_not_hide_the_good_one() {
-        let validator = Validator::new(domain());
-        let signature = key(2).sign(offer().order, &domain()).signature;
-        let forged = encoded(Signed { signature, ..offer() });
-        for _ in 0..2 {
-            let outcome = validator.check(&forged);
-            assert!(matches!(outcome, Outcome::Invalid(Fault::Forged { .. })), "{outcome:?}");
-        }
-        assert!(matches!(validator.check(&encoded(offer())), Outcome::Valid(_)));
-        assert!(matches!(validator.check(&forged), Outcome::Duplicate), "no signature is recovered twice");
-    }
-
-    #[test]
-    fn an_order_is_judged_once_unless_it_came_to_nothing() {
-        let validator = Validator::new(domain());
-        let Outcome::Valid(order) = validator.check(&encoded(offer())) else { panic!("a good offer") };
-        assert!(matches!(validator.check(&encoded(offer())), Outcome::Duplicate));
-        validator.forget(order.seen);
-        assert!(matches!(validator.check(&encoded(offer())), Outcome::Valid(_)));
-    }
-
-    #[test]
-    fn an_operators_order_is_judged_beside_its_makers() {
-        let validator = Validator::new(domain());
-        // Whether key 2 is an operator of key 1 is not told by the message.
-        let operated = key(2).sign(offer().order, &domain());
-        assert_eq!(operated.operator, Some(key(2).address()));
-        let Outcome::Valid(order) = validator.check(&encoded(operated.clone())) else { panic!("well signed") };
-        assert_eq!(order.signer, key(2).address());
-        assert!(matches!(validator.check(&encoded(offer())), Outcome::Valid(_)), "it hides nothing");
-        assert!(matches!(validator.check(&encoded(operated.clone())), Outcome::Duplicate));
-        let named = Signed { operator: Some(key(3).address()), ..operated };
-        assert!(matches!(validator.check(&encoded(named)), Outcome::Invalid(Fault::Forged { .. })));
-    }
-
-    #[test]
-    fn our_own_orders_are_not_judged_when_they_come_back() {
-        let validator = Validator::new(domain());
-        validator.remember(&offer().into());
-        assert!(matches!(validator.check(&encoded(offer())), Outcome::Duplicate));
-    }
-
-    #[test]
-    fn an_answer_holds_only_what_was_asked_for() {
-        let validator = Validator::new(domain());
-        let digest = offer().digest(&domain());
-        let asked = HashSet::from([digest]);
-        let mut other = offer().order;
-        other.series = 2;
-        let other = encoded(key(1).sign(other, &domain()));
-        let fault = validator.check_promised(&[encoded(offer()), other], &asked).unwrap_err();
-        assert!(matches!(fault, Fault::NotAsked(_)), "{fault}");
-        let signature = key(2).sign(offer().order, &domain()).signature;
-        let forged = encoded(Signed { signature, ..offer() });
-        assert!(matches!(validator.check_promised(&[forged], &asked), Err(Fault::Forged { .. })));
-        // What came with the bad ones was not taken for known.
-        let good = validator.check_promised(&[encoded(offer())], &asked).unwrap();
-        assert_eq!(good.into_iter().map(|order| order.digest).collect::<Vec<_>>(), [digest]);
-    }
-
-    #[tokio::test]
-    async fn what_has_waited_too_long_is_not_looked_at() {
-        let mut pool = Pool::start(Workers::new(Validator::new(domain()), CancellationToken::new()));
-        let Some(long_ago) = Instant::now().checked_sub(CHECK_LIMIT + Duration::from_secs(1)) else { return };
-        for received in [long_ago, Instant::now()] {
-            let id = MessageId::new(b"1");
-            assert!(pool.offer(Job { from: PeerId::random(), id, data: encoded(offer()), received }));
-        }
-        assert!(matches!(pool.next().await.unwrap().outcome, Outcome::Late));
-        assert!(matches!(pool.next().await.unwrap().outcome, Outcome::Valid(_)));
-    }
-}
+mod tests;

@@ -4,15 +4,17 @@
 //! JSON, so that a field can be added without a migration; the schema version guards against a file that a
 //! newer binary has written.
 
+mod file;
 mod records;
 
 use std::{path::Path, sync::Arc};
 
 use alloy_primitives::B256;
-use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
+use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use records::{
+use self::file::StoreFile;
+pub use self::records::{
     BuyerPhase, ChainLease, Decline, Ending, LeaseEnd, OfferTemplate, OnFailure, Promise, ProviderPhase,
     Purchase,
 };
@@ -43,11 +45,28 @@ pub enum StoreError {
          set chain.deployment back"
     )]
     OtherMarket,
-    /// The database failed: disk full, file damaged, no permission.
+    /// The database failed: disk full, no permission.
     #[error("the store failed: {0}; check the free space and the rights of the home directory")]
     Database(Box<redb::Error>),
+    /// It failed a moment ago, and is not tried again yet; the text is that of the failure.
+    #[error("{0}")]
+    Failing(String),
+    /// The file is not what was written.
+    #[error(
+        "the store {path} is damaged ({reason}): put a backup of it back, or move it away and start the node, which then \
+         reads its leases from the chain and finds its machines again"
+    )]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What does not fit.
+        reason: String,
+    },
     /// A record does not read back.
-    #[error("a record in table {table} does not read back: {source}")]
+    #[error(
+        "a record in table {table} of the store does not read back: {source}; put a backup of the store back, or use the \
+         binary that wrote it"
+    )]
     Record {
         /// The table.
         table: &'static str,
@@ -74,16 +93,12 @@ pub trait Record: Serialize + DeserializeOwned {
 
 /// The node's durable memory; clones share it.
 #[derive(Clone)]
-pub struct Store(Arc<Database>);
+pub struct Store(Arc<StoreFile>);
 
 impl Store {
-    /// Opens or creates the file. Fails when another process holds it.
+    /// Opens or creates the file. Fails when another process holds it, and when it is damaged.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = Database::create(path).map_err(|e| match e {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::Locked(path.display().to_string()),
-            other => other.into(),
-        })?;
-        let store = Self(Arc::new(database));
+        let store = Self(Arc::new(StoreFile::open(path)?));
         match store.meta::<u64>(VERSION_KEY)? {
             None => store.put_meta(VERSION_KEY, &SCHEMA_VERSION)?,
             Some(found) if found > SCHEMA_VERSION => {
@@ -114,17 +129,19 @@ impl Store {
         key: &[u8],
         change: impl FnOnce(&mut R),
     ) -> Result<Option<R>, StoreError> {
-        let tx = self.0.begin_write()?;
-        let changed = {
-            let mut table = tx.open_table(definition(R::TABLE))?;
-            let found = table.get(key)?.map(|value| decode::<R>(R::TABLE, value.value())).transpose()?;
-            let Some(mut record) = found else { return Ok(None) };
-            change(&mut record);
-            table.insert(key, encode(R::TABLE, &record)?.as_slice())?;
-            record
-        };
-        tx.commit()?;
-        Ok(Some(changed))
+        self.0.write(|database| {
+            let tx = database.begin_write()?;
+            let changed = {
+                let mut table = tx.open_table(definition(R::TABLE))?;
+                let found = table.get(key)?.map(|value| decode::<R>(R::TABLE, value.value())).transpose()?;
+                let Some(mut record) = found else { return Ok(None) };
+                change(&mut record);
+                table.insert(key, encode(R::TABLE, &record)?.as_slice())?;
+                record
+            };
+            tx.commit()?;
+            Ok(Some(changed))
+        })
     }
 
     /// The record with this key.
@@ -134,28 +151,36 @@ impl Store {
 
     /// Moves a record that is over to the past, in one transaction: passes do not read it any more, people can.
     pub fn retire<R: Record>(&self, key: &[u8]) -> Result<(), StoreError> {
-        let tx = self.0.begin_write()?;
-        {
-            let mut table = tx.open_table(definition(R::TABLE))?;
-            let Some(found) = table.remove(key)?.map(|value| value.value().to_vec()) else { return Ok(()) };
-            tx.open_table(definition(R::PAST_TABLE))?.insert(key, found.as_slice())?;
-        }
-        Ok(tx.commit()?)
+        self.0.write(|database| {
+            let tx = database.begin_write()?;
+            {
+                let mut table = tx.open_table(definition(R::TABLE))?;
+                let Some(found) = table.remove(key)?.map(|value| value.value().to_vec()) else {
+                    return Ok(());
+                };
+                tx.open_table(definition(R::PAST_TABLE))?.insert(key, found.as_slice())?;
+            }
+            Ok(tx.commit()?)
+        })
     }
 
     /// Moves a record back from the past, in one transaction, and changes it: what it told of has not happened after all.
     /// Says whether it was there.
     pub fn revive<R: Record>(&self, key: &[u8], change: impl FnOnce(&mut R)) -> Result<bool, StoreError> {
-        let tx = self.0.begin_write()?;
-        {
-            let mut past = tx.open_table(definition(R::PAST_TABLE))?;
-            let Some(found) = past.remove(key)?.map(|value| value.value().to_vec()) else { return Ok(false) };
-            let mut record = decode::<R>(R::PAST_TABLE, &found)?;
-            change(&mut record);
-            tx.open_table(definition(R::TABLE))?.insert(key, encode(R::TABLE, &record)?.as_slice())?;
-        }
-        tx.commit()?;
-        Ok(true)
+        self.0.write(|database| {
+            let tx = database.begin_write()?;
+            {
+                let mut past = tx.open_table(definition(R::PAST_TABLE))?;
+                let Some(found) = past.remove(key)?.map(|value| value.value().to_vec()) else {
+                    return Ok(false);
+                };
+                let mut record = decode::<R>(R::PAST_TABLE, &found)?;
+                change(&mut record);
+                tx.open_table(definition(R::TABLE))?.insert(key, encode(R::TABLE, &record)?.as_slice())?;
+            }
+            tx.commit()?;
+            Ok(true)
+        })
     }
 
     /// The record with this key, be it open or past.
@@ -180,59 +205,71 @@ impl Store {
 
     /// Removes a record; no error when it is not there.
     pub fn remove<R: Record>(&self, key: &[u8]) -> Result<(), StoreError> {
-        let tx = self.0.begin_write()?;
-        tx.open_table(definition(R::TABLE))?.remove(key)?;
-        Ok(tx.commit()?)
+        self.0.write(|database| {
+            let tx = database.begin_write()?;
+            tx.open_table(definition(R::TABLE))?.remove(key)?;
+            Ok(tx.commit()?)
+        })
     }
 
     /// A single value, such as the watcher's cursor.
     pub fn meta<V: DeserializeOwned>(&self, key: &str) -> Result<Option<V>, StoreError> {
-        let tx = self.0.begin_read()?;
-        let table = match tx.open_table(META) {
-            Ok(table) => table,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-            Err(e) => return Err(e.into()),
-        };
-        table.get(key)?.map(|value| decode("meta", value.value())).transpose()
+        self.0.read(|database| {
+            let tx = database.begin_read()?;
+            let table = match tx.open_table(META) {
+                Ok(table) => table,
+                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+                Err(e) => return Err(e.into()),
+            };
+            table.get(key)?.map(|value| decode("meta", value.value())).transpose()
+        })
     }
 
     /// Writes a single value, durably.
     pub fn put_meta<V: Serialize>(&self, key: &str, value: &V) -> Result<(), StoreError> {
         let bytes = encode("meta", value)?;
-        let tx = self.0.begin_write()?;
-        tx.open_table(META)?.insert(key, bytes.as_slice())?;
-        Ok(tx.commit()?)
+        self.0.write(|database| {
+            let tx = database.begin_write()?;
+            tx.open_table(META)?.insert(key, bytes.as_slice())?;
+            Ok(tx.commit()?)
+        })
     }
 
     fn get_from<R: Record>(&self, name: &'static str, key: &[u8]) -> Result<Option<R>, StoreError> {
-        let tx = self.0.begin_read()?;
-        let table = match tx.open_table(definition(name)) {
-            Ok(table) => table,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-            Err(e) => return Err(e.into()),
-        };
-        table.get(key)?.map(|value| decode::<R>(name, value.value())).transpose()
+        self.0.read(|database| {
+            let tx = database.begin_read()?;
+            let table = match tx.open_table(definition(name)) {
+                Ok(table) => table,
+                Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+                Err(e) => return Err(e.into()),
+            };
+            table.get(key)?.map(|value| decode::<R>(name, value.value())).transpose()
+        })
     }
 
     fn all_from<R: Record>(&self, name: &'static str) -> Result<Vec<R>, StoreError> {
-        let tx = self.0.begin_read()?;
-        let table = match tx.open_table(definition(name)) {
-            Ok(table) => table,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-            Err(e) => return Err(e.into()),
-        };
-        let mut records = Vec::new();
-        for row in table.iter()? {
-            records.push(decode(name, row?.1.value())?);
-        }
-        Ok(records)
+        self.0.read(|database| {
+            let tx = database.begin_read()?;
+            let table = match tx.open_table(definition(name)) {
+                Ok(table) => table,
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                Err(e) => return Err(e.into()),
+            };
+            let mut records = Vec::new();
+            for row in table.iter()? {
+                records.push(decode(name, row?.1.value())?);
+            }
+            Ok(records)
+        })
     }
 
     fn insert<V: Serialize>(&self, table: &'static str, key: &[u8], value: &V) -> Result<(), StoreError> {
         let bytes = encode(table, value)?;
-        let tx = self.0.begin_write()?;
-        tx.open_table(definition(table))?.insert(key, bytes.as_slice())?;
-        Ok(tx.commit()?)
+        self.0.write(|database| {
+            let tx = database.begin_write()?;
+            tx.open_table(definition(table))?.insert(key, bytes.as_slice())?;
+            Ok(tx.commit()?)
+        })
     }
 }
 

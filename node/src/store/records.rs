@@ -228,6 +228,9 @@ pub struct Purchase {
     pub access: Option<Access>,
     /// Why the last step failed, in words.
     pub trouble: Option<String>,
+    /// The last console lines, as the provider told them at the end.
+    #[serde(default)]
+    pub console: Vec<String>,
     /// Offers that were asked and whose answer is not known: on disk before the question, as an accept may be waiting.
     #[serde(default)]
     pub asked: Vec<Signed<Offer>>,
@@ -284,6 +287,14 @@ impl ChainLease {
     pub fn started_at(&self) -> Option<u64> {
         self.events.iter().find_map(|logged| match logged.event {
             MarketEvent::LeaseActivated { started_at, .. } => Some(u64::from(started_at)),
+            _ => None,
+        })
+    }
+
+    /// The buyer's node, as the settlement names it.
+    pub fn buyer_node(&self) -> Option<B256> {
+        self.events.iter().find_map(|logged| match logged.event {
+            MarketEvent::LeaseOpened { buyer_node, .. } => Some(buyer_node),
             _ => None,
         })
     }

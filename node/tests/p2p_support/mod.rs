@@ -7,7 +7,7 @@ use std::{net::TcpListener, time::Duration};
 use alloy_primitives::{Address, B256};
 use libp2p::{Multiaddr, identity::Keypair};
 use sublet::p2p::{self, GossipCounters, Inbound, InboundOrder, InboundTrade, P2p, P2pConfig};
-use sublet_market::{Domain, Offer, OrderKey, OrderMessage, Resources, Traits};
+use sublet_market::{Bid, Domain, Offer, OrderKey, OrderMessage, Resources, Shard, Spec, Traits};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +53,43 @@ pub(crate) fn offer_of(key: &OrderKey, series: u64) -> Offer {
 /// An honest offer; `series` tells offers apart.
 pub(crate) fn offer(series: u64) -> OrderMessage {
     maker(1).sign(offer_of(&maker(1), series), &domain()).into()
+}
+
+/// An honest offer in a region.
+pub(crate) fn regional(series: u64, region: &str) -> OrderMessage {
+    let mut order = offer_of(&maker(1), series);
+    order.traits = Traits::new([format!("region={region}")]).unwrap();
+    maker(1).sign(order, &domain()).into()
+}
+
+/// An honest bid for capacity in a region, or anywhere.
+pub(crate) fn bid_for(salt: u64, region: Option<&str>, valid_until: u64) -> OrderMessage {
+    let key = maker(2);
+    let spec = Spec {
+        unit: Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() },
+        units: 1,
+        traits: Traits::new(region.map(|region| format!("region={region}"))).unwrap(),
+        manifest: B256::repeat_byte(1),
+    };
+    let bid = Bid {
+        buyer: key.address(),
+        settler: key.address(),
+        spec: spec.hash_struct(),
+        node: B256::repeat_byte(4),
+        max_rate: 1_000_000,
+        min_bond_seconds: 0,
+        min_points: 0,
+        duration: 600,
+        valid_until,
+        epoch: 0,
+        salt,
+    };
+    OrderMessage::Bid { bid: key.sign(bid, &domain()), spec }
+}
+
+/// What a node is told that follows some regions only.
+pub(crate) fn follow(config: &mut P2pConfig, regions: &[&str]) {
+    config.shards = regions.iter().map(|region| Shard::of_region(region)).collect();
 }
 
 /// A port that nobody listens on.

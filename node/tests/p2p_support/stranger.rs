@@ -14,6 +14,7 @@ use libp2p::{
     tcp, yamux,
 };
 use sublet::p2p::{node_key, topic_name};
+use sublet_market::Shard;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{domain, within};
@@ -76,7 +77,7 @@ struct Behaviour {
 type Answer = oneshot::Sender<Result<Vec<u8>, String>>;
 
 enum Command {
-    Gossip(Vec<u8>),
+    Gossip(Shard, Vec<u8>),
     Ask(PeerId, Vec<u8>, Answer),
     Sync(PeerId, Vec<u8>, Answer),
 }
@@ -97,7 +98,7 @@ impl Stranger {
     pub(crate) async fn connect_as(addresses: &[Multiaddr], answers: Vec<Vec<u8>>) -> Self {
         let keypair = Keypair::generate_ed25519();
         let peer = keypair.public().to_peer_id();
-        let topic = IdentTopic::new(topic_name(&domain(), "main"));
+        let topic = IdentTopic::new(topic_name(&domain(), Shard::MAIN));
         let mut swarm = swarm(keypair, &topic);
         let mut answers = answers.into_iter();
         for address in addresses {
@@ -108,8 +109,9 @@ impl Stranger {
             while missing > 0 {
                 match swarm.select_next_some().await {
                     SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Subscribed {
+                        topic: theirs,
                         ..
-                    })) => {
+                    })) if theirs == topic.hash() => {
                         missing -= 1;
                     }
                     SwarmEvent::Behaviour(BehaviourEvent::Sync(event)) => {
@@ -121,7 +123,7 @@ impl Stranger {
         })
         .await;
         let (commands, queue) = mpsc::channel(64);
-        tokio::spawn(run(swarm, topic, queue, answers));
+        tokio::spawn(run(swarm, queue, answers));
         Self { peer, commands }
     }
 
@@ -130,9 +132,14 @@ impl Stranger {
         node_key(&self.peer).unwrap()
     }
 
-    /// Sends bytes as a gossip message.
+    /// Sends bytes as a gossip message of the main shard.
     pub(crate) fn gossip(&self, bytes: Vec<u8>) {
-        self.commands.try_send(Command::Gossip(bytes)).unwrap();
+        self.gossip_on(Shard::MAIN, bytes);
+    }
+
+    /// Sends bytes as a gossip message of any shard.
+    pub(crate) fn gossip_on(&self, shard: Shard, bytes: Vec<u8>) {
+        self.commands.try_send(Command::Gossip(shard, bytes)).unwrap();
     }
 
     /// Sends bytes as a sync request.
@@ -157,7 +164,9 @@ impl Stranger {
 fn swarm(keypair: Keypair, topic: &IdentTopic) -> Swarm<Behaviour> {
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(gossipsub::ValidationMode::Anonymous)
-        .message_id_fn(|message| keccak256(&message.data).to_vec().into())
+        .message_id_fn(|message| {
+            keccak256([message.topic.as_str().as_bytes(), &message.data].concat()).to_vec().into()
+        })
         .max_transmit_size(1 << 20)
         .build()
         .unwrap();
@@ -180,18 +189,14 @@ fn swarm(keypair: Keypair, topic: &IdentTopic) -> Swarm<Behaviour> {
 type Answers = std::vec::IntoIter<Vec<u8>>;
 type Asked = HashMap<request_response::OutboundRequestId, Answer>;
 
-async fn run(
-    mut swarm: Swarm<Behaviour>,
-    topic: IdentTopic,
-    mut commands: mpsc::Receiver<Command>,
-    mut answers: Answers,
-) {
+async fn run(mut swarm: Swarm<Behaviour>, mut commands: mpsc::Receiver<Command>, mut answers: Answers) {
     let (mut asked, mut synced): (Asked, Asked) = (HashMap::new(), HashMap::new());
     loop {
         tokio::select! {
             command = commands.recv() => match command {
-                Some(Command::Gossip(bytes)) => {
-                    swarm.behaviour_mut().gossip.publish(topic.clone(), bytes).unwrap();
+                Some(Command::Gossip(shard, bytes)) => {
+                    let topic = IdentTopic::new(topic_name(&domain(), shard));
+                    swarm.behaviour_mut().gossip.publish(topic, bytes).unwrap();
                 }
                 Some(Command::Ask(peer, bytes, reply)) => {
                     asked.insert(swarm.behaviour_mut().trade.send_request(&peer, bytes), reply);

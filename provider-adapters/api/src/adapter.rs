@@ -47,6 +47,13 @@ pub trait Adapter: Send + Sync + 'static {
     /// Within a bounded time; whatever was begun is found by [`Adapter::list`] and taken up by the next call.
     async fn provision(&self, order: &LeaseOrder) -> Result<Instance, AdapterError>;
 
+    /// Makes a machine that is there run again, as [`Adapter::provision`] does, by what the backend knows of it alone: for a
+    /// node that has lost the order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Permanent`](crate::ErrorKind::Permanent) when there is no machine for the lease.
+    async fn resume(&self, lease: B256) -> Result<Instance, AdapterError>;
+
     /// The lease's instance as it is now, `None` if there is none.
     ///
     /// # Errors

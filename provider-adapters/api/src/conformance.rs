@@ -70,6 +70,8 @@ pub async fn unknown_leases_are_harmless(bench: &dyn Bench) {
     adapter.deprovision(lease).await.expect("deprovision of an unknown lease is fine");
     let error = adapter.logs(lease, 10).await.expect_err("logs of an unknown lease");
     assert_eq!(error.kind(), ErrorKind::Permanent);
+    let error = adapter.resume(lease).await.expect_err("resume of an unknown lease");
+    assert_eq!(error.kind(), ErrorKind::Permanent);
     assert_eq!(adapter.list().await.expect("list"), Vec::new());
 }
 
@@ -123,7 +125,7 @@ pub async fn one_lease_is_one_instance(bench: &dyn Bench) {
     remove(bench, &*adapter, order.lease).await;
 }
 
-/// A node that has lost everything still finds its machines, and can end them.
+/// A node that has lost everything still finds its machines, knows what they hold, and can start and end them.
 ///
 /// # Panics
 /// When the backend breaks the rule.
@@ -138,6 +140,11 @@ pub async fn lost_memory_loses_no_machine(bench: &dyn Bench) {
     assert!(!reopened.logs(order.lease, 5).await.expect("logs").is_empty(), "the console is still there");
 
     let reopened = bench.open();
+    assert_eq!(Some(instance.total), order.total(), "what it holds is known");
+    bench.crash(order.lease).await;
+    assert_same_machine(&instance, &running(reopened.resume(order.lease).await.expect("resume")));
+    reopened.stop(order.lease).await.expect("stop");
+    assert_same_machine(&instance, &running(reopened.resume(order.lease).await.expect("resume again")));
     remove(bench, &*reopened, order.lease).await;
 }
 

@@ -168,6 +168,7 @@ impl Host {
             id: format!("fake-{}", self.started),
             state: InstanceState::Running,
             access: Some(fake_access(order.lease, self.started)),
+            total,
         };
         let console = vec!["fake guest: booting".to_owned(), "fake guest: ready".to_owned()];
         self.machines.insert(order.lease, Machine { instance: instance.clone(), total, manifest, console });
@@ -214,6 +215,19 @@ impl Adapter for FakeAdapter {
         // As a real backend would, give other tasks a turn, so that tests see their races.
         tokio::task::yield_now().await;
         self.host.lock().provision(order)
+    }
+
+    async fn resume(&self, lease: B256) -> Result<Instance, AdapterError> {
+        let mut host = self.host.lock();
+        let host = &mut *host;
+        let Some(machine) = host.machines.get_mut(&lease) else {
+            return Err(AdapterError::permanent("there is no machine for this lease", "check the lease id"));
+        };
+        if !machine.instance.is_running() {
+            machine.instance.state = InstanceState::Running;
+            host.started += 1;
+        }
+        Ok(machine.instance.clone())
     }
 
     async fn describe(&self, lease: B256) -> Result<Option<Instance>, AdapterError> {

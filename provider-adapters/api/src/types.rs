@@ -56,6 +56,8 @@ pub struct Instance {
     pub state: InstanceState,
     /// How its tenant gets in; known from the first start on, of use while it runs.
     pub access: Option<Access>,
+    /// What it takes of the capacity, running or not; nothing where that cannot be read any more.
+    pub total: Resources,
 }
 
 impl Instance {

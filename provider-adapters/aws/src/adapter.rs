@@ -102,6 +102,16 @@ impl Adapter for Aws {
         self.bring_up(order.lease, &id, deadline).await
     }
 
+    async fn resume(&self, lease: B256) -> Result<Instance, AdapterError> {
+        let deadline = Instant::now() + self.config().boot_timeout;
+        let _turn = self.locks.lock(lease).await;
+        let Some(machine) = self.ec2.of_lease(lease).await?.into_iter().next() else {
+            let problem = format!("there is no machine for lease {lease}");
+            return Err(AdapterError::permanent(problem, "check the lease id"));
+        };
+        self.bring_up(lease, &machine.id, deadline).await
+    }
+
     async fn describe(&self, lease: B256) -> Result<Option<Instance>, AdapterError> {
         let machines = self.ec2.of_lease(lease).await?;
         Ok(machines.first().map(|machine| machine.instance(self.config().ready)))

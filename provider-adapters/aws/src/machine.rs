@@ -3,7 +3,7 @@
 use alloy_primitives::B256;
 use aws_sdk_ec2::types::{Instance as Ec2Instance, InstanceStateName};
 use sublet_adapter::{Instance, InstanceState};
-use sublet_market::Access;
+use sublet_market::{Access, Resources};
 
 use crate::config::Ready;
 use crate::tags::{self, Labels};
@@ -90,7 +90,10 @@ impl Machine {
 
     /// What the node is told.
     pub(crate) fn instance(&self, when: Ready) -> Instance {
-        Instance { lease: self.lease, id: self.id.clone(), state: self.state(when), access: self.access() }
+        // One whose tags are damaged holds nothing that could be counted.
+        let total = self.labels.as_ref().map_or_else(|_| Resources::default(), |labels| labels.total);
+        let (id, state, access) = (self.id.clone(), self.state(when), self.access());
+        Instance { lease: self.lease, id, state, access, total }
     }
 
     fn state(&self, when: Ready) -> InstanceState {

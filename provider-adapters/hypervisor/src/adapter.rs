@@ -10,10 +10,9 @@ use std::sync::Arc;
 
 use alloy_primitives::B256;
 use async_trait::async_trait;
-use qapi::qmp::RunState;
 use sublet_adapter::support::LeaseLocks;
 use sublet_adapter::{Adapter, AdapterError, Instance, InstanceState, LeaseOrder, failpoint};
-use sublet_market::{Access, Manifest, Resources, Spec};
+use sublet_market::{Manifest, Resources, Spec};
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 use crate::accel::{self, Accel};
@@ -22,7 +21,7 @@ use crate::console::{self, CONSOLE};
 use crate::hostkey::{HostKey, random_bytes};
 use crate::image::{self, Image};
 use crate::state::{RECORD_VERSION, Record, StateDir, Wanted, link_or_copy, write_private};
-use crate::{host, qemu, qmp, room};
+use crate::{host, qemu, room};
 
 /// Runs one QEMU machine per lease on this host.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) config: HypervisorConfig,
     pub(crate) state: StateDir,
     pub(crate) boots: Semaphore,
-    locks: LeaseLocks,
+    pub(crate) locks: LeaseLocks,
     /// Held from counting what is free to having taken it.
     room: Mutex<()>,
     accel: OnceCell<Accel>,
@@ -105,15 +104,27 @@ impl Adapter for Hypervisor {
         self.to_the_end(|shared| async move { shared.provision(order).await }).await
     }
 
+    async fn resume(&self, lease: B256) -> Result<Instance, AdapterError> {
+        self.to_the_end(|shared| async move { shared.resume(lease).await }).await
+    }
+
     async fn describe(&self, lease: B256) -> Result<Option<Instance>, AdapterError> {
         self.shared.describe(lease).await
     }
 
     async fn list(&self) -> Result<Vec<Instance>, AdapterError> {
         let leases = self.shared.blocking("list the leases", |state| state.leases()).await?;
-        let mut instances = Vec::with_capacity(leases.len());
-        for lease in leases {
-            instances.extend(self.shared.describe(lease).await?);
+        // All at once: one that does not answer keeps no other waiting.
+        let looks: Vec<_> = leases
+            .into_iter()
+            .map(|lease| {
+                let shared = self.shared.clone();
+                tokio::spawn(async move { shared.describe(lease).await })
+            })
+            .collect();
+        let mut instances = Vec::with_capacity(looks.len());
+        for look in looks {
+            instances.extend(joined(look.await)?);
         }
         Ok(instances)
     }
@@ -161,8 +172,7 @@ impl Shared {
 
     async fn provision(&self, order: LeaseOrder) -> Result<Instance, AdapterError> {
         let _guard = self.locks.lock(order.lease).await;
-        let lease = order.lease;
-        let record = match self.load(lease).await? {
+        let record = match self.load(order.lease).await? {
             Some(record) => same_order(record, &order)?,
             None => {
                 let record = self.begin(&order).await?;
@@ -170,6 +180,20 @@ impl Shared {
                 record
             }
         };
+        self.run(record).await
+    }
+
+    async fn resume(&self, lease: B256) -> Result<Instance, AdapterError> {
+        let _guard = self.locks.lock(lease).await;
+        let record = self.load(lease).await?.ok_or_else(|| {
+            AdapterError::permanent(format!("there is no machine for lease {lease}"), "check the lease id")
+        })?;
+        self.run(record).await
+    }
+
+    /// Makes the machine of a record run, unless it does. The caller holds the lease's lock.
+    async fn run(&self, record: Record) -> Result<Instance, AdapterError> {
+        let lease = record.lease;
         match self.instance_state(&record).await? {
             InstanceState::Running => {}
             InstanceState::Starting => drop(self.bring_up(record).await?),
@@ -232,77 +256,20 @@ impl Shared {
         .await
     }
 
-    /// What there is now, without waiting for anybody.
-    async fn describe(&self, lease: B256) -> Result<Option<Instance>, AdapterError> {
-        let loaded = self.blocking("read a lease", move |state| {
-            // A good moment to keep the console short: every pass of the node comes by here.
-            let _ = console::trim(&state.lease_dir(lease).join(CONSOLE));
-            Ok(state.load(lease).map_err(|error| error.to_string()))
-        });
-        let record = match loaded.await? {
-            Ok(None) => return Ok(None),
-            Ok(Some(record)) => record,
-            Err(why) => {
-                let reason = format!("its record cannot be read ({why}); deprovision it");
-                let id = format!("qemu-damaged-{}", hex::encode(lease));
-                return Ok(Some(Instance {
-                    lease,
-                    id,
-                    state: InstanceState::Failed { reason },
-                    access: None,
-                }));
-            }
-        };
-        let access = record.ssh_port.map(|port| Access {
-            user: record.user.clone(),
-            host: self.config.public_host(),
-            port,
-            host_key: record.host_key.clone(),
-        });
-        let state = self.instance_state(&record).await?;
-        Ok(Some(Instance { lease, id: record.id, state, access }))
-    }
-
-    async fn instance_state(&self, record: &Record) -> Result<InstanceState, AdapterError> {
-        let runs = self.process(record.lease).await?.is_some();
-        if runs && !record.ready {
-            return Ok(InstanceState::Starting);
-        }
-        if runs {
-            return Ok(match qmp::status(&self.state.lease_dir(record.lease)).await {
-                Ok(status) => state_of(status),
-                Err(error) => {
-                    // Another conversation holds the socket, or the host is slow: the process is what counts.
-                    tracing::debug!(lease = %record.lease, %error, "status");
-                    InstanceState::Running
-                }
-            });
-        }
-        if record.wanted == Wanted::Stop {
-            return Ok(InstanceState::Stopped);
-        }
-        // Between the record and the process lies a moment in which the one who provisions holds the lock.
-        if !record.ready && self.locks.try_lock(record.lease).is_none() {
-            return Ok(InstanceState::Starting);
-        }
-        let last = self.tail(record.lease, CONSOLE, 1).concat();
-        let reason = if record.ready {
-            format!("the machine has ended by itself or was killed; the console's last line: {last}")
-        } else {
-            format!("the machine's start did not come to its end; the console's last line: {last}")
-        };
-        Ok(InstanceState::Failed { reason })
-    }
-
     async fn stop(&self, lease: B256) -> Result<(), AdapterError> {
         let _guard = self.locks.lock(lease).await;
-        self.want_stop(lease).await?;
-        self.end(lease, Some(self.config.stop_timeout)).await
+        // On a full disk it cannot be noted, and the machine is to end all the same.
+        let noted = self.want_stop(lease).await;
+        self.end(lease, Some(self.config.stop_timeout)).await?;
+        noted
     }
 
     async fn deprovision(&self, lease: B256) -> Result<(), AdapterError> {
         let _guard = self.locks.lock(lease).await;
-        self.want_stop(lease).await?;
+        // What cannot be noted on a full disk must not keep the machine from being removed: that frees it.
+        if let Err(error) = self.want_stop(lease).await {
+            tracing::debug!(%lease, %error, "the end of a machine is not noted");
+        }
         self.end(lease, None).await?;
         failpoint::reach(&["hypervisor.ended"]);
         self.blocking("remove a lease's folder", move |state| state.remove(lease)).await
@@ -389,14 +356,4 @@ fn write_guest_files(
     let name = format!("sublet-{}", &hex::encode(record.lease)[..8]);
     write_private(&dir.join(qemu::HOST_NAME), name.as_bytes())?;
     link_or_copy(&image.base, &dir.join(qemu::BASE))
-}
-
-/// QEMU's view of a machine that has been up.
-fn state_of(status: RunState) -> InstanceState {
-    match status {
-        RunState::running | RunState::suspended => InstanceState::Running,
-        other => {
-            InstanceState::Failed { reason: format!("qemu says that the machine is in state {other:?}") }
-        }
-    }
 }

@@ -19,6 +19,7 @@ mod console;
 mod host;
 mod hostkey;
 mod image;
+mod look;
 mod machine;
 mod process;
 mod qemu;

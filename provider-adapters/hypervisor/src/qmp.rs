@@ -27,6 +27,13 @@ pub(crate) enum QmpError {
     Silent,
 }
 
+impl QmpError {
+    /// Whether nobody listens: the socket's file is there, and QEMU is not.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+}
+
 /// What QEMU says the machine is doing.
 pub(crate) async fn status(dir: &Path) -> Result<RunState, QmpError> {
     Ok(execute(dir, qmp::query_status {}).await?.status)

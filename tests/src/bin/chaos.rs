@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use sublet::devnet::Devnet;
 use sublet_tests::{
-    chaos::{self, CASES, Case, Row},
+    chaos::{self, CASES, Case, HOST_FAULTS, HostFault, Row},
     images,
     network::{Ended, Tale, conclude, with_network},
     story::say,
@@ -33,6 +33,9 @@ struct Arguments {
     /// Only reorganisations of so many blocks; may be given several times.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10))]
     depth: Vec<u64>,
+    /// Only this fault of the part `host`; may be given several times.
+    #[arg(long, value_enum)]
+    fault: Vec<HostFault>,
     /// How many leases the soak has.
     #[arg(long, default_value_t = 200)]
     leases: usize,
@@ -48,6 +51,8 @@ enum Part {
     Reorgs,
     /// Many leases by many nodes at random.
     Soak,
+    /// The disk is full, the database locked, damaged or lost, the clock jumps, QEMU hangs, fails and lies, a peer is mute.
+    Host,
     /// A node dies at every place between two side effects.
     Crashes,
 }
@@ -63,7 +68,7 @@ async fn run() -> anyhow::Result<Ended> {
     // A place to die at belongs to one part only.
     let parts = match (&arguments.only, arguments.part.is_empty()) {
         (Some(_), _) => vec![Part::Crashes],
-        (None, true) => vec![Part::Dark, Part::Rpc, Part::Reorgs, Part::Soak, Part::Crashes],
+        (None, true) => vec![Part::Dark, Part::Rpc, Part::Reorgs, Part::Host, Part::Soak, Part::Crashes],
         (None, false) => arguments.part,
     };
     let depths = match (arguments.depth, arguments.short) {
@@ -71,12 +76,14 @@ async fn run() -> anyhow::Result<Ended> {
         (_, true) => vec![2, 7],
         (_, false) => (1..=10).collect(),
     };
+    let faults = if arguments.fault.is_empty() { HOST_FAULTS.to_vec() } else { arguments.fault };
     let mut rows = Vec::new();
     for part in parts {
         let mut chaos = Chaos {
             part,
             cases: &cases,
             depths: &depths,
+            faults: &faults,
             leases: arguments.leases,
             short: arguments.short,
             rows: Vec::new(),
@@ -102,6 +109,7 @@ struct Chaos<'a> {
     part: Part,
     cases: &'a [Case],
     depths: &'a [u64],
+    faults: &'a [HostFault],
     leases: usize,
     short: bool,
     rows: Vec<Row>,
@@ -114,6 +122,7 @@ impl Tale for Chaos<'_> {
             Part::Dark => chaos::dark(net, &images).await?,
             Part::Rpc => chaos::rpc_faults(net, &images, self.short).await?,
             Part::Reorgs => chaos::reorgs(net, &images, self.depths).await?,
+            Part::Host => chaos::host_faults(net, &images, self.faults).await?,
             Part::Soak => chaos::soak(net, &images, self.leases).await?,
             Part::Crashes => {
                 say(&format!("{} crashes, some ten seconds each…", self.cases.len()))?;

@@ -2,6 +2,7 @@
 //! with nothing orphaned, paid twice, lost or stuck.
 
 mod cases;
+mod host;
 mod reorgs;
 mod rpc;
 mod soak;
@@ -15,6 +16,7 @@ use sublet::{chain::LeaseState, devnet::Devnet, store::BuyerPhase};
 use self::stage::Stage;
 pub use self::{
     cases::{CASES, Case, Flow, Who},
+    host::{HOST_FAULTS, HostFault, run as host_faults},
     reorgs::run as reorgs,
     rpc::run as rpc_faults,
     soak::run as soak,

@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// The two nodes, and what was done to them.
 pub(super) struct Stage<'a> {
-    net: &'a mut Devnet,
+    pub(super) net: &'a mut Devnet,
     provider: NodeProcess,
     buyer: NodeProcess,
     /// Armed nodes and the places where they are to end.
@@ -46,7 +46,8 @@ impl<'a> Stage<'a> {
         Ok(Self { net, provider, buyer, armed: Vec::new(), away: Vec::new() })
     }
 
-    fn node(&self, who: Who) -> &NodeProcess {
+    /// A node.
+    pub(super) fn node(&self, who: Who) -> &NodeProcess {
         match who {
             Who::Provider => &self.provider,
             Who::Buyer => &self.buyer,
@@ -149,13 +150,31 @@ impl<'a> Stage<'a> {
 
     /// Gives the provider another `max_blind`.
     pub(super) async fn set_max_blind(&mut self, max_blind: Duration) -> anyhow::Result<()> {
-        let path = self.provider.home().path().join("node.toml");
+        let line = format!("max_blind = \"{}s\"", max_blind.as_secs());
+        self.configure(Who::Provider, "[provider]", &line).await
+    }
+
+    /// Adds lines to a section of a node's configuration, which may be new, and starts the node anew.
+    pub(super) async fn configure(&mut self, who: Who, section: &str, lines: &str) -> anyhow::Result<()> {
+        let path = self.node(who).home().path().join("node.toml");
         let text = std::fs::read_to_string(&path)?;
-        let line = format!("[provider]\nmax_blind = \"{}s\"\n", max_blind.as_secs());
-        ensure!(text.contains("[provider]\n"), "{} has no [provider]", path.display());
-        std::fs::write(&path, text.replacen("[provider]\n", &line, 1))?;
-        self.restart(Who::Provider, None)?;
-        Ok(self.provider.wait_until_up().await?)
+        let header = format!("{section}\n");
+        let text = if text.contains(&header) { text } else { format!("{text}\n{header}") };
+        std::fs::write(&path, text.replacen(&header, &format!("{header}{lines}\n"), 1))?;
+        self.restart(who, None)?;
+        Ok(self.node(who).wait_until_up().await?)
+    }
+
+    /// Ends a node as a power cut would, lets `meanwhile` change its home, and starts it again.
+    pub(super) async fn down_and_up(
+        &mut self,
+        who: Who,
+        meanwhile: impl AsyncFnOnce(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        self.node(who).kill();
+        meanwhile(self).await?;
+        self.restart(who, None)?;
+        Ok(self.node(who).wait_until_up().await?)
     }
 
     /// The RPC hangs for so long. Tells whether a machine was stopped meanwhile.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use alloy_primitives::B256;
-use sublet_market::{Access, AccessState, TradeRequest, TradeResponse};
+use sublet_market::{Access, AccessState, DeclineCode, TradeRequest, TradeResponse};
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
 use super::Buyer;
@@ -97,10 +97,14 @@ impl Buyer {
             Ok(TradeResponse::Access(AccessState::Gone { reason })) => {
                 (None, Some(format!("the provider says that the lease is over: {reason}")))
             }
+            // It cannot tell now, which says nothing about the machine either.
+            Ok(TradeResponse::Declined(no)) if no.code == DeclineCode::Busy => {
+                (known, Some(format!("the provider cannot say now: {}", no.detail)))
+            }
             Ok(TradeResponse::Declined(no)) => {
                 (None, Some(format!("the provider gives no access: {}", no.detail)))
             }
-            Ok(TradeResponse::Accept(_)) => (None, Some("the provider's answer makes no sense".to_owned())),
+            Ok(_) => (None, Some("the provider's answer makes no sense".to_owned())),
             // Away for a moment says nothing about the machine: what was known stays.
             Err(error) => (known, Some(format!("the provider cannot be asked: {error}"))),
         }

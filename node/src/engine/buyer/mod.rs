@@ -4,6 +4,8 @@
 //! store) and starts the next step of each.
 
 mod access;
+mod auction;
+mod console;
 mod decide;
 mod end;
 pub mod fund;
@@ -48,6 +50,9 @@ pub struct Buyer {
     give_up_after: Duration,
     /// Leases whose end is being sent at their owner's request: the engine keeps out of it.
     ending: Mutex<HashSet<B256>>,
+    /// The quotes for bids that are looking, by bid.
+    auctions: Mutex<HashMap<B256, auction::Auction>>,
+    collect_for: Duration,
     /// One bid at a time counts the free balance.
     posting: tokio::sync::Mutex<()>,
 }
@@ -63,6 +68,8 @@ impl Buyer {
             machines: Mutex::default(),
             give_up_after: config.buyer.give_up_after,
             ending: Mutex::default(),
+            auctions: Mutex::default(),
+            collect_for: config.buyer.collect_for,
             posting: tokio::sync::Mutex::new(()),
         })
     }
@@ -140,7 +147,10 @@ impl Buyer {
                 p.offer = None;
             })?,
             Step::Settle => self.settle(id).await?,
-            Step::NoteLeased => self.update(id, |p| p.phase = BuyerPhase::Leased)?,
+            Step::NoteLeased => {
+                self.close_auction(&id);
+                self.update(id, |p| p.phase = BuyerPhase::Leased)?;
+            }
             Step::FetchAccess => return self.fetch_access(id).await,
             Step::TopUp => self.top_up_by_itself(id).await?,
             Step::Abort => {
@@ -151,6 +161,7 @@ impl Buyer {
             Step::Leave => self.leave(id)?,
             Step::Conclude => {
                 self.rebid(id).await?;
+                self.keep_console(id).await?;
                 self.conclude(id, BuyerPhase::Done)?;
                 failpoint::reach(&["buyer.conclude.half"]);
                 self.core.store.retire::<ChainLease>(id.as_slice())?;
@@ -165,6 +176,7 @@ impl Buyer {
             p.access = None;
         })?;
         self.machines().remove(&id);
+        self.close_auction(&id);
         Ok(self.core.store.retire::<Purchase>(id.as_slice())?)
     }
 

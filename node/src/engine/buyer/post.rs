@@ -61,7 +61,8 @@ impl Buyer {
         let salt = random::<8>()?;
         let bid = Bid {
             buyer: self.core.address(),
-            settler: self.core.address(),
+            // Whoever settles pays the gas: the key that this node has.
+            settler: self.core.key(),
             spec: spec.hash_struct(),
             node: self.core.node,
             max_rate: new.max_rate,
@@ -97,10 +98,12 @@ impl Buyer {
             declines: Vec::new(),
             access: None,
             trouble: None,
+            console: Vec::new(),
             asked: Vec::new(),
             top_up_budget: new.top_up_budget,
         };
-        self.gossip(&purchase).await?;
+        self.open_auction(id);
+        self.gossip(&purchase).await.inspect_err(|_| self.close_auction(&id))?;
         failpoint::reach(&["buyer.post.gossiped"]);
         self.core.store.put(&purchase)?;
         failpoint::reach(&["buyer.post.stored"]);

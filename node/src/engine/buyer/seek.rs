@@ -1,4 +1,5 @@
-//! Finding a provider: ask the best offers of the own book, one after the other, until one accepts.
+//! Finding a provider: collect quotes for a moment, then ask the best of them and of the own book's offers, one after the
+//! other, until one accepts.
 //!
 //! One at a time, because an accept that is not settled costs its provider capacity and us its goodwill. A no that
 //! cannot change is final for this bid; any other is asked again after a pause that doubles. Where no answer came, by a
@@ -13,7 +14,7 @@ use sublet_market::{
     Accept, Best, Offer, Order as _, OrderMessage, Quote, Signed, TradeRequest, TradeResponse, check_accept,
 };
 
-use super::{Buyer, decide::SETTLE_MARGIN};
+use super::{Buyer, auction::merge, decide::SETTLE_MARGIN};
 use crate::{
     engine::{EngineError, admit, jobs::JobEnd},
     store::{BuyerPhase, Decline, Purchase},
@@ -29,6 +30,8 @@ const MOST_QUOTES: usize = 128;
 const ASK_LIMIT: Duration = Duration::from_secs(8);
 /// The pause between rounds while nobody accepts.
 const ROUND_PAUSE: Duration = Duration::from_secs(1);
+/// The longest sleep while quotes are collected: a cancelled bid, or a node that stops, does not wait for more.
+const COLLECT_NAP: Duration = Duration::from_secs(1);
 /// The first pause after a no that may change, chain time in seconds; doubles with each further one.
 const FIRST_RETRY: u64 = 2;
 const LONGEST_RETRY: u64 = 60;
@@ -47,6 +50,11 @@ enum Answer {
 impl Buyer {
     /// One round of asking. Ends with the purchase accepted, or with new declines noted.
     pub(super) async fn seek(&self, id: B256) -> Result<JobEnd, EngineError> {
+        let collecting = self.collecting(id);
+        if !collecting.is_zero() {
+            tokio::time::sleep(collecting.min(COLLECT_NAP)).await;
+            return Ok(JobEnd::Later(Duration::ZERO));
+        }
         let purchase = self.purchase_of(id)?;
         for quote in self.candidates(&purchase) {
             if self.purchase_of(id)?.phase != BuyerPhase::Seeking {
@@ -96,6 +104,7 @@ impl Buyer {
         let mut candidates = Vec::new();
         let unanswered = self.unanswered(purchase);
         let is_new = |quote: &Quote| unanswered.iter().all(|asked| asked.digest != quote.digest);
+        let quotes = merge(quotes, self.quotes_for(purchase.id), purchase.id, now);
         let quotes: Vec<_> = quotes.into_iter().filter(is_new).collect();
         let wanted = |quote: &Quote| {
             !purchase.avoid.contains(&quote.offer.order.provider) && may_be_asked(purchase, quote, now)
@@ -138,7 +147,7 @@ impl Buyer {
                 Some(problem) => declined("bad_accept", problem),
             },
             Ok(TradeResponse::Declined(no)) => declined(&no.code.to_string(), no.detail),
-            Ok(TradeResponse::Access(_)) => declined("bad_accept", "the answer was not an accept".into()),
+            Ok(_) => declined("bad_accept", "the answer was not an accept".into()),
             Err(problem) => declined(UNREACHABLE, problem),
         }
     }
@@ -175,6 +184,12 @@ impl Buyer {
         {
             return Ok(Some(e.to_string()));
         }
+        if accept.order.rate > quote.rate {
+            return Ok(Some(format!(
+                "the accept's rate {} is above the {} that were quoted",
+                accept.order.rate, quote.rate
+            )));
+        }
         if accept.order.settle_by <= now + SETTLE_MARGIN {
             return Ok(Some("the accept leaves too little time to settle".into()));
         }
@@ -191,7 +206,7 @@ impl Buyer {
     /// Counts the bid in our own book and tells every peer of it.
     pub(super) async fn gossip(&self, purchase: &Purchase) -> Result<(), EngineError> {
         let message = OrderMessage::Bid { bid: purchase.bid.clone(), spec: purchase.spec.clone() };
-        let admitted = admit::admit(&self.core, message.clone(), self.core.address()).await;
+        let admitted = admit::admit(&self.core, message.clone(), self.core.key()).await;
         admitted.map_err(|e| EngineError::Invalid(format!("the market does not take this bid: {e}")))?;
         if let Err(error) = self.core.p2p.publish(message).await {
             tracing::warn!(%error, bid = %purchase.id, "the bid could not be gossiped; asking goes on");

@@ -8,7 +8,11 @@ use sublet_market::{
     Signed, Spec, check_accept, first_miss,
 };
 
-use super::{Provider, offers::LiveOffer};
+use super::{
+    Provider,
+    ledger::{self, Ledger, Locked, Want},
+    offers::LiveOffer,
+};
 use crate::{
     chain::LeaseState,
     store::{ChainLease, Promise, ProviderPhase},
@@ -40,13 +44,15 @@ impl Provider {
         }
         // What costs nothing to check comes first, the chain's word second, the turn for the capacity last.
         let request = self.check_request(node, bid, spec, offer, manifest)?;
+        let locked = self.ledger()?.locked();
         let (buyer, ours) = Box::pin(self.check_chain(&request)).await?;
         let _turn = self.asks.lock().await;
         if let Some(given) = self.given_before(&request).await? {
             return Ok(given);
         }
-        self.check_money(&request, &buyer, &ours)?;
-        self.check_capacity(&request).await?;
+        let ledger = self.ledger()?;
+        self.check_money(&request, &ledger, &locked, &buyer, &ours)?;
+        self.check_capacity(&request, &ledger).await?;
         let accept = self.accept_for(&request).await?;
         self.promise(request, accept)
     }
@@ -68,14 +74,12 @@ impl Provider {
     }
 
     /// Where the machine of `lease` is, for the peer that the bid names and nobody else.
-    pub fn access(&self, node: B256, lease: B256) -> Result<AccessState, Decline> {
-        let promise = self
-            .core
-            .store
-            .find::<Promise>(lease.as_slice())
-            .map_err(|e| busy(&e))?
-            .filter(|promise| promise.bid.order.node == node)
-            .ok_or_else(|| decline(DeclineCode::NotYours, "no lease of yours has this id here"))?;
+    pub async fn access(&self, node: B256, lease: B256) -> Result<AccessState, Decline> {
+        let promise = self.core.store.find::<Promise>(lease.as_slice()).map_err(|e| busy(&e))?;
+        let Some(promise) = promise else { return self.access_to_found(node, lease).await };
+        if promise.bid.order.node != node {
+            return Err(not_yours());
+        }
         let gone = |reason: &str| AccessState::Gone { reason: reason.to_owned() };
         Ok(match promise.phase {
             ProviderPhase::Held => pending("waiting for the settlement on chain"),
@@ -89,7 +93,7 @@ impl Provider {
         })
     }
 
-    fn end_of(&self, lease: B256) -> String {
+    pub(super) fn end_of(&self, lease: B256) -> String {
         let record = self.core.store.find::<ChainLease>(lease.as_slice()).ok().flatten();
         record.and_then(|lease| lease.end).map_or_else(|| "ended".to_owned(), |end| end.reason)
     }
@@ -141,7 +145,7 @@ impl Provider {
             core.refresh_maker(bid.buyer),
             core.refresh_maker(core.address()),
             core.chain.lease(request.id),
-            core.chain.balances(core.address()),
+            core.chain.balances(core.key()),
         )
         .map_err(|e| busy(&e))?;
         if lease.state != LeaseState::None {
@@ -182,7 +186,18 @@ impl Provider {
         Ok(Some(accept))
     }
 
-    fn check_money(&self, request: &Request, buyer: &Maker, ours: &Maker) -> Result<(), Decline> {
+    fn ledger(&self) -> Result<Ledger, Decline> {
+        Ledger::read(&self.core.store).map_err(|e| busy(&e))
+    }
+
+    fn check_money(
+        &self,
+        request: &Request,
+        ledger: &Ledger,
+        locked: &Locked,
+        buyer: &Maker,
+        ours: &Maker,
+    ) -> Result<(), Decline> {
         let bid = &request.bid.order;
         let now = self.core.now();
         let context = MatchContext { now, provider: ours, buyer, floor: self.floor };
@@ -192,44 +207,23 @@ impl Provider {
                 &format!("the offer and the bid do not fit: {rule}"),
             ));
         }
-        let promises = self.core.store.all::<Promise>().map_err(|e| busy(&e))?;
-        let waits = |p: &&Promise| {
-            p.phase == ProviderPhase::Lapsed
-                && p.bid.order.buyer == bid.buyer
-                && p.accept.order.settle_by.saturating_add(self.config.backoff.as_secs()) > now
-        };
-        if promises.iter().any(|p| waits(&p)) {
+        if ledger.waits(bid.buyer, self.config.backoff.as_secs(), now) {
             return Err(decline(DeclineCode::Backoff, "an accept for this buyer was not settled lately"));
         }
-        let held = || promises.iter().filter(|p| p.phase == ProviderPhase::Held);
-        // One balance cannot hold the capacity for two bids.
-        let of_buyer = held().filter(|p| p.bid.order.buyer == bid.buyer);
-        let reserved: u128 = of_buyer.map(|p| p.bid.order.budget()).sum();
-        if reserved.saturating_add(bid.budget()) > buyer.free {
-            return Err(decline(
-                DeclineCode::BuyerFunds,
-                "the buyer's free balance does not cover this bid beside those that are accepted already",
-            ));
-        }
-        let bonds: u128 = held().map(|p| p.accept.order.bond()).sum();
         let bond = request.offer.signed.order.bond(request.spec.units);
-        if bonds.saturating_add(bond) > ours.free {
-            return Err(decline(
-                DeclineCode::ProviderFunds,
-                "the provider's free balance does not cover the bond",
-            ));
-        }
-        Ok(())
+        let want = Want { buyer: bid.buyer, budget: bid.budget(), bond };
+        ledger.check_money(locked, &want, buyer.free, ours.free)
     }
 
-    async fn check_capacity(&self, request: &Request) -> Result<(), Decline> {
+    async fn check_capacity(&self, request: &Request, ledger: &Ledger) -> Result<(), Decline> {
         // The machine gets the unit that is sold, which may be more than what was asked for.
         let sold = Spec { unit: request.offer.signed.order.unit, ..request.spec.clone() };
         let need =
             sold.total().ok_or_else(|| decline(DeclineCode::Malformed, "units × resources is too large"))?;
-        let free = self.free_capacity().await.map_err(|e| busy(&e))?;
+        let capacity = self.adapter.capacity().await.map_err(|e| busy(&e))?;
+        let free = ledger::free(capacity, ledger, &self.unexplained());
         let series = request.offer.signed.order.series;
-        let left = self.units_left(series).map_err(|e| busy(&e))?;
+        let left = self.units_left(series, ledger).map_err(|e| busy(&e))?;
         if !free.covers(&need) || left < request.spec.units {
             return Err(decline(
                 DeclineCode::Capacity,
@@ -242,13 +236,15 @@ impl Provider {
     async fn accept_for(&self, request: &Request) -> Result<Signed<Accept>, Decline> {
         let offer = &request.offer.signed.order;
         let now = self.core.now();
+        let list = offer.rate(request.spec.units).unwrap_or(u64::MAX);
         let settle_by = (now + self.config.settle_within.as_secs()).min(request.bid.order.valid_until);
         let accept = Accept {
             bid: request.id,
             offer: request.offer_digest,
             provider: offer.provider,
             node: offer.node,
-            rate: offer.rate(request.spec.units).unwrap_or(u64::MAX),
+            // No dearer than what this node has quoted for the bid.
+            rate: self.quoted_rate(&request.id).map_or(list, |quoted| quoted.min(list)),
             bond_seconds: offer.bond_seconds,
             activate_within: offer.activate_within,
             max_duration: offer.max_duration,
@@ -300,15 +296,19 @@ fn adapter_decline(error: &AdapterError) -> Decline {
     decline(code, &error.to_string())
 }
 
-fn pending(state: &str) -> AccessState {
+pub(super) fn not_yours() -> Decline {
+    decline(DeclineCode::NotYours, "no lease of yours has this id here")
+}
+
+pub(super) fn pending(state: &str) -> AccessState {
     AccessState::Pending { state: state.to_owned() }
 }
 
-fn busy(error: &dyn std::fmt::Display) -> Decline {
+pub(super) fn busy(error: &dyn std::fmt::Display) -> Decline {
     tracing::warn!(%error, "an ask could not be answered");
     decline(DeclineCode::Busy, "the provider cannot answer now: try again")
 }
 
-fn decline(code: DeclineCode, detail: &str) -> Decline {
+pub(super) fn decline(code: DeclineCode, detail: &str) -> Decline {
     Decline::new(code, detail)
 }

@@ -5,9 +5,14 @@
 //! the middle of any step comes to the same end.
 
 mod ask;
+mod console;
 mod decide;
+mod found;
+mod ledger;
 mod offers;
+mod quotes;
 mod steps;
+mod timed;
 
 use std::{
     collections::HashMap,
@@ -17,12 +22,15 @@ use std::{
 
 use alloy_primitives::B256;
 use sublet_adapter::{Adapter, Instance};
-use sublet_market::{Order as _, Resources, Traits, amount::format_amount};
+use sublet_market::{Order as _, Resources, Shard, Traits, amount::format_amount, shard::region_of};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     decide::{Sight, Step, decide},
+    found::Look,
     offers::Announced,
+    quotes::Quoted,
+    timed::Timed,
 };
 use super::{
     Core, EngineError, PASS_INTERVAL,
@@ -59,6 +67,9 @@ pub struct Provider {
     claims: tokio::sync::Mutex<()>,
     announced: Mutex<Announced>,
     refused: Mutex<HashMap<u64, String>>,
+    quoted: Mutex<Quoted>,
+    /// What machines take that no promise explains.
+    unexplained: Mutex<Resources>,
 }
 
 /// What an operator asks to sell; the engine adds the adapter's traits.
@@ -96,7 +107,7 @@ impl Provider {
         core.metrics.expect_steps("provider", Step::ALL.map(Step::as_str));
         Arc::new(Self {
             core,
-            adapter,
+            adapter: Timed::over(adapter),
             config,
             floor: market.floor,
             offer_lifetime: market.offer_lifetime,
@@ -105,6 +116,8 @@ impl Provider {
             claims: tokio::sync::Mutex::new(()),
             announced: Mutex::default(),
             refused: Mutex::default(),
+            quoted: Mutex::default(),
+            unexplained: Mutex::default(),
         })
     }
 
@@ -133,12 +146,12 @@ impl Provider {
 
     async fn pass(self: &Arc<Self>, sweep: bool) -> Result<(), EngineError> {
         let open = self.core.store.all::<Promise>()?;
-        let machines: HashMap<B256, Instance> = if sweep || !open.is_empty() {
-            self.adapter.list().await?.into_iter().map(|machine| (machine.lease, machine)).collect()
-        } else {
-            HashMap::new()
-        };
-        for promise in &open {
+        let Look { machines, unknown, whole } = self.look(&open, sweep).await;
+        if whole {
+            self.note_unexplained(&machines)?;
+        }
+        let blind = self.core.chain.newest().age() > self.config.max_blind;
+        for promise in open.iter().filter(|promise| !unknown.contains(&promise.id)) {
             let lease = self.core.store.get::<ChainLease>(promise.id.as_slice())?;
             let step = decide(&Sight {
                 promise,
@@ -147,7 +160,7 @@ impl Provider {
                 instance: machines.get(&promise.id).map(|machine| &machine.state),
                 now: self.core.now(),
                 watched_until: self.core.watched_until(),
-                blind: self.core.chain.newest().age() > self.config.max_blind,
+                blind,
                 params: self.core.chain.params(),
                 worth: self.claim_worth(),
                 backoff: self.config.backoff.as_secs(),
@@ -156,38 +169,20 @@ impl Provider {
                 self.start(step, promise.id);
             }
         }
-        self.settle_unpromised()?;
-        if sweep {
+        if whole {
+            self.tend_found(&machines, blind)?;
+        }
+        if sweep && whole {
             self.sweep(&machines)?;
         }
         self.announce().await
-    }
-
-    /// Leases of ours on chain that no promise explains: the store was lost. What was paid for is collected in the
-    /// end; what cannot be started any more is given back.
-    fn settle_unpromised(self: &Arc<Self>) -> Result<(), EngineError> {
-        for lease in self.core.store.all::<ChainLease>()? {
-            let ours = lease.view.provider == self.core.address();
-            // Looked up now, not at the pass's beginning: a promise may have been given and settled since.
-            if !ours || lease.end.is_some() || self.is_promised(lease.id)? {
-                continue;
-            }
-            let over =
-                u64::from(lease.view.funded_until).saturating_add(u64::from(self.core.chain.params().hold));
-            match lease.view.state {
-                LeaseState::Opened => self.start(Step::Abort, lease.id),
-                LeaseState::Active if self.core.now() >= over => self.start(Step::Finish, lease.id),
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// Removes machines that nothing explains: left over from a store that was lost or a step cut short. A machine
     /// that the chain says is paid for stays.
     fn sweep(self: &Arc<Self>, machines: &HashMap<B256, Instance>) -> Result<(), EngineError> {
         // Before the newest blocks are read, nothing can be said to be unpaid.
-        if self.core.watched_until().saturating_add(LONGEST_BLINDNESS) < self.core.now() {
+        if self.is_reading() {
             return Ok(());
         }
         for lease in machines.keys() {
@@ -256,6 +251,13 @@ impl Provider {
                 "activate_within is {} s: a settlement must be confirmed and a machine booted in that time, give at \
                  least {LEAST_ACTIVATE_WITHIN} s",
                 template.activate_within
+            )));
+        }
+        if !self.core.p2p.follows(Shard::of_traits(&template.traits)) {
+            let region = region_of(&template.traits).unwrap_or_default();
+            return Err(EngineError::Invalid(format!(
+                "this node does not hear the bids for the region {region}: add it to p2p.shards in node.toml, or leave \
+                 the list empty to follow all"
             )));
         }
         self.core.require_gas().await?;

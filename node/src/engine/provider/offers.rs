@@ -4,21 +4,21 @@
 //! heard yet is published again as it is; who joins later fetches it by comparing books. Older versions stay
 //! valid for asks until they expire, so a renewal never turns a buyer away.
 
-use std::{
-    collections::HashMap,
-    sync::PoisonError,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, sync::PoisonError, time::UNIX_EPOCH};
 
 use alloy_primitives::B256;
 use sublet_adapter::failpoint;
 use sublet_market::{Offer, Order as _, OrderMessage, Resources, Signed};
 
-use super::Provider;
+use super::{
+    Provider,
+    ledger::{self, Ledger},
+};
 use crate::{
     engine::{EngineError, admit},
     p2p::PublishError,
-    store::{OfferTemplate, Promise, Record as _},
+    store::{OfferTemplate, Record as _},
+    wall,
 };
 
 /// Versions of one offer that can be asked for; the oldest go first.
@@ -51,9 +51,24 @@ impl Provider {
         (found.signed.order.valid_until > now && found.signed.order.units > 0).then(|| found.clone())
     }
 
+    /// The newest version of each offer that has something to sell and that our own book counts, the cheapest first.
+    pub(super) fn sellable_offers(&self) -> Vec<LiveOffer> {
+        let now = self.core.now();
+        let counts = |live: &&LiveOffer| {
+            live.counted && live.signed.order.units > 0 && live.signed.order.valid_until > now
+        };
+        let announced = self.announced();
+        let newest = announced.by_series.values().filter_map(|versions| versions.last());
+        let mut offers: Vec<LiveOffer> = newest.filter(counts).cloned().collect();
+        offers.sort_by_key(|live| live.signed.order.price_per_second);
+        offers
+    }
+
     /// One pass over the templates. A template that is cancelled gets one last version with no units.
     pub(super) async fn announce(&self) -> Result<(), EngineError> {
-        let free = self.free_capacity().await?;
+        let capacity = self.adapter.capacity().await?;
+        let ledger = Ledger::read(&self.core.store)?;
+        let free = ledger::free(capacity, &ledger, &self.unexplained());
         let now = self.core.now();
         for template in self.core.store.all::<OfferTemplate>()? {
             let series = template.series;
@@ -62,7 +77,7 @@ impl Provider {
                 self.announced().by_series.remove(&series);
                 continue;
             }
-            let units = if template.cancelled { 0 } else { self.sellable(&template, &free)? };
+            let units = if template.cancelled { 0 } else { self.sellable(&template, &ledger, &free)? };
             if self.is_due(&template, units) {
                 self.renew(template, units).await?;
             }
@@ -89,7 +104,7 @@ impl Provider {
 
     async fn renew(&self, mut template: OfferTemplate, units: u32) -> Result<(), EngineError> {
         // Milliseconds of the clock keep the numbers rising even if the store is lost; +1 if it stands still.
-        let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let clock = wall::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         template.seq = u64::try_from(clock).unwrap_or(u64::MAX).max(template.seq.saturating_add(1));
         let valid_until = self.core.now().saturating_add(self.offer_lifetime.as_secs());
         if units > 0 {
@@ -135,7 +150,7 @@ impl Provider {
         let Some(mut live) = newest.filter(|live| !live.counted || !live.published) else { return };
         let message = OrderMessage::Offer(live.signed.clone());
         if !live.counted {
-            let admitted = admit::admit(&self.core, message.clone(), self.core.address()).await;
+            let admitted = admit::admit(&self.core, message.clone(), self.core.key()).await;
             self.note_refused(series, admitted.as_ref().err().map(ToString::to_string));
             // What our own book does not count, others would drop or hold against us.
             if admitted.is_err() {
@@ -160,39 +175,26 @@ impl Provider {
     }
 
     /// Units of this template that nothing holds and that the adapter has room for.
-    fn sellable(&self, template: &OfferTemplate, free: &Resources) -> Result<u32, EngineError> {
-        Ok(self.units_left(template.series)?.min(free.units_of(&template.unit)))
+    fn sellable(
+        &self,
+        template: &OfferTemplate,
+        ledger: &Ledger,
+        free: &Resources,
+    ) -> Result<u32, EngineError> {
+        Ok(self.units_left(template.series, ledger)?.min(free.units_of(&template.unit)))
     }
 
     /// Units of a series that no promise holds.
-    pub(super) fn units_left(&self, series: u64) -> Result<u32, EngineError> {
-        let Some(template) = self.core.store.get::<OfferTemplate>(&series.to_be_bytes())? else {
-            return Ok(0);
-        };
-        if template.cancelled {
-            return Ok(0);
-        }
-        let promises = self.core.store.all::<Promise>()?;
-        let held: u32 =
-            promises.iter().filter(|p| p.series == series && p.holds_capacity()).map(|p| p.spec.units).sum();
-        Ok(template.units.saturating_sub(held))
+    pub(super) fn units_left(&self, series: u64, ledger: &Ledger) -> Result<u32, EngineError> {
+        let template = self.core.store.get::<OfferTemplate>(&series.to_be_bytes())?;
+        let units = template.filter(|template| !template.cancelled).map_or(0, |template| template.units);
+        Ok(units.saturating_sub(ledger.units_held(series)))
     }
 
-    /// What the adapter has and no promise holds.
-    pub(super) async fn free_capacity(&self) -> Result<Resources, EngineError> {
-        let mut free = self.adapter.capacity().await?;
-        for promise in self.core.store.all::<Promise>()?.iter().filter(|p| p.holds_capacity()) {
-            free = free.checked_sub(&promise.resources()).unwrap_or_default();
-        }
-        Ok(free)
-    }
-
-    /// What the adapter has in all, and what promises hold of it.
+    /// What the adapter has in all, and what promises and machines that no promise explains hold of it.
     pub async fn capacity(&self) -> Result<(Resources, Resources), EngineError> {
-        let mut held = Resources::default();
-        for promise in self.core.store.all::<Promise>()?.iter().filter(|p| p.holds_capacity()) {
-            held = held.checked_add(&promise.resources()).unwrap_or(held);
-        }
+        let held = Ledger::read(&self.core.store)?.held().unwrap_or_default();
+        let held = held.checked_add(&self.unexplained()).unwrap_or(held);
         Ok((self.adapter.capacity().await?, held))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use alloy_primitives::B256;
 use sublet_adapter::{ErrorKind, Instance, LeaseOrder, failpoint};
 
-use super::{Provider, Step, decide::Worth};
+use super::{Provider, Step, console::CONSOLE_LINES, decide::Worth};
 use crate::{
     chain::{Call, LeaseState},
     engine::{EngineError, jobs::JobEnd, mirror},
@@ -14,8 +14,6 @@ use crate::{
 
 /// Leases in one claim: far from what a block holds.
 const MOST_CLAIMED: usize = 100;
-/// Console lines kept of a machine that is removed.
-const CONSOLE_LINES: usize = 40;
 
 impl Provider {
     /// Starts a step in the background, unless one is under way for this lease.
@@ -57,7 +55,7 @@ impl Provider {
             Step::Remove => self.remove(id).await,
             Step::Conclude => {
                 tracing::info!(lease = %id, "the lease is over and its machine is gone");
-                self.update(id, |p| p.phase = ProviderPhase::Done)?;
+                self.update_if_there(id, |p| p.phase = ProviderPhase::Done)?;
                 self.core.store.retire::<Promise>(id.as_slice())?;
                 failpoint::reach(&["provider.conclude.half"]);
                 Ok(self.core.store.retire::<ChainLease>(id.as_slice())?)
@@ -97,7 +95,9 @@ impl Provider {
     }
 
     async fn provision(&self, id: B256) -> Result<(), EngineError> {
-        let promise = self.promise_of(id)?;
+        let Some(promise) = self.core.store.get::<Promise>(id.as_slice())? else {
+            return self.resume_found(id).await;
+        };
         let accept = &promise.accept.order;
         let order = LeaseOrder {
             lease: id,
@@ -123,7 +123,7 @@ impl Provider {
     async fn pause(&self, id: B256) -> Result<(), EngineError> {
         self.adapter.stop(id).await?;
         tracing::warn!(lease = %id, "no new block of the chain for too long: the machine is stopped until there is one");
-        self.update(id, |p| {
+        self.update_if_there(id, |p| {
             p.trouble = Some("paused: this node has not seen a new block of the chain for too long".into());
             // Where it is reached is known anew when it runs again.
             p.instance = None;
@@ -135,10 +135,12 @@ impl Provider {
         // What cannot be undone is done on the newest state: a top-up may be in a block not yet deep enough. But what
         // is known to be unpaid stops now, whether the chain answers or not; its disk waits.
         if let Err(error) = mirror::refresh_lease(&self.core, id).await {
-            self.adapter.stop(id).await?;
-            return Err(error);
+            return self.stop_for(id, error).await;
         }
-        let lease = self.core.store.get::<ChainLease>(id.as_slice())?;
+        let lease = match self.core.store.get::<ChainLease>(id.as_slice()) {
+            Ok(lease) => lease,
+            Err(error) => return self.stop_for(id, error.into()).await,
+        };
         let paid = |lease: &ChainLease| {
             lease.view.state == LeaseState::Active && self.core.now() < u64::from(lease.view.funded_until)
         };
@@ -147,16 +149,25 @@ impl Provider {
         }
         // The console is a courtesy to the buyer: a machine without one is removed all the same.
         let console = self.adapter.logs(id, CONSOLE_LINES).await.unwrap_or_default();
-        self.update(id, |p| {
+        let noted = self.update_if_there(id, |p| {
             if !console.is_empty() {
                 p.console = console;
             }
             p.access = None;
-        })?;
+        });
+        if let Err(error) = noted {
+            return self.stop_for(id, error).await;
+        }
         failpoint::reach(&["provider.remove.noted"]);
         self.adapter.deprovision(id).await?;
         tracing::info!(lease = %id, "the machine is removed");
         Ok(())
+    }
+
+    /// What is not paid for must not run, even where its removal cannot go on now.
+    async fn stop_for(&self, id: B256, error: EngineError) -> Result<(), EngineError> {
+        self.adapter.stop(id).await?;
+        Err(error)
     }
 
     /// Sends a transaction about a lease. A revert means that the chain is ahead of what we knew: read again.
@@ -187,9 +198,9 @@ impl Provider {
         }
     }
 
-    fn promise_of(&self, id: B256) -> Result<Promise, EngineError> {
-        let promise = self.core.store.get::<Promise>(id.as_slice())?;
-        promise.ok_or_else(|| EngineError::NotFound(format!("no promise for lease {id}")))
+    /// Changes a promise; one that was lost with the store has nothing to change.
+    fn update_if_there(&self, id: B256, change: impl FnOnce(&mut Promise)) -> Result<(), EngineError> {
+        Ok(self.core.store.update(id.as_slice(), change).map(drop)?)
     }
 
     fn update(&self, id: B256, change: impl FnOnce(&mut Promise)) -> Result<(), EngineError> {

@@ -3,6 +3,7 @@
 
 use alloy_primitives::B256;
 use negentropy::{Error, Negentropy};
+use sublet_market::Shard;
 
 use super::{
     Orders, Snapshots,
@@ -10,14 +11,14 @@ use super::{
     wire::{FULL_ANSWER_BYTES, MAX_REPLY_BYTES, Request, Response},
 };
 
-/// Answers a request. Takes milliseconds for a large book.
+/// Answers a request about a shard's book. Takes milliseconds for a large book.
 ///
 /// # Errors
 /// A question that cannot be read: the peer's fault.
-pub(super) fn answer(snapshots: &Snapshots, request: Request) -> Result<Response, Error> {
+pub(super) fn answer(snapshots: &Snapshots, shard: Shard, request: Request) -> Result<Response, Error> {
     match request {
         Request::Compare { query, .. } => {
-            Ok(Response::Compared { reply: compare(&snapshots.get()?, &query)? })
+            Ok(Response::Compared { reply: compare(&snapshots.get(shard)?, &query)? })
         }
         Request::Fetch { digests, .. } => Ok(fetch(snapshots.orders().as_ref(), &digests)),
     }

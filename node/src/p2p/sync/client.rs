@@ -9,11 +9,12 @@ use std::{
 use alloy_primitives::B256;
 use futures::{StreamExt, TryStreamExt, stream};
 use libp2p::{PeerId, request_response::OutboundFailure};
+use sublet_market::Shard;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    REQUEST_LIMIT, Snapshots, SyncCounters,
-    session::{Broken, Session, batches, left_of},
+    Books, REQUEST_LIMIT, Snapshots, SyncCounters,
+    session::{Broken, MAX_NEEDED, Session, batches, left_of},
     wire::{Refusal, Request, Response},
 };
 use crate::p2p::{
@@ -29,7 +30,7 @@ const SESSION_LIMIT: Duration = Duration::from_secs(120);
 /// How long the engine has for the verdicts on one batch: it may have to ask the chain for every maker.
 const VERDICTS_LIMIT: Duration = Duration::from_secs(30);
 
-/// Batches under way at a time: one on the wire, one in the workers, one in the engine.
+/// Shards compared at a time, and batches under way at a time: one on the wire, one in the workers, one in the engine.
 const PIPELINE: usize = 3;
 
 /// How often a busy peer is asked again, and how long we wait before it.
@@ -85,7 +86,7 @@ impl SyncFault {
 
 /// What sessions need. Shared by all of them.
 pub(in crate::p2p) struct Client {
-    pub(in crate::p2p) book: B256,
+    pub(in crate::p2p) books: Books,
     pub(in crate::p2p) commands: mpsc::Sender<Command>,
     pub(in crate::p2p) inbound: mpsc::Sender<Inbound>,
     pub(in crate::p2p) snapshots: Arc<Snapshots>,
@@ -100,8 +101,10 @@ impl Client {
     /// Runs a session with `peer`.
     pub(super) async fn run(&self, peer: PeerId) -> Result<(), SyncFault> {
         let session = async {
-            let needed = self.compare(peer).await?;
-            self.fetch(peer, needed).await
+            for (shard, needed) in self.compare_all(peer).await? {
+                self.fetch(peer, shard, needed).await?;
+            }
+            Ok(())
         };
         let result = tokio::time::timeout(SESSION_LIMIT, session).await.unwrap_or(Err(SyncFault::TooLong));
         self.count(|counters| match &result {
@@ -111,13 +114,34 @@ impl Client {
         result
     }
 
-    /// The digests that the peer has and we have no use to refuse.
-    async fn compare(&self, peer: PeerId) -> Result<Vec<B256>, SyncFault> {
+    /// What the peer has and we have no use to refuse, for each shard that both of us follow.
+    async fn compare_all(&self, peer: PeerId) -> Result<Vec<(Shard, Vec<B256>)>, SyncFault> {
+        let (reply, shards) = oneshot::channel();
+        self.commands.send(Command::Shards { peer, reply }).await.map_err(|_| SyncFault::Stopping)?;
+        let shards = shards.await.map_err(|_| SyncFault::Stopping)?;
+        let compared = stream::iter(shards).map(async |shard| match self.compare(peer, shard).await {
+            // It follows the topic and does not share the book.
+            Err(SyncFault::OtherBook) if shard != Shard::MAIN => Ok((shard, Vec::new())),
+            compared => compared.map(|needed| (shard, needed)),
+        });
+        let mut compared = compared.buffer_unordered(PIPELINE);
+        let (mut all, mut count) = (Vec::new(), 0);
+        while let Some((shard, needed)) = compared.try_next().await? {
+            count += needed.len();
+            if count > MAX_NEEDED {
+                return Err(Broken::Promises.into());
+            }
+            all.push((shard, needed));
+        }
+        Ok(all)
+    }
+
+    async fn compare(&self, peer: PeerId, shard: Shard) -> Result<Vec<B256>, SyncFault> {
         let snapshots = Arc::clone(&self.snapshots);
-        let start = move || Session::start(snapshots.get()?);
+        let start = move || Session::start(snapshots.get(shard)?);
         let (mut session, mut query) = blocking(start).await?.map_err(SyncFault::Own)?;
         loop {
-            let request = Request::Compare { book: self.book, query };
+            let request = Request::Compare { book: self.books.of(shard), query };
             let Response::Compared { reply } = self.call(peer, request).await? else {
                 return Err(Broken::OtherAnswer.into());
             };
@@ -139,18 +163,18 @@ impl Client {
         Ok(needed)
     }
 
-    async fn fetch(&self, peer: PeerId, needed: Vec<B256>) -> Result<(), SyncFault> {
+    async fn fetch(&self, peer: PeerId, shard: Shard, needed: Vec<B256>) -> Result<(), SyncFault> {
         if !needed.is_empty() {
             tracing::debug!(%peer, orders = needed.len(), "fetching orders that we lack");
         }
         let batches = stream::iter(batches(&needed).collect::<Vec<_>>());
-        batches.map(|batch| self.batch(peer, batch)).buffer_unordered(PIPELINE).try_collect().await
+        batches.map(|batch| self.batch(peer, shard, batch)).buffer_unordered(PIPELINE).try_collect().await
     }
 
     /// Fetches some orders, in as many requests as their size takes, and hands them on.
-    async fn batch(&self, peer: PeerId, mut asked: Vec<B256>) -> Result<(), SyncFault> {
+    async fn batch(&self, peer: PeerId, shard: Shard, mut asked: Vec<B256>) -> Result<(), SyncFault> {
         while !asked.is_empty() {
-            let request = Request::Fetch { book: self.book, digests: asked.clone() };
+            let request = Request::Fetch { book: self.books.of(shard), digests: asked.clone() };
             let Response::Orders { covered, envelopes } = self.call(peer, request).await? else {
                 return Err(Broken::OtherAnswer.into());
             };
@@ -158,7 +182,7 @@ impl Client {
             asked.truncate(usize::from(covered));
             let promised = asked.into_iter().collect();
             let checked =
-                self.workers.check_promised(envelopes, promised).await.ok_or(SyncFault::Stopping)?;
+                self.workers.check_promised(envelopes, shard, promised).await.ok_or(SyncFault::Stopping)?;
             self.deliver(peer, checked?).await?;
             asked = left;
         }

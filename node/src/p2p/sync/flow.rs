@@ -15,6 +15,7 @@ use libp2p::{
         Event, InboundRequestId, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
     },
 };
+use sublet_market::Shard;
 use tokio::sync::oneshot;
 
 use super::{
@@ -47,7 +48,8 @@ pub(in crate::p2p) type Blame = Option<(PeerId, String)>;
 
 /// Requests under way, both ways.
 pub(in crate::p2p) struct SyncFlow {
-    book: B256,
+    /// The books that we share, by their names.
+    books: HashMap<B256, Shard>,
     snapshots: Arc<Snapshots>,
     calls: HashMap<OutboundRequestId, Reply>,
     open: HashMap<InboundRequestId, PeerId>,
@@ -58,13 +60,13 @@ pub(in crate::p2p) struct SyncFlow {
 
 impl SyncFlow {
     pub(in crate::p2p) fn new(
-        book: B256,
+        books: HashMap<B256, Shard>,
         snapshots: Arc<Snapshots>,
         per_second: u32,
         counters: Arc<Mutex<SyncCounters>>,
     ) -> Self {
         Self {
-            book,
+            books,
             snapshots,
             calls: HashMap::new(),
             open: HashMap::new(),
@@ -117,13 +119,13 @@ impl SyncFlow {
                     Err(malformed) => return Some((peer, malformed.to_string())),
                 };
                 self.open.insert(request_id, peer);
-                match self.refusal(peer, &request, now) {
-                    Some(refusal) => {
+                match self.admit(peer, &request, now) {
+                    Err(refusal) => {
                         self.count(|counters| counters.refused += 1);
                         let refused = Response::Refused(refusal);
                         let _ = swarm.behaviour_mut().sync.send_response(channel, refused);
                     }
-                    None => self.start(peer, request, channel),
+                    Ok(shard) => self.start(peer, shard, request, channel),
                 }
                 None
             }
@@ -146,21 +148,21 @@ impl SyncFlow {
         None
     }
 
-    fn refusal(&mut self, peer: PeerId, request: &Request, now: Instant) -> Option<Refusal> {
+    /// The shard that a request is about, or why it is not answered.
+    fn admit(&mut self, peer: PeerId, request: &Request, now: Instant) -> Result<Shard, Refusal> {
         let (Request::Compare { book, .. } | Request::Fetch { book, .. }) = request;
         if !self.buckets.take(peer, now) {
-            return Some(Refusal::Busy);
+            return Err(Refusal::Busy);
         }
-        if *book != self.book {
-            return Some(Refusal::OtherBook);
-        }
+        let shard = *self.books.get(book).ok_or(Refusal::OtherBook)?;
         let of_peer = self.open.values().filter(|open| **open == peer).count();
-        (of_peer > MAX_OPEN_PER_PEER || self.open.len() > MAX_OPEN).then_some(Refusal::Busy)
+        let busy = of_peer > MAX_OPEN_PER_PEER || self.open.len() > MAX_OPEN;
+        if busy { Err(Refusal::Busy) } else { Ok(shard) }
     }
 
-    fn start(&mut self, peer: PeerId, request: Request, channel: ResponseChannel<Response>) {
+    fn start(&mut self, peer: PeerId, shard: Shard, request: Request, channel: ResponseChannel<Response>) {
         let snapshots = Arc::clone(&self.snapshots);
-        let work = tokio::task::spawn_blocking(move || answer(&snapshots, request));
+        let work = tokio::task::spawn_blocking(move || answer(&snapshots, shard, request));
         self.answers.push(Box::pin(async move { Ready { peer, channel, response: work.await.ok() } }));
     }
 

@@ -10,6 +10,8 @@
 //!  workers: is each what was promised, and good? ──▶ engine, as [`Inbound::Synced`](super::Inbound::Synced)
 //! ```
 //!
+//! Each shard is a book of its own, and only those are compared that both sides follow.
+//!
 //! Only whoever asks learns anything, so nobody can push orders at us; both sides ask. A set is the
 //! (`valid_until`, digest) of all live orders, compared by `negentropy` (range-based set reconciliation, Meyer 2022):
 //! equal sets take one short request, and what is sent otherwise grows with the difference.
@@ -19,6 +21,7 @@
 
 mod agenda;
 mod answer;
+mod books;
 mod client;
 mod driver;
 mod flow;
@@ -33,8 +36,10 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
+use sublet_market::Shard;
 
 pub(super) use self::{
+    books::Books,
     client::{Call, Client},
     driver::{Driver, PeerEvent},
     flow::{Blame, SyncFlow},
@@ -50,8 +55,8 @@ pub(super) const MAX_STREAMS: usize = 8;
 
 /// The orders that a node shares: its book.
 pub trait Orders: Send + Sync + 'static {
-    /// Last second of life and digest of every live order.
-    fn items(&self) -> Vec<(u64, B256)>;
+    /// Shard, last second of life and digest of every live order.
+    fn items(&self) -> Vec<(Shard, u64, B256)>;
 
     /// The envelopes of orders, in the order of `digests`; nothing for one that is not live any more.
     fn envelopes(&self, digests: &[B256]) -> Vec<Option<Vec<u8>>>;
@@ -65,7 +70,7 @@ pub trait Orders: Send + Sync + 'static {
 pub struct NoOrders;
 
 impl Orders for NoOrders {
-    fn items(&self) -> Vec<(u64, B256)> {
+    fn items(&self) -> Vec<(Shard, u64, B256)> {
         Vec::new()
     }
 

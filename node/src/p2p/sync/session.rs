@@ -15,7 +15,7 @@ use super::{
 const MAX_ROUNDS: usize = 256;
 
 /// Digests that one session asks for: more than any book holds. 10 MB.
-const MAX_NEEDED: usize = 300_000;
+pub(super) const MAX_NEEDED: usize = 300_000;
 
 /// What a peer did that no honest one does.
 #[derive(Debug, thiserror::Error)]

@@ -8,6 +8,7 @@ use std::{
 
 use alloy_primitives::B256;
 use negentropy::{Bound, Error, Id, Item, NegentropyStorageBase, NegentropyStorageVector};
+use sublet_market::Shard;
 
 use super::Orders;
 
@@ -63,7 +64,8 @@ pub(in crate::p2p) struct Snapshots {
 }
 
 struct Kept {
-    snapshot: Snapshot,
+    /// One for each shard, in their order.
+    of_shards: Vec<Snapshot>,
     until: Instant,
 }
 
@@ -76,18 +78,23 @@ impl Snapshots {
         &self.orders
     }
 
-    /// The set as it is, or was a moment ago. Takes milliseconds for a large book: not for the network task.
-    pub(super) fn get(&self) -> Result<Snapshot, Error> {
+    /// A shard's set as it is, or was a moment ago. Takes milliseconds for a large book: not for the network task.
+    pub(super) fn get(&self, shard: Shard) -> Result<Snapshot, Error> {
         // Held while the set is made, so that it is made once for all who wait.
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         let start = Instant::now();
         if let Some(kept) = newest.as_ref().filter(|kept| start < kept.until) {
-            return Ok(kept.snapshot.clone());
+            return Ok(kept.of_shards[shard.index()].clone());
         }
-        let snapshot = Snapshot::new(self.orders.items())?;
+        let mut items = vec![Vec::new(); Shard::COUNT];
+        for (shard, until, digest) in self.orders.items() {
+            items[shard.index()].push((until, digest));
+        }
+        let of_shards = items.into_iter().map(Snapshot::new).collect::<Result<Vec<_>, _>>()?;
+        let snapshot = of_shards[shard.index()].clone();
         let end = Instant::now();
         let until = end + MIN_AGE.max((end - start) * AGE_PER_COST);
-        *newest = Some(Kept { snapshot: snapshot.clone(), until });
+        *newest = Some(Kept { of_shards, until });
         Ok(snapshot)
     }
 }

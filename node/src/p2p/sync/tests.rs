@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::B256;
 use proptest::prelude::*;
+use sublet_market::Shard;
 
 use super::{
     Orders, Snapshots,
@@ -165,8 +166,8 @@ fn promises_without_end_are_ended() {
 struct Shelf(BTreeMap<B256, Vec<u8>>);
 
 impl Orders for Shelf {
-    fn items(&self) -> Vec<(u64, B256)> {
-        self.0.keys().map(|digest| (1, *digest)).collect()
+    fn items(&self) -> Vec<(Shard, u64, B256)> {
+        self.0.keys().map(|digest| (Shard::MAIN, 1, *digest)).collect()
     }
 
     fn envelopes(&self, digests: &[B256]) -> Vec<Option<Vec<u8>>> {
@@ -190,7 +191,8 @@ fn large_orders_come_in_several_answers_and_lost_ones_are_skipped() {
         while !asked.is_empty() {
             requests += 1;
             let request = Request::Fetch { book: B256::ZERO, digests: asked.to_vec() };
-            let Response::Orders { covered, envelopes } = answer(&snapshots, request).unwrap() else {
+            let Response::Orders { covered, envelopes } = answer(&snapshots, Shard::MAIN, request).unwrap()
+            else {
                 panic!()
             };
             assert!(envelopes.iter().map(Vec::len).sum::<usize>() < FULL_ANSWER_BYTES + 8_192);

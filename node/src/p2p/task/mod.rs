@@ -5,7 +5,7 @@ mod peers;
 mod trade;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -13,14 +13,10 @@ use std::{
 use alloy_primitives::B256;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use libp2p::{
-    Multiaddr, PeerId, Swarm,
-    core::transport::ListenerId,
-    gossipsub::{self, TopicHash},
-    identify, kad, ping,
-    request_response::ResponseChannel,
-    swarm::SwarmEvent,
+    Multiaddr, PeerId, Swarm, core::transport::ListenerId, gossipsub, identify, kad, ping,
+    request_response::ResponseChannel, swarm::SwarmEvent,
 };
-use sublet_market::TradeResponse;
+use sublet_market::{Shard, TradeResponse};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +55,8 @@ pub(super) struct Task {
     pub(super) metrics: EventMetrics,
     pub(super) names: Names,
     pub(super) node: B256,
-    pub(super) topic: TopicHash,
+    /// Those that we follow.
+    pub(super) shards: BTreeSet<Shard>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) inbound: mpsc::Sender<Inbound>,
     pub(super) gossip: GossipFlow,
@@ -172,12 +169,16 @@ impl Task {
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Publish { data, reply } => {
-                let _ = reply.send(self.gossip.publish(&mut self.swarm, &self.topic, data));
+            Command::Publish { shard, data, reply } => {
+                let topic = self.names.topics.of(shard);
+                let _ = reply.send(self.gossip.publish(&mut self.swarm, topic, data));
             }
             Command::Request(request) => self.requests.start(&mut self.swarm, *request, Instant::now()),
             Command::Sync(call) => self.sync.call(&mut self.swarm, *call),
             Command::Blame { peer, why } => self.blame(Some((peer, why))),
+            Command::Shards { peer, reply } => {
+                let _ = reply.send(self.shards_with(&peer));
+            }
             Command::Status { reply } => {
                 let _ = reply.send(self.status());
             }
@@ -221,10 +222,12 @@ impl Task {
     fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message_id, message }) => {
-                self.gossip.received(&mut self.swarm, propagation_source, message_id, message.data);
+                // Only what we follow comes here.
+                let Some(shard) = self.names.topics.shard(&message.topic) else { return };
+                self.gossip.received(&mut self.swarm, propagation_source, message_id, shard, message.data);
             }
             BehaviourEvent::Gossip(gossipsub::Event::Subscribed { peer_id, topic })
-                if topic == self.topic =>
+                if topic == self.names.topics.of(Shard::MAIN) =>
             {
                 let Some(peer) = self.state.peers.get_mut(&peer_id) else { return };
                 if !std::mem::replace(&mut peer.announced, true) {
@@ -267,8 +270,16 @@ impl Task {
         });
     }
 
+    fn shards_with(&self, peer: &PeerId) -> Vec<Shard> {
+        let mut peers = self.swarm.behaviour().gossip.all_peers();
+        let topics = peers.find(|(id, _)| *id == peer).map(|(_, topics)| topics).unwrap_or_default();
+        let theirs = topics.into_iter().filter_map(|topic| self.names.topics.shard(topic));
+        theirs.filter(|shard| self.shards.contains(shard)).collect()
+    }
+
     fn status(&self) -> P2pStatus {
         let gossip = &self.swarm.behaviour().gossip;
+        let main = self.names.topics.of(Shard::MAIN);
         P2pStatus {
             node: self.node,
             peer_id: *self.swarm.local_peer_id(),
@@ -282,7 +293,7 @@ impl Task {
                     ..peer.info.clone()
                 })
                 .collect(),
-            subscribers: gossip.all_peers().filter(|(_, topics)| topics.contains(&&self.topic)).count(),
+            subscribers: gossip.all_peers().filter(|(_, topics)| topics.contains(&&main)).count(),
             counters: self.gossip.counters,
             longest_validation: self.gossip.longest,
             trade: TradeCounters {

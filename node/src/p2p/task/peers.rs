@@ -1,7 +1,7 @@
 //! The network task's part in who its peers are: dials and their failures, what peers say of themselves, who is sent away,
 //! and who is remembered.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use libp2p::{
     Multiaddr, PeerId, identify,
@@ -19,6 +19,7 @@ use crate::{
         behaviour::BLAMED,
         sync::{Blame, PeerEvent},
     },
+    wall,
 };
 
 impl Task {
@@ -81,8 +82,7 @@ impl Task {
         for address in &addresses {
             self.swarm.behaviour_mut().kad.add_address(&peer, address.clone());
         }
-        let seen = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        self.store.met(peer, addresses, seen, Instant::now());
+        self.store.met(peer, addresses, wall::unix_seconds(), Instant::now());
     }
 
     /// Dials a peer of old if there are few.

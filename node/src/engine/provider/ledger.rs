@@ -1,0 +1,121 @@
+//! The one ledger of what is promised: capacity that promises hold, and bonds that the chain has not locked yet.
+//!
+//! Nothing here is remembered: each answer is read from the promises and leases on disk, so a crash at any moment changes
+//! none of them. A bond counts until the chain shows it as locked, and again from the end of its lease until that end lies
+//! deep enough: whatever blocks a reorganisation takes back, the free balance covers all that was signed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::{Address, B256};
+use sublet_market::{Decline, DeclineCode, Resources};
+
+use crate::{
+    chain::LeaseState,
+    store::{ChainLease, Promise, ProviderPhase, Store, StoreError},
+};
+
+/// What a bid wants to have promised.
+pub(super) struct Want {
+    /// Who bids.
+    pub(super) buyer: Address,
+    /// What it may cost in all, base units.
+    pub(super) budget: u128,
+    /// Our bond for it, base units.
+    pub(super) bond: u128,
+}
+
+/// The promises that are not over, as of one moment.
+pub(super) struct Ledger {
+    promises: Vec<Promise>,
+    /// What the chain shows of those that hold capacity.
+    shown: BTreeMap<B256, LeaseState>,
+}
+
+/// Promises whose money the chain shows as locked.
+pub(super) type Locked = BTreeSet<B256>;
+
+impl Ledger {
+    /// What is on disk now.
+    pub(super) fn read(store: &Store) -> Result<Self, StoreError> {
+        let promises = store.all::<Promise>()?;
+        let mut shown = BTreeMap::new();
+        for promise in promises.iter().filter(|promise| promise.holds_capacity()) {
+            let lease = store.get::<ChainLease>(promise.id.as_slice())?;
+            shown.insert(promise.id, lease.map_or(LeaseState::None, |lease| lease.view.state));
+        }
+        Ok(Self { promises, shown })
+    }
+
+    /// The promises whose money is locked. Taken before balances are read, and handed to [`Ledger::check_money`] after.
+    pub(super) fn locked(&self) -> Locked {
+        let locked = |state: &LeaseState| matches!(state, LeaseState::Opened | LeaseState::Active);
+        self.shown.iter().filter(|(_, state)| locked(state)).map(|(id, _)| *id).collect()
+    }
+
+    /// What promises hold of the capacity. `None` if that fits no integer.
+    pub(super) fn held(&self) -> Option<Resources> {
+        let mut holding = self.promises.iter().filter(|promise| promise.holds_capacity());
+        holding.try_fold(Resources::default(), |sum, promise| sum.checked_add(&promise.resources()))
+    }
+
+    /// Whether a promise that holds capacity explains this machine.
+    pub(super) fn explains(&self, lease: B256) -> bool {
+        self.promises.iter().any(|promise| promise.id == lease && promise.holds_capacity())
+    }
+
+    /// Units of a series that promises hold.
+    pub(super) fn units_held(&self, series: u64) -> u32 {
+        let holding = self.promises.iter().filter(|p| p.series == series && p.holds_capacity());
+        holding.fold(0, |sum, promise| sum.saturating_add(promise.spec.units))
+    }
+
+    /// Whether this buyer let an accept lapse less than `backoff` seconds ago.
+    pub(super) fn waits(&self, buyer: Address, backoff: u64, now: u64) -> bool {
+        self.promises.iter().any(|promise| {
+            promise.phase == ProviderPhase::Lapsed
+                && promise.bid.order.buyer == buyer
+                && promise.accept.order.settle_by.saturating_add(backoff) > now
+        })
+    }
+
+    /// Whether both free balances cover one more promise beside those that are given. What was locked `before` the balances
+    /// were read is gone from them; what was promised, or locked, since then may not be.
+    pub(super) fn check_money(
+        &self,
+        before: &Locked,
+        want: &Want,
+        buyer_free: u128,
+        our_free: u128,
+    ) -> Result<(), Decline> {
+        let gone: BTreeSet<_> = self.locked().intersection(before).copied().collect();
+        let counts = |p: &&Promise| p.holds_capacity() && !gone.contains(&p.id);
+        let counted = || self.promises.iter().filter(counts);
+        // One balance cannot hold the capacity for two bids. What an ended lease gave back is the buyer's again.
+        let ended = |p: &Promise| self.shown.get(&p.id) == Some(&LeaseState::Ended);
+        let of_buyer = counted().filter(|p| p.bid.order.buyer == want.buyer && !ended(p));
+        let reserved = of_buyer.fold(want.budget, |sum, p| sum.saturating_add(p.bid.order.budget()));
+        if reserved > buyer_free {
+            return Err(Decline::new(
+                DeclineCode::BuyerFunds,
+                "the buyer's free balance does not cover this bid beside those that are accepted already",
+            ));
+        }
+        let bonds = counted().fold(want.bond, |sum, p| sum.saturating_add(p.accept.order.bond()));
+        if bonds > our_free {
+            return Err(Decline::new(
+                DeclineCode::ProviderFunds,
+                "the provider's free balance does not cover the bond",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What is left of `capacity` beside what is held and what `unexplained` machines take.
+pub(super) fn free(capacity: Resources, ledger: &Ledger, unexplained: &Resources) -> Resources {
+    let taken = ledger.held().and_then(|held| held.checked_add(unexplained));
+    taken.and_then(|taken| capacity.checked_sub(&taken)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

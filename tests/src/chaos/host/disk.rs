@@ -1,0 +1,138 @@
+//! A disk that is full: the provider's home is a file system of its own, and somebody else fills it.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use sublet::{chain::LeaseState, store::BuyerPhase};
+use tokio::process::Command;
+
+use super::Scene;
+use crate::{
+    chaos::{GOOD_RATE, SOON, Who},
+    command::{run, sublet},
+};
+
+/// Room for a home, two machines and the images that they share.
+const SIZE: &str = "96m";
+/// How long the disk is full before anything else happens: many passes of the engine.
+const LASTS: Duration = Duration::from_secs(6);
+
+/// A small file system in memory.
+#[derive(Clone)]
+pub(super) struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts one at a new directory.
+    pub(super) async fn mount(at: &Path) -> anyhow::Result<Self> {
+        fs::create_dir(at)?;
+        let options = format!("size={SIZE},mode=0700");
+        privileged(&["mount", "-t", "tmpfs", "-o", &options, "sublet-chaos"], at).await?;
+        Ok(Self(at.to_owned()))
+    }
+
+    pub(super) async fn unmount(&mut self) -> anyhow::Result<()> {
+        // What was just killed may hold it for a moment yet.
+        privileged(&["umount", "-l"], &self.0).await
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.join("somebody elses file")
+    }
+
+    /// Takes the last byte, again and again.
+    fn fill(&self) -> anyhow::Result<()> {
+        let mut file = File::options().append(true).create(true).open(self.filler())?;
+        for block in [1 << 20, 1 << 12, 1] {
+            while file.write_all(&vec![0; block]).is_ok() {}
+        }
+        ensure!(file.write_all(&[0]).is_err(), "the disk is not full");
+        Ok(())
+    }
+
+    fn free(&self) -> anyhow::Result<()> {
+        Ok(fs::remove_file(self.filler())?)
+    }
+}
+
+/// Runs a command on a directory, as root.
+async fn privileged(command: &[&str], at: &Path) -> anyhow::Result<()> {
+    let mut all = if nix::unistd::geteuid().is_root() { Vec::new() } else { vec!["sudo", "-n"] };
+    all.extend(command);
+    let mut command = Command::new(all[0]);
+    command.args(&all[1..]).arg(at);
+    let done = run(command).await.with_context(|| all.join(" "))?;
+    ensure!(
+        done.code == Some(0),
+        "`{}` ended with {:?}: {}; a small disk needs root, or sudo without a password, and the right to mount",
+        all.join(" "),
+        done.code,
+        done.stderr.trim()
+    );
+    Ok(())
+}
+
+impl Scene<'_> {
+    pub(super) async fn disk_full(&mut self) -> anyhow::Result<String> {
+        let running = self.rent().await?;
+        self.disk.fill()?;
+        let seen = self.while_full(running).await;
+        self.disk.free()?;
+        let refused = seen?;
+        // The bid still stands: its buyer's node asks again by itself.
+        self.until_login(refused).await?;
+        self.stage.until_concluded(running).await?;
+        self.stage.check_end(running, "closed").await?;
+        Ok(format!(
+            "the machine ran on and was stopped at its end; afterwards {}",
+            self.close(refused).await?
+        ))
+    }
+
+    /// What must hold while there is no space. Gives a bid that was refused for that.
+    async fn while_full(
+        &mut self,
+        running: alloy_primitives::B256,
+    ) -> anyhow::Result<alloy_primitives::B256> {
+        let refused = self.stage.post_bid(GOOD_RATE).await?;
+        self.hold(LASTS).await?;
+        // Whatever grew a file has found the end by now; what the fault is about is that nothing more fits.
+        self.disk.fill()?;
+        self.stage.log_in(running).await.context("the machine that runs")?;
+        self.stage
+            .until("a new bid is declined", SOON, async |stage| {
+                let bid = stage.bid(refused).await?;
+                let busy = bid.declines.iter().any(|no| no.code == "busy");
+                ensure!(
+                    bid.phase == BuyerPhase::Seeking,
+                    "nothing may be promised, and it is {:?}",
+                    bid.phase
+                );
+                Ok(busy)
+            })
+            .await?;
+        let node = self.stage.node(Who::Provider);
+        let args = ["offer", "post", "--memory", "256MiB", "--price", "0.0025 CTK/s", "--units", "1"];
+        let said = sublet(node.binary(), node.home().path(), &args).await?;
+        ensure!(
+            said.code == Some(1)
+                && said.stderr.contains("No space left on device")
+                && said.stderr.contains("free space"),
+            "an offer that cannot be kept: {said:?}"
+        );
+        // The file of a lease that ends cannot be written; its machine must end all the same.
+        self.stage.close(running).await?;
+        self.stage
+            .until("what is not paid for is stopped", SOON, async |stage| {
+                let machines = stage.node(Who::Provider).machines().await?;
+                Ok(machines.iter().all(|machine| !machine.is_running()))
+            })
+            .await?;
+        ensure!(self.stage.state(refused).await? == LeaseState::None, "a lease without a promise on disk");
+        Ok(refused)
+    }
+}

@@ -1,0 +1,148 @@
+//! A bid draws competing quotes: the provider who goes lowest gets it, and the others are free for the next bid at once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
+use std::{fs, path::Path, time::Duration};
+
+use sublet::{
+    api::types::{BidInfo, OfferInfo},
+    devnet::{
+        DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
+        market::{BUYER_FUNDS, SELLER_FUNDS, Seller, add_seller, deposit, offer_of},
+    },
+    setup::{Backend, ProviderSetup},
+};
+use sublet_market::Resources;
+use sublet_tests::{
+    command::{json, until},
+    images, sublet_binary,
+};
+
+const SOON: Duration = Duration::from_secs(60);
+const LIST: Seller =
+    Seller { name: "firm", memory_mib: 256, price_per_second: 2_000_000_000_000_000, only_image: None };
+/// Dearer in every book.
+const BOLD: Seller = Seller { name: "bold", price_per_second: 2_500_000_000_000_000, ..LIST };
+
+async fn devnet(dir: &Path) -> Devnet {
+    let options =
+        DevnetOptions { dir: dir.join("net"), binary: sublet_binary().unwrap(), params: DEVNET_PARAMS };
+    Devnet::start(options).await.unwrap()
+}
+
+/// Starts a node again with more in its configuration.
+async fn reconfigured(net: &mut Devnet, name: &str, edit: impl FnOnce(String) -> String) -> NodeProcess {
+    let path = net.nodes().iter().find(|node| node.name() == name).unwrap().home().config();
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, edit(text)).unwrap();
+    let node = net.restart(name, None).unwrap();
+    node.wait_until_up().await.unwrap();
+    node
+}
+
+/// A provider in a region.
+async fn add_regional(net: &mut Devnet, name: &str, region: &str, price: u64) -> NodeProcess {
+    let capacity = Resources { vcpus: 1, memory_mib: 512, disk_gib: 4, ..Resources::default() };
+    let backend = Backend::Hypervisor { images_dir: images().unwrap(), capacity, accel: "tcg".into() };
+    let setup = ProviderSetup { claim_every: "30s".into(), backend };
+    let node = net.add_node(name, SELLER_FUNDS, Some(setup)).await.unwrap();
+    deposit(&node, SELLER_FUNDS).await.unwrap();
+    let unit = Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() };
+    let mut offer = offer_of(unit, price, false);
+    offer.traits = vec![format!("region={region}")];
+    let _: OfferInfo = node.client().unwrap().post("/v1/offers", &offer).await.unwrap();
+    node
+}
+
+async fn offers(node: &NodeProcess) -> Vec<OfferInfo> {
+    json(node.binary(), node.home().path(), &["offer", "list"]).await.unwrap()
+}
+
+async fn hears(node: &NodeProcess, count: usize) {
+    until("the offers are heard", SOON, async || Ok((offers(node).await.len() == count).then_some(())))
+        .await
+        .unwrap();
+}
+
+async fn post(buyer: &NodeProcess) -> BidInfo {
+    let args = ["bid", "post", "--memory", "256MiB", "--max-rate", "0.003 CTK/s", "--for", "10m"];
+    json(buyer.binary(), buyer.home().path(), &args).await.unwrap()
+}
+
+/// The bid once somebody has accepted it.
+async fn taken(buyer: &NodeProcess, bid: &BidInfo) -> BidInfo {
+    until("somebody accepts", SOON, async || {
+        let now: BidInfo =
+            json(buyer.binary(), buyer.home().path(), &["bid", "show", &bid.id.to_string()]).await?;
+        Ok(now.provider.is_some().then_some(now))
+    })
+    .await
+    .unwrap()
+}
+
+/// One sample of a node's metrics.
+async fn sample(node: &NodeProcess, name: &str) -> f64 {
+    let address = fs::read_to_string(node.home().api_address()).unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let page = client.get(format!("http://{}/metrics", address.trim())).send().await.unwrap();
+    let page = page.text().await.unwrap();
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {name} in:\n{page}")).parse().unwrap()
+}
+
+fn address(node: &NodeProcess) -> Option<alloy_primitives::Address> {
+    Some(node.home().wallet().unwrap().address())
+}
+
+#[tokio::test]
+async fn the_lowest_quote_wins_and_the_losers_hold_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut net = devnet(dir.path()).await;
+    let (firm, _) = add_seller(&mut net, &LIST, &images().unwrap()).await.unwrap();
+    add_seller(&mut net, &BOLD, &images().unwrap()).await.unwrap();
+    let bold = reconfigured(&mut net, "bold", |text| {
+        text.replace("[provider]\n", "[provider]\ndiscount_percent = 30\n")
+    })
+    .await;
+    let buyer = net.add_node("buyer", BUYER_FUNDS, None).await.unwrap();
+    deposit(&buyer, BUYER_FUNDS).await.unwrap();
+    hears(&bold, 2).await;
+    hears(&buyer, 2).await;
+
+    let first = taken(&buyer, &post(&buyer).await).await;
+    assert_eq!(first.provider, address(&bold), "dearer in the book, cheaper for this bid");
+    assert_eq!(first.rate, Some(LIST.price_per_second - 1), "just below the best other offer");
+    assert!(sample(&buyer, "sublet_quotes_received_total{result=\"noted\"}").await >= 1.0);
+    for phase in ["held", "lapsed", "leased"] {
+        let name = format!("sublet_promises{{phase=\"{phase}\"}}");
+        assert_eq!(sample(&firm, &name).await, 0.0, "{phase}: nothing was ever held there");
+    }
+
+    // At once, while the winner's accept is not even settled.
+    let second = taken(&buyer, &post(&buyer).await).await;
+    assert_eq!((second.provider, second.rate), (address(&firm), Some(LIST.price_per_second)));
+    assert!(second.declines.is_empty(), "{:?}", second.declines);
+    net.down().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_provider_whose_offer_the_buyer_has_never_heard_wins_by_its_quote() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut net = devnet(dir.path()).await;
+    add_seller(&mut net, &BOLD, &images().unwrap()).await.unwrap();
+    let far = add_regional(&mut net, "far", "us-east-1", LIST.price_per_second).await;
+    net.add_node("buyer", BUYER_FUNDS, None).await.unwrap();
+    let buyer =
+        reconfigured(&mut net, "buyer", |text| text.replace("[p2p]\n", "[p2p]\nshards = [\"eu-north-1\"]\n"))
+            .await;
+    deposit(&buyer, BUYER_FUNDS).await.unwrap();
+    hears(&far, 2).await;
+    hears(&buyer, 1).await;
+
+    let bid = taken(&buyer, &post(&buyer).await).await;
+    assert_eq!((bid.provider, bid.rate), (address(&far), Some(LIST.price_per_second)));
+    assert!(bid.declines.is_empty(), "{:?}", bid.declines);
+    let offers = offers(&buyer).await;
+    assert!(offers.iter().all(|offer| Some(offer.provider) != address(&far)), "its book still lacks it");
+    net.down().await.unwrap();
+}

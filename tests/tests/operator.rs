@@ -1,0 +1,154 @@
+//! Nodes that hold an operator's key only: the makers' keys are in homes of their own, in which no node ever runs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use alloy_primitives::Address;
+use serde_json::Value;
+use sublet::{
+    devnet::{
+        DEVNET_PARAMS, Devnet, DevnetOptions, NewNode, NodeProcess,
+        market::{BUYER_FUNDS, SELLER_FUNDS},
+    },
+    setup::{Backend, ProviderSetup},
+};
+use sublet_market::Resources;
+use sublet_tests::{
+    command::{Outcome, json, sublet, succeed, until},
+    images, sublet_binary,
+};
+
+const SOON: Duration = Duration::from_secs(30);
+const OFFER: [&str; 8] = ["offer", "post", "--memory", "256MiB", "--disk", "1GiB", "--price", "0.0025 CTK/s"];
+
+/// A maker's home: a key, tokens, and no node.
+struct Vault {
+    home: PathBuf,
+    address: Address,
+}
+
+impl Vault {
+    async fn make(net: &Devnet, name: &str, funds: u128) -> Self {
+        let home = net.dir().join(name);
+        let deployment = net.dir().join("deployment.json").display().to_string();
+        let args = ["init", "--no-passphrase", "--rpc-url", net.anvil.url(), "--deployment", &deployment];
+        let made: Value = json(&sublet_binary().unwrap(), &home, &args).await.unwrap();
+        let address = made["address"].as_str().unwrap().parse().unwrap();
+        net.fund(address, funds).await.unwrap();
+        Self { home, address }
+    }
+
+    async fn run(&self, args: &[&str]) -> String {
+        succeed(&sublet_binary().unwrap(), &self.home, args).await.unwrap()
+    }
+
+    async fn free(&self) -> u128 {
+        let wallet =
+            json::<Value>(&sublet_binary().unwrap(), &self.home, &["wallet", "balance"]).await.unwrap();
+        assert_eq!(wallet["address"], self.address.to_checksum(None).to_lowercase(), "{wallet}");
+        assert!(wallet.get("reserved").is_none(), "nobody has looked: {wallet}");
+        wallet["free"].as_str().unwrap().parse().unwrap()
+    }
+
+    async fn operator(&self, word: &str, node: &NodeProcess) -> String {
+        let key = node.home().wallet().unwrap().address().to_string();
+        self.run(&["wallet", "operator", word, &key]).await
+    }
+}
+
+async fn ask(node: &NodeProcess, args: &[&str]) -> Outcome {
+    sublet(node.binary(), node.home().path(), args).await.unwrap()
+}
+
+async fn told(node: &NodeProcess, args: &[&str]) -> Value {
+    json(node.binary(), node.home().path(), args).await.unwrap()
+}
+
+/// Waits until a node's book has so many offers.
+async fn until_offers(node: &NodeProcess, count: usize) -> Value {
+    until("the book is not as it should be", SOON, async || {
+        let offers = told(node, &["offer", "list"]).await;
+        Ok((offers.as_array().unwrap().len() == count).then_some(offers))
+    })
+    .await
+    .unwrap()
+}
+
+async fn network(dir: &Path) -> Devnet {
+    let (dir, binary) = (dir.join("net"), sublet_binary().unwrap());
+    Devnet::start(DevnetOptions { dir, binary, params: DEVNET_PARAMS }).await.unwrap()
+}
+
+fn seller() -> ProviderSetup {
+    let capacity = Resources { vcpus: 1, memory_mib: 512, disk_gib: 4, ..Resources::default() };
+    let images_dir = images().unwrap();
+    ProviderSetup {
+        claim_every: "30s".into(),
+        backend: Backend::Hypervisor { images_dir, capacity, accel: "tcg".into() },
+    }
+}
+
+#[tokio::test]
+async fn two_operators_trade_with_money_that_they_cannot_take() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut net = network(dir.path()).await;
+    // It hears of everything, and knows nobody.
+    let stranger = net.add_node("stranger", 0, None).await.unwrap();
+    let sells = Vault::make(&net, "vault-seller", SELLER_FUNDS).await;
+    let buys = Vault::make(&net, "vault-buyer", BUYER_FUNDS).await;
+    sells.run(&["wallet", "deposit", "20"]).await;
+    buys.run(&["wallet", "deposit", "50"]).await;
+    assert_eq!((sells.free().await, buys.free().await), (SELLER_FUNDS, BUYER_FUNDS));
+
+    let new = NewNode { provider: Some(seller()), maker: Some(sells.address), ..NewNode::default() };
+    let provider = net.add_node_with("provider", new).await.unwrap();
+    let new = NewNode { maker: Some(buys.address), ..NewNode::default() };
+    let buyer = net.add_node_with("buyer", new).await.unwrap();
+
+    // Nobody has approved the keys yet.
+    let refused =
+        ask(&buyer, &["bid", "post", "--memory", "256MiB", "--for", "10m", "--max-rate", "0.0025 CTK/s"])
+            .await;
+    assert_ne!(refused.code, Some(0));
+    assert!(refused.stderr.contains("sublet wallet operator approve"), "{refused:?}");
+    for (vault, node) in [(&sells, &provider), (&buys, &buyer)] {
+        let said = vault.operator("show", node).await;
+        assert!(said.contains("no"), "{said}");
+        vault.operator("approve", node).await;
+        let wallet = told(node, &["wallet", "balance"]).await;
+        assert_eq!(wallet["operator"]["approved"], true, "{wallet}");
+    }
+
+    succeed(provider.binary(), provider.home().path(), &OFFER).await.unwrap();
+    let heard = until_offers(&stranger, 1).await;
+    assert_eq!(heard[0]["provider"], sells.address.to_string().to_lowercase(), "{heard}");
+    let rent = ["rent", "--memory", "256MiB", "--for", "10m", "--yes"];
+    until_offers(&buyer, 1).await;
+    let rented = told(&buyer, &rent).await;
+    let id = rented["id"].as_str().unwrap();
+    let login = ask(&buyer, &["lease", "ssh", id, "--", "uname"]).await;
+    assert_eq!(login.stdout.trim(), "Linux", "{login:?}");
+    assert_eq!(ask(&buyer, &["lease", "close", id]).await.code, Some(0));
+
+    // The makers' accounts have paid and earned; the operators cannot take anything out.
+    until("the lease has paid", SOON, async || Ok((sells.free().await > SELLER_FUNDS).then_some(())))
+        .await
+        .unwrap();
+    assert!(buys.free().await < BUYER_FUNDS);
+    for node in [&provider, &buyer] {
+        let refused = ask(node, &["wallet", "withdraw", "1"]).await;
+        assert_ne!(refused.code, Some(0));
+        assert!(refused.stderr.contains("in the home that has the maker's key"), "{refused:?}");
+    }
+
+    // What a revoked key has signed leaves every book at once.
+    until_offers(&stranger, 1).await;
+    sells.operator("revoke", &provider).await;
+    until_offers(&stranger, 0).await;
+    buys.run(&["wallet", "withdraw", "1"]).await;
+    net.down().await.unwrap();
+}
