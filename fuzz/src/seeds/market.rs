@@ -119,6 +119,12 @@ pub(crate) fn requests() -> Vec<Vec<u8>> {
         let bid = sign(bid(scale, &spec));
         requests.push(TradeRequest::Ask { bid, spec, offer: B256::repeat_byte(10), manifest });
     }
+    requests.push(TradeRequest::Console { lease: B256::repeat_byte(9) });
+    requests.push(TradeRequest::Quote {
+        bid: B256::repeat_byte(11),
+        offer: sign(offer(7, traits(1))),
+        rate: 7_000_000,
+    });
     requests.iter().filter_map(|request| encode_trade_request(request).ok()).collect()
 }
 
@@ -151,6 +157,8 @@ pub(crate) fn responses() -> Vec<Vec<u8>> {
         TradeResponse::Declined(Decline::new(DeclineCode::ShuttingDown, "")),
         TradeResponse::Access(AccessState::Pending { state: "boots".into() }),
         TradeResponse::Access(AccessState::Ready(access)),
+        TradeResponse::Noted,
+        TradeResponse::Console(vec!["login:".into(), "x".repeat(512), String::new()]),
         TradeResponse::Access(AccessState::Gone { reason: "the lease is over".into() }),
     ];
     responses.iter().filter_map(|response| encode_trade_response(response).ok()).collect()

@@ -26,11 +26,15 @@ pub(crate) fn trade_request(bytes: &[u8]) -> bool {
     let again =
         codec::encode_trade_request(&request).unwrap_or_else(|error| panic!("read and not written: {error}"));
     assert_eq!(again, bytes, "another encoding of the same request");
-    if let TradeRequest::Ask { bid, spec, manifest, .. } = request {
-        self::manifest(&manifest);
-        let message = OrderMessage::Bid { bid, spec };
-        let _ = (message.check(), message.signer(&domain()));
-    }
+    let message = match request {
+        TradeRequest::Ask { bid, spec, manifest, .. } => {
+            self::manifest(&manifest);
+            OrderMessage::Bid { bid, spec }
+        }
+        TradeRequest::Quote { offer, .. } => offer.into(),
+        TradeRequest::Access { .. } | TradeRequest::Console { .. } => return true,
+    };
+    let _ = (message.check(), message.signer(&domain()));
     true
 }
 
@@ -45,7 +49,8 @@ pub(crate) fn trade_response(bytes: &[u8]) -> bool {
             let _ = accept.signer(&domain());
         }
         TradeResponse::Declined(decline) => super::assert_plain(&decline.to_string(), 1_024),
-        TradeResponse::Access(_) => assert!(response.check().is_ok()),
+        TradeResponse::Console(lines) => lines.iter().for_each(|line| super::assert_plain(line, 512)),
+        TradeResponse::Access(_) | TradeResponse::Noted => assert!(response.check().is_ok()),
     }
     true
 }

@@ -17,6 +17,7 @@ use ring::{
     rand::{SecureRandom as _, SystemRandom},
 };
 use serde::{Deserialize, Serialize};
+use sublet_market::trade::clean_text;
 use zeroize::Zeroizing;
 
 use super::passphrase::Passphrase;
@@ -171,8 +172,9 @@ impl Keystore {
     /// [`KeystoreError::Damaged`] and [`KeystoreError::TooCostly`].
     pub fn parse(text: &str) -> Result<Self, KeystoreError> {
         let damaged = |reason: String| Err(KeystoreError::Damaged(reason));
-        let keystore: Self =
-            serde_json::from_str(text).map_err(|error| KeystoreError::Damaged(error.to_string()))?;
+        // The parser's words quote the file, which may hold anything that a terminal obeys.
+        let keystore: Self = serde_json::from_str(text)
+            .map_err(|error| KeystoreError::Damaged(clean_text(&error.to_string())))?;
         let crypto = &keystore.crypto;
         if keystore.version != VERSION {
             return damaged(format!("version {}", keystore.version));

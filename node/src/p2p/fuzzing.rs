@@ -11,7 +11,7 @@ use std::{
 use alloy_primitives::{Address, B256};
 use futures::{AsyncRead, executor::block_on};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, request_response::Codec};
-use sublet_market::Domain;
+use sublet_market::{Domain, Shard, codec};
 
 pub use super::sync::fuzzing::{answer, conversation, converse, sync_request, sync_response};
 use super::{
@@ -92,8 +92,10 @@ pub fn trade_response(wire: &[u8], step: usize) -> io::Result<Vec<u8>> {
 /// The fault.
 pub fn gossip(domain: Domain, data: &[u8]) -> Result<(Address, B256), String> {
     let validator = Validator::new(domain);
-    let first = validator.check(data);
-    let again = validator.check(data);
+    // On the topic that it belongs to, or on the one that everybody follows.
+    let shard = codec::decode_order(data).map_or(Shard::MAIN, |message| Shard::of(&message));
+    let first = validator.check(data, shard);
+    let again = validator.check(data, shard);
     match (first, again) {
         (Outcome::Valid(order), Outcome::Duplicate) => Ok((order.signer, order.digest)),
         (Outcome::Invalid(fault), Outcome::Invalid(_)) => Err(fault.to_string()),
