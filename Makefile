@@ -46,6 +46,19 @@ chaos: tools guest build ## Trades under crashes, a failing RPC, reorganisations
 bench: build ## What the book, the checks of orders and the network cost: reports/bench.json, some minutes
 	@$(BIN)/bench $(if $(QUICK),--quick)
 
+.PHONY: scale
+scale: ## What one peer needs at 1,000 to 100,000 peers, as docs/scale.md says it (MEASURE=1: measures first, 15 minutes)
+	@cargo run --quiet --locked --package sublet-tests --bin scale -- $(if $(MEASURE),--measure)
+
+.PHONY: fuzz
+fuzz: ## Strangers' bytes into everything that reads them (TIME=60 s for each; TARGET=a,b: these; KEEP=1: keep finds)
+	@cargo run --quiet --locked --package sublet-fuzz --bin campaign -- --time $(or $(TIME),60) \
+	  $(if $(TARGET),--target $(TARGET)) $(if $(KEEP),--keep)
+
+.PHONY: fuzz-corpus
+fuzz-corpus: ## Make the committed corpora anew, after a change of an envelope
+	@cargo run --quiet --locked --package sublet-fuzz --bin corpus
+
 .PHONY: test
 test: ## Everything that CI runs
 	@tests/run-all

@@ -12,6 +12,7 @@ pub mod leftovers;
 pub mod network;
 pub mod propagation;
 pub mod rpc_proxy;
+pub mod scale;
 pub mod shaper;
 pub mod story;
 
@@ -55,4 +56,18 @@ pub fn write_report<T: serde::Serialize>(name: &str, report: &T) -> anyhow::Resu
 pub fn ctk(base_units: u128) -> String {
     let text = sublet_market::amount::format_amount(base_units);
     text.trim_end_matches(" CTK").to_owned()
+}
+
+/// Networks in which everybody is connected with everybody: four descriptors for each pair, and some.
+const DESCRIPTORS: u64 = 16_384;
+
+/// Lets this process open as many sockets as such a network takes.
+pub fn raise_descriptors() -> anyhow::Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = DESCRIPTORS.min(hard);
+    if soft < wanted {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
+    }
+    Ok(())
 }

@@ -48,9 +48,9 @@ impl Propagation {
     }
 }
 
-struct Peer {
-    p2p: P2p,
-    relay: Relay,
+pub(crate) struct Peer {
+    pub(crate) p2p: P2p,
+    pub(crate) relay: Relay,
     /// When each order was taken in, by its series.
     taken: Arc<Mutex<HashMap<u64, Instant>>>,
     _stop: DropGuard,
@@ -83,7 +83,8 @@ pub async fn measure(nodes: usize, orders: u64, shape: Shape) -> anyhow::Result<
     Ok(Propagation { wanted, millis })
 }
 
-async fn network(nodes: usize, shape: Shape) -> anyhow::Result<Vec<Peer>> {
+/// Nodes that are all connected with each other.
+pub(crate) async fn network(nodes: usize, shape: Shape) -> anyhow::Result<Vec<Peer>> {
     let mut peers: Vec<Peer> = Vec::new();
     for _ in 0..nodes {
         let known = peers.iter().map(|peer| multiaddr(peer.relay.address())).collect();
@@ -119,7 +120,7 @@ impl Peer {
         Ok(Self { p2p, relay, taken, _stop: stop.drop_guard() })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Instant>> {
+    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Instant>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -141,7 +142,8 @@ fn domain() -> Domain {
     Domain { chain_id: 31_337, market: Address::repeat_byte(1), salt: B256::repeat_byte(2) }
 }
 
-fn offer(series: u64) -> OrderMessage {
+/// The offer that is published under this number.
+pub(crate) fn offer(series: u64) -> OrderMessage {
     let mut secret = [7; 32];
     secret[..8].copy_from_slice(&series.to_be_bytes());
     secret[31] = 1;

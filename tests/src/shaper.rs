@@ -55,6 +55,7 @@ struct Shared {
     connections: Mutex<CancellationToken>,
     accepted: AtomicU64,
     chunks: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl Relay {
@@ -67,6 +68,7 @@ impl Relay {
             connections: Mutex::new(CancellationToken::new()),
             accepted: AtomicU64::new(0),
             chunks: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
         });
         let stop = CancellationToken::new();
         tokio::spawn(accept(listener, target, Arc::clone(&shared), stop.clone()));
@@ -83,6 +85,12 @@ impl Relay {
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that it has carried, both ways together, and the pieces that they came in.
+    #[must_use]
+    pub fn carried(&self) -> (u64, u64) {
+        (self.shared.bytes.load(Ordering::Relaxed), self.shared.chunks.load(Ordering::Relaxed))
     }
 
     /// From now on the link is like this; bytes that are under way keep their time.
@@ -136,6 +144,7 @@ async fn carry(mut from: OwnedReadHalf, to: OwnedWriteHalf, shared: &Arc<Shared>
             let mut chunk = vec![0; CHUNK];
             let Ok(length @ 1..) = from.read(&mut chunk).await else { break };
             chunk.truncate(length);
+            shared.bytes.fetch_add(u64::try_from(length).unwrap_or(u64::MAX), Ordering::Relaxed);
             let shape = *shared.shape.borrow();
             let now = Instant::now();
             free_at = free_at.max(now) + transmission(length, shape.bytes_per_second);
@@ -242,6 +251,7 @@ mod tests {
         relay.cut();
         assert_eq!(stream.read(&mut back).await.unwrap_or(0), 0, "the connection has ended");
         assert_eq!(relay.accepted(), 1);
+        assert_eq!(relay.carried().0, 200, "each way counts");
         let mut next = TcpStream::connect(relay.address()).await.unwrap();
         round_trip(&mut next, 10).await;
     }

@@ -8,6 +8,9 @@ use crate::CloudToken::CloudTokenErrors;
 use crate::LeaseState;
 use crate::Market::MarketErrors;
 
+/// Longest reason of a contract that is shown, in characters: whoever answers for the chain chooses it.
+const MAX_REASON_CHARS: usize = 300;
+
 /// Why a contract refused a call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name}: {text}")]
@@ -30,10 +33,15 @@ pub fn decode_revert(data: &[u8]) -> Option<MarketRevert> {
         return Some(MarketRevert { name, text: token_text(&error) });
     }
     if let Ok(Revert { reason }) = Revert::abi_decode(data) {
-        return Some(MarketRevert { name: "Error", text: reason });
+        return Some(MarketRevert { name: "Error", text: plain(&reason) });
     }
     let panic = Panic::abi_decode(data).ok()?;
     Some(MarketRevert { name: "Panic", text: panic.to_string() })
+}
+
+/// A contract's or an RPC's own words on one line of bearable length, fit for a terminal.
+fn plain(text: &str) -> String {
+    text.chars().take(MAX_REASON_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Base units as CTK, without trailing zeros.
@@ -248,6 +256,10 @@ mod tests {
     fn plain_reverts_and_panics_have_names() {
         let revert = decode_revert(&Revert::from("no").abi_encode()).unwrap();
         assert_eq!((revert.name, revert.text.as_str()), ("Error", "no"));
+        let long = format!("two\nlines, \u{1b}[31mred{}", "x".repeat(1_000));
+        let revert = decode_revert(&Revert::from(long.as_str()).abi_encode()).unwrap();
+        assert!(revert.text.starts_with("two lines,  [31mredx"), "{}", revert.text);
+        assert_eq!(revert.text.len(), MAX_REASON_CHARS);
         let panic = Panic { code: U256::from(0x11) };
         assert_eq!(decode_revert(&panic.abi_encode()).unwrap().name, "Panic");
     }

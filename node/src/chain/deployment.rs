@@ -6,7 +6,7 @@ use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 use sublet_market::{Domain, lease::Params};
 
-use super::error::ChainError;
+use super::{error::ChainError, rpc::clip};
 
 /// One pair of contracts, as `deployment.json` names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ impl Deployment {
     pub fn read(path: &Path) -> Result<Self, ChainError> {
         let wrong = |reason: String| ChainError::File { what: "read", path: path.into(), reason };
         let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
-        serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))
+        serde_json::from_str(&text).map_err(|e| wrong(clip(&e.to_string())))
     }
 
     /// Writes the file whole or not at all.

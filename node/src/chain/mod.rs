@@ -16,6 +16,8 @@ mod error;
 mod event;
 mod failover;
 mod faucet;
+#[doc(hidden)]
+pub mod fuzzing;
 mod lease;
 mod retry;
 mod rpc;

@@ -246,9 +246,10 @@ fn transport_cause(kind: &TransportErrorKind) -> String {
     root_cause(kind)
 }
 
-/// The first line of a foreign text, cut to a bearable length.
+/// The first line of a foreign text, cut to a bearable length and fit for a terminal.
 pub(crate) fn clip(text: &str) -> String {
-    text.lines().next().unwrap_or_default().chars().take(MAX_REASON).collect()
+    let line = text.lines().next().unwrap_or_default().chars();
+    line.take(MAX_REASON).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -259,6 +260,12 @@ mod tests {
     fn labels_keep_no_secret() {
         let url = "https://user:pass@rpc.example.org:8443/v3/0123456789abcdef?key=1".parse().unwrap();
         assert_eq!(label(&url), "https://rpc.example.org:8443");
+    }
+
+    #[test]
+    fn foreign_texts_cannot_write_to_the_terminal() {
+        assert_eq!(clip("reverted: \u{1b}[31mred\nand more"), "reverted:  [31mred");
+        assert_eq!(clip(&"x".repeat(1_000)).len(), MAX_REASON);
     }
 
     #[test]

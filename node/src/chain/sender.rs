@@ -359,7 +359,7 @@ impl Sender {
 }
 
 /// The contract's error in an RPC error, by name and in words.
-fn revert(error: &TransportError) -> Option<(String, String)> {
+pub(super) fn revert(error: &TransportError) -> Option<(String, String)> {
     let payload = error.as_error_resp()?;
     match payload.as_revert_data() {
         Some(data) => {

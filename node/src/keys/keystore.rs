@@ -17,6 +17,7 @@ use ring::{
     rand::{SecureRandom as _, SystemRandom},
 };
 use serde::{Deserialize, Serialize};
+use sublet_market::trade::clean_text;
 use zeroize::Zeroizing;
 
 use super::passphrase::Passphrase;
@@ -171,8 +172,9 @@ impl Keystore {
     /// [`KeystoreError::Damaged`] and [`KeystoreError::TooCostly`].
     pub fn parse(text: &str) -> Result<Self, KeystoreError> {
         let damaged = |reason: String| Err(KeystoreError::Damaged(reason));
-        let keystore: Self =
-            serde_json::from_str(text).map_err(|error| KeystoreError::Damaged(error.to_string()))?;
+        // The parser's words quote the file, which may hold anything that a terminal obeys.
+        let keystore: Self = serde_json::from_str(text)
+            .map_err(|error| KeystoreError::Damaged(clean_text(&error.to_string())))?;
         let crypto = &keystore.crypto;
         if keystore.version != VERSION {
             return damaged(format!("version {}", keystore.version));
@@ -236,7 +238,9 @@ impl Kdf {
         let (dklen, problem) = match self {
             Self::Scrypt { dklen, n, r, p, .. } => {
                 let sane = n.is_power_of_two() && *n > 1 && *r > 0 && *p > 0;
-                let memory = n.saturating_mul(u64::from(*r)).saturating_mul(128);
+                // Of the mixing, and of the blocks that it begins with: a large p alone costs as much (RFC 7914, section 6).
+                let blocks = n.saturating_add(u64::from(*p));
+                let memory = blocks.saturating_mul(u64::from(*r)).saturating_mul(128);
                 let rounds = n.saturating_mul(u64::from(*r)).saturating_mul(u64::from(*p));
                 if sane && (memory > MOST_MEMORY || rounds > MOST_ROUNDS) {
                     return costly(format!("scrypt n = {n}, r = {r}, p = {p}"));

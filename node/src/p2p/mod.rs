@@ -24,6 +24,8 @@ mod bootstrap;
 mod counters;
 mod error;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gossip;
 mod handle;
 mod identity;

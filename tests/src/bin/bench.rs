@@ -12,7 +12,7 @@ use clap::Parser;
 use serde_json::{Map, Value, json};
 use sublet_tests::{
     network::{Ended, conclude},
-    propagation,
+    propagation, raise_descriptors,
     shaper::Shape,
     story::say,
     write_report,
@@ -25,8 +25,6 @@ const LINK: Shape = Shape {
     bytes_per_second: None,
     stalled: false,
 };
-/// Everybody is connected with everybody: four descriptors for each pair, and some.
-const DESCRIPTORS: u64 = 16_384;
 
 /// Measures what costs time and memory.
 #[derive(Debug, Parser)]
@@ -118,14 +116,4 @@ fn ratios(figures: &mut Map<String, Value>) {
             figures.insert(name.to_owned(), json!((ratio * 100.0).round() / 100.0));
         }
     }
-}
-
-fn raise_descriptors() -> anyhow::Result<()> {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let wanted = DESCRIPTORS.min(hard);
-    if soft < wanted {
-        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
-    }
-    Ok(())
 }

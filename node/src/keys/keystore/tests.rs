@@ -123,6 +123,8 @@ fn a_file_that_would_take_hours_is_refused_at_once() {
         (SCRYPT.replace("262144", "1073741824"), "n = 1073741824"),
         (SCRYPT.replace("\"r\":1", "\"r\":4294967295"), "r = 4294967295"),
         (SCRYPT.replace("\"p\":8", "\"p\":4294967295"), "p = 4294967295"),
+        // Few rounds, and 2 GiB for the blocks that they begin with.
+        (SCRYPT.replace("262144", "2").replace("\"p\":8", "\"p\":16777216"), "p = 16777216"),
         (too_long, "c = 4000000000"),
     ] {
         let said = Keystore::parse(&text).unwrap_err();

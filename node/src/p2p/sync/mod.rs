@@ -25,6 +25,7 @@ mod books;
 mod client;
 mod driver;
 mod flow;
+pub(super) mod fuzzing;
 mod session;
 mod snapshot;
 #[cfg(test)]
