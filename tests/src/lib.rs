@@ -8,10 +8,12 @@ pub mod command;
 pub mod compose;
 pub mod demo;
 pub mod experiments;
+pub mod hostile;
 pub mod leftovers;
 pub mod network;
 pub mod propagation;
 pub mod rpc_proxy;
+pub mod samples;
 pub mod shaper;
 pub mod story;
 
