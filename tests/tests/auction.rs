@@ -179,7 +179,8 @@ impl Shopper {
 
     fn bid(&self, salt: u64) -> (Signed<Bid>, Spec, Manifest) {
         let ssh_authorized_keys = vec!["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA".into()];
-        let manifest = Manifest { salt: B256::repeat_byte(1), image: IMAGE.into(), ssh_authorized_keys };
+        let manifest =
+            Manifest { salt: B256::repeat_byte(1), image: IMAGE.into(), ssh_authorized_keys, disk_of: None };
         let unit = Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() };
         let spec = Spec { unit, units: 1, traits: Traits::default(), manifest: manifest.hash().unwrap() };
         let bid = Bid {

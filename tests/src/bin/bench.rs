@@ -29,8 +29,6 @@ const LINK: Shape = Shape {
 };
 /// With hostile peers about, an honest node has so many connections, so that orders depend on being forwarded.
 const FEW_CONNECTIONS: u32 = 16;
-/// Everybody is connected with everybody: four descriptors for each pair, and some.
-const DESCRIPTORS: u64 = 16_384;
 
 /// Measures what costs time and memory.
 #[derive(Debug, Parser)]
