@@ -99,9 +99,12 @@ fn calibration() -> String {
     text
 }
 
+/// What a line of the table says of one size.
+type Line = dyn Fn(&Needs) -> String;
+
 fn peer() -> String {
     let needs = PEERS.map(|peers| Calibration::default().needs(&Market::of(peers)));
-    let lines: [(&str, &dyn Fn(&Needs) -> String); 15] = [
+    let lines: [(&str, &Line); 15] = [
         ("orders a second", &|n| format!("{:.1}", n.orders)),
         ("orders in the book", &|n| count(n.book)),
         ("copies of orders", &|n| bits(n.copies * 8.0)),
