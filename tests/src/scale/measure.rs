@@ -20,8 +20,8 @@ const LINK: Shape = Shape {
     bytes_per_second: None,
     stalled: false,
 };
-/// Heart beats until the meshes stand.
-const SETTLE: Duration = Duration::from_secs(20);
+/// Until the meshes of all topics stand, and everybody has compared books with everybody.
+const SETTLE: Duration = Duration::from_secs(60);
 /// How long the idle network is watched: Kademlia refreshes its tables once in this time.
 const IDLE: Duration = Duration::from_secs(120);
 /// How long the last order may take.
@@ -124,11 +124,14 @@ async fn over<F: Future>(peers: &[Peer], action: impl FnOnce() -> F) -> (u64, u6
     (after - bytes, pieces_after - pieces)
 }
 
-/// The sum of one of gossipsub's metrics over all nodes.
+/// The topic that all orders here go to: they name no region.
+const TOPIC: &str = "/orders/main/";
+
+/// The sum of one of gossipsub's metrics over all nodes, for the topic of the orders.
 async fn gossip(peers: &[Peer], name: &str) -> f64 {
     let mut sums: HashMap<String, f64> = HashMap::new();
     for peer in peers {
-        for line in peer.p2p.openmetrics().lines().filter(|line| !line.starts_with('#')) {
+        for line in peer.p2p.openmetrics().lines().filter(|line| line.contains(TOPIC)) {
             let Some((metric, value)) = line.rsplit_once(' ') else { continue };
             let metric = metric.split('{').next().unwrap_or_default();
             if let (Some(metric), Ok(value)) =

@@ -98,24 +98,27 @@ fn calibration() -> String {
     text
 }
 
+/// One line of the table of needs.
+type Value = fn(&Needs) -> String;
+
 fn peer() -> String {
     let needs = PEERS.map(|peers| Calibration::default().needs(&Market::of(peers)));
-    let lines: [(&str, &dyn Fn(&Needs) -> String); 15] = [
-        ("orders a second", &|n| format!("{:.1}", n.orders)),
-        ("orders in the book", &|n| count(n.book)),
-        ("copies of orders", &|n| bits(n.copies * 8.0)),
-        ("telling what there is (IHAVE)", &|n| bits(n.telling * 8.0)),
-        ("comparing books", &|n| bits(n.sync * 8.0)),
-        ("being there", &|n| bits(n.idle * 8.0)),
-        ("IP and TCP headers", &|n| bits(n.headers * 8.0)),
-        ("**on the wire, each way**", &|n| format!("**{}**", bits(n.bits_per_second()))),
-        ("of one core", &|n| format!("{:.1} %", n.core * 100.0)),
-        ("memory of the book", &|n| bytes(n.book_bytes)),
-        ("digests, gossip, connections", &|n| bytes(n.other_bytes)),
-        ("requests to the RPC a second", &|n| format!("{:.1}", n.rpc)),
-        ("at the start: bytes of the book", &|n| bytes(n.first_bytes)),
-        ("at the start: seconds of one core", &|n| format!("{:.1}", n.first_core)),
-        ("at the start: requests to the RPC", &|n| count(n.first_rpc)),
+    let lines: [(&str, Value); 15] = [
+        ("orders a second", |n| format!("{:.1}", n.orders)),
+        ("orders in the book", |n| count(n.book)),
+        ("copies of orders", |n| bits(n.copies * 8.0)),
+        ("telling what there is (IHAVE)", |n| bits(n.telling * 8.0)),
+        ("comparing books", |n| bits(n.sync * 8.0)),
+        ("being there", |n| bits(n.idle * 8.0)),
+        ("IP and TCP headers", |n| bits(n.headers * 8.0)),
+        ("**on the wire, each way**", |n| format!("**{}**", bits(n.bits_per_second()))),
+        ("of one core", |n| format!("{:.1} %", n.core * 100.0)),
+        ("memory of the book", |n| bytes(n.book_bytes)),
+        ("digests, gossip, connections", |n| bytes(n.other_bytes)),
+        ("requests to the RPC a second", |n| format!("{:.1}", n.rpc)),
+        ("at the start: bytes of the book", |n| bytes(n.first_bytes)),
+        ("at the start: seconds of one core", |n| format!("{:.1}", n.first_core)),
+        ("at the start: requests to the RPC", |n| count(n.first_rpc)),
     ];
     let mut text = row(&["one peer, one topic", "1,000 peers", "10,000 peers", "100,000 peers"]) + &rule(4);
     for (name, value) in lines {
