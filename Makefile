@@ -39,8 +39,8 @@ compose-test: build ## Trades between containers: one on QEMU, one on EC2 (insta
 	@tests/docker-up && $(BIN)/compose_test
 
 .PHONY: chaos
-chaos: tools guest build ## Trades under crashes, a failing RPC and reorganisations; half an hour (PART=rpc: one part)
-	@$(BIN)/chaos $(if $(PART),--part $(PART)) $(if $(ONLY),--only $(ONLY))
+chaos: tools guest build ## Trades under crashes, a failing RPC, reorganisations, faults of the host; half an hour (PART=rpc: one part)
+	@$(BIN)/chaos $(if $(FAULT),--part host --fault $(FAULT),$(if $(PART),--part $(PART))) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench
 bench: build ## What the book, the checks of orders and the network cost: reports/bench.json, some minutes

@@ -16,6 +16,9 @@ pub struct Manifest {
     pub image: String,
     /// Public keys that may log in, one line each.
     pub ssh_authorized_keys: Vec<String>,
+    /// A lease of the same buyer that is over, and whose disk the provider has kept: the machine gets it instead of a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_of: Option<B256>,
 }
 
 /// What is wrong with a manifest.
@@ -88,6 +91,7 @@ mod tests {
             salt: B256::repeat_byte(7),
             image: "debian-12".into(),
             ssh_authorized_keys: vec!["ssh-ed25519 AAAA me@laptop".into()],
+            disk_of: None,
         }
     }
 

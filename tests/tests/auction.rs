@@ -4,19 +4,26 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use alloy_primitives::B256;
+use libp2p::{Multiaddr, identity::Keypair};
 use sublet::{
     api::types::{BidInfo, OfferInfo},
+    chain::{Call, Chain},
     devnet::{
         DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
-        market::{BUYER_FUNDS, SELLER_FUNDS, Seller, add_seller, deposit, offer_of},
+        market::{BUYER_FUNDS, IMAGE, SELLER_FUNDS, Seller, add_seller, deposit, offer_of},
     },
+    p2p::{self, P2p, P2pConfig},
     setup::{Backend, ProviderSetup},
 };
-use sublet_market::Resources;
+use sublet_market::{
+    Accept, Bid, Manifest, OrderKey, Resources, Signed, Spec, TradeRequest, TradeResponse, Traits,
+};
 use sublet_tests::{
     command::{json, until},
     images, sublet_binary,
 };
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 const SOON: Duration = Duration::from_secs(60);
 const LIST: Seller =
@@ -144,5 +151,105 @@ async fn a_provider_whose_offer_the_buyer_has_never_heard_wins_by_its_quote() {
     assert!(bid.declines.is_empty(), "{:?}", bid.declines);
     let offers = offers(&buyer).await;
     assert!(offers.iter().all(|offer| Some(offer.provider) != address(&far)), "its book still lacks it");
+    net.down().await.unwrap();
+}
+
+/// A buyer that asks whom it likes: not our node.
+struct Shopper {
+    chain: Chain,
+    key: OrderKey,
+    p2p: P2p,
+    _stop: DropGuard,
+}
+
+impl Shopper {
+    async fn new(net: &Devnet) -> Self {
+        let wallet = net.wallet().await.unwrap();
+        net.fund(wallet.address(), BUYER_FUNDS).await.unwrap();
+        let key = OrderKey::from_bytes(&wallet.to_bytes().0).unwrap();
+        let chain = Chain::connect(net.anvil.url(), net.deployment.clone(), wallet).await.unwrap();
+        for call in [Call::Approve { amount: BUYER_FUNDS }, Call::Deposit { amount: BUYER_FUNDS }] {
+            chain.execute(call).await.unwrap();
+        }
+        let stop = CancellationToken::new();
+        let config = P2pConfig::new(Keypair::generate_ed25519(), chain.domain());
+        let (p2p, _) = p2p::spawn(config, stop.clone()).await.unwrap();
+        Self { chain, key, p2p, _stop: stop.drop_guard() }
+    }
+
+    fn bid(&self, salt: u64) -> (Signed<Bid>, Spec, Manifest) {
+        let ssh_authorized_keys = vec!["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA".into()];
+        let manifest = Manifest { salt: B256::repeat_byte(1), image: IMAGE.into(), ssh_authorized_keys };
+        let unit = Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() };
+        let spec = Spec { unit, units: 1, traits: Traits::default(), manifest: manifest.hash().unwrap() };
+        let bid = Bid {
+            buyer: self.key.address(),
+            settler: self.key.address(),
+            spec: spec.hash_struct(),
+            node: self.p2p.node(),
+            max_rate: BOLD.price_per_second,
+            min_bond_seconds: 0,
+            min_points: 0,
+            duration: 600,
+            valid_until: self.chain.now() + 300,
+            epoch: 0,
+            salt,
+        };
+        (self.key.sign(bid, &self.chain.domain()), spec, manifest)
+    }
+
+    /// Asks a provider for its one offer.
+    async fn ask(&self, seller: &NodeProcess, bid: &(Signed<Bid>, Spec, Manifest)) -> Signed<Accept> {
+        let status = seller.status().await.unwrap();
+        let addresses: Vec<Multiaddr> = status.listen.iter().map(|text| text.parse().unwrap()).collect();
+        let own = until("the offer is announced", SOON, async || {
+            let own = offers(seller).await.into_iter().find(|offer| offer.mine && offer.units > 0);
+            Ok(own.and_then(|offer| offer.digest))
+        });
+        let request = TradeRequest::Ask {
+            bid: bid.0.clone(),
+            spec: bid.1.clone(),
+            offer: own.await.unwrap(),
+            manifest: bid.2.canonical_bytes().unwrap(),
+        };
+        match self.p2p.request(status.node, addresses, request).await.unwrap() {
+            TradeResponse::Accept(accept) => accept,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_accepted_and_was_not_taken_is_free_when_the_bid_is_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut net = devnet(dir.path()).await;
+    let (firm, _) = add_seller(&mut net, &LIST, &images().unwrap()).await.unwrap();
+    let (bold, _) = add_seller(&mut net, &BOLD, &images().unwrap()).await.unwrap();
+    let shopper = Shopper::new(&net).await;
+
+    let bid = shopper.bid(1);
+    let accept = shopper.ask(&firm, &bid).await;
+    shopper.ask(&bold, &bid).await;
+    let held = "sublet_promises{phase=\"held\"}";
+    until("both hold", SOON, async || {
+        Ok((sample(&firm, held).await + sample(&bold, held).await == 2.0).then_some(()))
+    })
+    .await
+    .unwrap();
+
+    shopper.chain.execute(Call::Settle { bid: bid.0.clone(), accept }).await.unwrap();
+    // The accept itself would stand for two minutes more.
+    until("the other is free", Duration::from_secs(20), async || {
+        Ok((sample(&bold, held).await == 0.0).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(
+        sample(&bold, "sublet_promises{phase=\"lapsed\"}").await,
+        0.0,
+        "nothing is held against the buyer"
+    );
+    let second = shopper.ask(&bold, &shopper.bid(2)).await;
+    assert_eq!(Some(second.order.provider), address(&bold));
     net.down().await.unwrap();
 }

@@ -130,7 +130,7 @@ impl Visitor for Search<'_> {
     }
 }
 
-pub(super) fn best(book: &Book, bid: &Bid, spec: &Spec, now: u64, k: usize) -> Best {
+pub(super) fn best(book: &Book, bid: &Bid, spec: &Spec, now: u64, k: usize, of: Option<Address>) -> Best {
     let nothing = Best { quotes: Vec::new(), complete: true };
     let traits = book.offers.sets.known(&spec.traits);
     let buyer = book.makers.get(&bid.buyer).copied().unwrap_or_default();
@@ -149,11 +149,19 @@ pub(super) fn best(book: &Book, bid: &Bid, spec: &Spec, now: u64, k: usize) -> B
         cheapest: BinaryHeap::new(),
         fits: Vec::new(),
     };
-    let filter = Filter { levels: levels::wanted_by(bid, spec), traits: &traits };
-    let mut budget = Budget(SEARCH_TESTS);
-    let mut complete = book.offers.index.walk(&filter, &mut budget, &mut search);
-    if !complete {
-        search_fairly(&mut search);
+    let mut complete = true;
+    if let Some(provider) = of {
+        // A maker has few offers: they are looked at one by one.
+        let own =
+            book.makers.id(&provider).map(|id| book.makers.slot(id).orders[Kind::Offers as usize].as_slice());
+        let live = own.unwrap_or_default().iter().filter(|id| book.offers.is_live(**id));
+        search.fits.extend(live.filter_map(|id| search.fit(*id)).collect::<Vec<_>>());
+    } else {
+        let filter = Filter { levels: levels::wanted_by(bid, spec), traits: &traits };
+        complete = book.offers.index.walk(&filter, &mut Budget(SEARCH_TESTS), &mut search);
+        if !complete {
+            search_fairly(&mut search);
+        }
     }
     let Search { mut fits, .. } = search;
     complete &= rank(book, bid, &mut fits, k);

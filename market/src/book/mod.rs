@@ -304,7 +304,12 @@ impl Book {
 
     /// [`Book::best`], and whether a flood of offers that nearly fit kept the search from looking at all of them.
     pub fn search(&self, bid: &Bid, spec: &Spec, now: u64, k: usize) -> Best {
-        best::best(self, bid, spec, now, k)
+        best::best(self, bid, spec, now, k, None)
+    }
+
+    /// [`Book::search`] among the offers of one provider.
+    pub fn search_of(&self, provider: Address, bid: &Bid, spec: &Spec, now: u64, k: usize) -> Best {
+        best::best(self, bid, spec, now, k, Some(provider))
     }
 
     /// The bids that an offer fits, best paying first.

@@ -256,7 +256,7 @@ impl Offers {
         self.find(digest).filter(|id| self.is_live(*id)).map(|id| self.signed(id))
     }
 
-    fn is_live(&self, id: u32) -> bool {
+    pub(super) fn is_live(&self, id: u32) -> bool {
         self.cold.get(id).state == State::Live
     }
 

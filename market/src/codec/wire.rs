@@ -53,9 +53,32 @@ mirror!(Accept => orders::Accept {
     bid: Word, offer: Word, provider: Account, node: Word, rate: u64, bond_seconds: u32, activate_within: u32,
     max_duration: u32, burn: bool, settle_by: u64,
 });
-mirror!(Manifest => manifest::Manifest { salt: Word, image: String, ssh_authorized_keys: Vec<String> });
 mirror!(Decline => trade::Decline { code: String, detail: String });
 mirror!(Access => trade::Access { user: String, host: String, port: u16, host_key: String });
+
+#[derive(Encode, Decode)]
+pub(super) struct Manifest {
+    salt: Word,
+    image: String,
+    ssh_authorized_keys: Vec<String>,
+    disk_of: Option<Word>,
+}
+
+impl From<manifest::Manifest> for Manifest {
+    fn from(manifest: manifest::Manifest) -> Self {
+        let manifest::Manifest { salt, image, ssh_authorized_keys, disk_of } = manifest;
+        Self { salt: salt.into(), image, ssh_authorized_keys, disk_of: disk_of.map(Into::into) }
+    }
+}
+
+impl TryFrom<Manifest> for manifest::Manifest {
+    type Error = CodecError;
+
+    fn try_from(wire: Manifest) -> Result<Self, CodecError> {
+        let Manifest { salt, image, ssh_authorized_keys, disk_of } = wire;
+        Ok(Self { salt: salt.into(), image, ssh_authorized_keys, disk_of: disk_of.map(Into::into) })
+    }
+}
 
 /// A signed order, and its signer where that is not the maker.
 #[derive(Encode, Decode)]

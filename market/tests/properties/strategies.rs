@@ -168,6 +168,8 @@ pub(crate) fn response() -> impl Strategy<Value = TradeResponse> {
 }
 
 pub(crate) fn manifest() -> impl Strategy<Value = Manifest> {
-    (word(), "[a-z0-9][a-z0-9.-]{0,63}", vec("ssh-ed25519 [A-Za-z0-9+/]{10,200}", 1..=16))
-        .prop_map(|(salt, image, ssh_authorized_keys)| Manifest { salt, image, ssh_authorized_keys })
+    let keys = vec("ssh-ed25519 [A-Za-z0-9+/]{10,200}", 1..=16);
+    (word(), "[a-z0-9][a-z0-9.-]{0,63}", keys, proptest::option::of(word())).prop_map(
+        |(salt, image, ssh_authorized_keys, disk_of)| Manifest { salt, image, ssh_authorized_keys, disk_of },
+    )
 }

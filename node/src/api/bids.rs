@@ -57,6 +57,7 @@ pub(super) async fn create(
             top_up_budget: body.top_up_budget.0,
             on_failure: body.on_failure,
             continues: None,
+            disk_of: None,
             avoid: Vec::new(),
         })
         .await?;
@@ -71,7 +72,7 @@ pub(super) async fn cancel(
     Ok(Json(serde_json::json!({ "id": id, "cancelled": true })))
 }
 
-fn info(purchase: Purchase, explanation: Option<&Explanation>) -> BidInfo {
+pub(super) fn info(purchase: Purchase, explanation: Option<&Explanation>) -> BidInfo {
     let bid = &purchase.bid.order;
     let accept = purchase.accept.as_ref().map(|accept| &accept.order);
     BidInfo {

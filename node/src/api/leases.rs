@@ -8,7 +8,7 @@ use axum::{
 
 use super::{
     ApiError, ApiState,
-    types::{Amount, Console, LeaseEnded, LeaseInfo, Role, TopUp, Transaction},
+    types::{Amount, BidInfo, Console, LeaseEnded, LeaseInfo, Revive, Role, TopUp, Transaction},
     wallet::transaction,
 };
 use crate::{
@@ -44,6 +44,20 @@ pub(super) async fn console(
         },
     };
     Ok(Json(Console { lines }))
+}
+
+pub(super) async fn revive(
+    State(state): State<ApiState>,
+    Path(id): Path<B256>,
+    Json(body): Json<Revive>,
+) -> Result<Json<BidInfo>, ApiError> {
+    match role(&state, id)? {
+        Role::Buyer => {
+            let (purchase, explanation) = state.buyer.revive(id, body.duration, body.max_rate).await?;
+            Ok(Json(super::bids::info(purchase, Some(&explanation))))
+        }
+        Role::Provider => Err(ApiError::invalid("only the buyer of a lease can have its disk again")),
+    }
 }
 
 pub(super) async fn close(

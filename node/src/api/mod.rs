@@ -115,6 +115,7 @@ fn router(state: ApiState) -> Router {
         .route("/v1/leases", get(leases::list))
         .route("/v1/leases/{id}", get(leases::show))
         .route("/v1/leases/{id}/console", get(leases::console))
+        .route("/v1/leases/{id}/revive", post(leases::revive))
         .route("/v1/leases/{id}/close", post(leases::close))
         .route("/v1/leases/{id}/reject", post(leases::reject))
         .route("/v1/leases/{id}/top-up", post(leases::top_up))

@@ -351,6 +351,17 @@ pub struct LeaseInfo {
     pub events: Vec<LoggedEvent>,
 }
 
+/// `POST /v1/leases/{id}/revive`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revive {
+    /// Seconds to pay in advance.
+    pub duration: u32,
+    /// Top rate for all units, base units a second; that of the lease's bid without it.
+    #[serde(with = "text_number::option", default)]
+    pub max_rate: Option<u64>,
+}
+
 /// `GET /v1/leases/{id}/console`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Console {

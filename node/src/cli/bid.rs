@@ -140,10 +140,20 @@ async fn post(context: &Context, args: Post) -> anyhow::Result<()> {
         on_failure: args.on_failure,
     };
     let bid: BidInfo = client.post("/v1/bids", &body).await?;
-    if !args.wait {
+    follow(context, &client, bid, args.wait).await
+}
+
+/// Prints a bid that was posted, or waits for its machine and prints that.
+pub(super) async fn follow(
+    context: &Context,
+    client: &ApiClient,
+    bid: BidInfo,
+    waits: bool,
+) -> anyhow::Result<()> {
+    if !waits {
         return context.output.print(&bid, posted);
     }
-    let bid = wait(&client, bid).await?;
+    let bid = wait(client, bid).await?;
     context.output.print(&bid, running)
 }
 

@@ -11,12 +11,12 @@ use sublet_market::{
 };
 
 use super::{
-    Context, Refused,
+    Context, Refused, bid,
     output::{facts, note, short, table},
     values::{self, time},
 };
 use crate::{
-    api::types::{Console, LeaseInfo, Role, TopUp, Transaction},
+    api::types::{BidInfo, Console, LeaseInfo, Revive, Role, TopUp, Transaction},
     chain::LeaseState,
     home::write_atomic,
 };
@@ -46,6 +46,21 @@ pub(super) enum Lease {
         /// The lease's id.
         #[arg(value_parser = values::id)]
         id: B256,
+    },
+    /// A new lease with the disk of one that is over, from the same provider, while it keeps the disk.
+    Revive {
+        /// The lease that is over.
+        #[arg(value_parser = values::id)]
+        id: B256,
+        /// How long, from 5m to 366d; paid in advance into escrow, what is not used comes back.
+        #[arg(long = "for", default_value = "1h", value_parser = values::lease_duration, value_name = "DURATION")]
+        duration: u32,
+        /// The most to pay; what the first lease's bid said, without it.
+        #[arg(long, value_parser = values::rate)]
+        max_rate: Option<u64>,
+        /// Wait until the machine can be logged in to.
+        #[arg(long)]
+        wait: bool,
     },
     /// End a lease: the buyer pays to now and the notice; a provider gives up its bond.
     Close {
@@ -89,6 +104,11 @@ impl Lease {
             Self::Logs { id } => {
                 let console: Console = client.get(&format!("/v1/leases/{id}/console")).await?;
                 context.output.print(&console, |console| console.lines.join("\n"))
+            }
+            Self::Revive { id, duration, max_rate, wait } => {
+                let body = Revive { duration, max_rate };
+                let posted: BidInfo = client.post(&format!("/v1/leases/{id}/revive"), &body).await?;
+                bid::follow(context, &client, posted, wait).await
             }
             Self::TopUp { id, duration } => top_up(context, id, duration).await,
             Self::Close { id } => end(context, id, "close").await,

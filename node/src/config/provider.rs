@@ -36,6 +36,9 @@ pub struct ProviderConfig {
     /// until it is there again.
     #[serde(default = "default_max_blind", with = "human")]
     pub max_blind: Duration,
+    /// How long a disk is kept after the end of its lease, for a later lease of the same buyer; 0 for not at all.
+    #[serde(default = "default_keep_disk_for", with = "human")]
+    pub keep_disk_for: Duration,
     /// Machines on this host.
     #[serde(default)]
     pub hypervisor: Option<HypervisorConfig>,
@@ -88,4 +91,9 @@ fn default_answer_bids() -> bool {
 /// Longer than RPC outages usually are; what is at stake is this much unpaid work for each lease that ends meanwhile.
 fn default_max_blind() -> Duration {
     Duration::from_secs(1800)
+}
+
+/// Long enough to notice that a lease has ended and to take another.
+fn default_keep_disk_for() -> Duration {
+    Duration::from_secs(3600)
 }

@@ -53,6 +53,7 @@ fn manifest() -> Manifest {
         salt: B256::ZERO,
         image: "debian-guest".into(),
         ssh_authorized_keys: vec!["ssh-ed25519 AAAA".into()],
+        disk_of: None,
     }
 }
 
@@ -141,6 +142,7 @@ pub(crate) fn purchase(phase: BuyerPhase) -> Purchase {
         reached: false,
         failure: None,
         continues: None,
+        only: None,
         avoid: Vec::new(),
         phase,
         declines: Vec::new(),

@@ -1,4 +1,4 @@
-//! Whether the node can do its work: sees the chain, and reaches for peers.
+//! Whether the node can do its work: sees the chain, reaches for peers, and can write down what it promises.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub struct Readiness {
 /// A part that does not work.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Missing {
-    /// `chain` or `network`.
+    /// `chain`, `network` or `store`.
     pub part: &'static str,
     /// What is wrong, in words.
     pub detail: String,
@@ -43,10 +43,16 @@ pub async fn look(core: &Core, blind_after: Duration) -> Readiness {
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("the network task does not answer within {} s", P2P_LIMIT.as_secs())),
     };
-    judge(core.chain.newest().age(), blind_after, network)
+    let store = core.store.check_writable().map_err(|error| error.to_string());
+    judge(core.chain.newest().age(), blind_after, network, store)
 }
 
-fn judge(head_age: Duration, blind_after: Duration, network: Result<(), String>) -> Readiness {
+fn judge(
+    head_age: Duration,
+    blind_after: Duration,
+    network: Result<(), String>,
+    store: Result<(), String>,
+) -> Readiness {
     let mut missing = Vec::new();
     if head_age > blind_after {
         let detail = format!(
@@ -57,6 +63,9 @@ fn judge(head_age: Duration, blind_after: Duration, network: Result<(), String>)
     }
     if let Err(detail) = network {
         missing.push(Missing { part: "network", detail });
+    }
+    if let Err(detail) = store {
+        missing.push(Missing { part: "store", detail });
     }
     Readiness { ready: missing.is_empty(), missing }
 }
@@ -72,8 +81,8 @@ mod tests {
         let limit = blind_after(SECOND);
         assert_eq!(limit, 60 * SECOND);
         assert_eq!(blind_after(12 * SECOND), 120 * SECOND);
-        assert!(judge(limit, limit, Ok(())).ready);
-        let blind = judge(limit + SECOND, limit, Ok(()));
+        assert!(judge(limit, limit, Ok(()), Ok(())).ready);
+        let blind = judge(limit + SECOND, limit, Ok(()), Ok(()));
         assert!(!blind.ready);
         assert_eq!(blind.missing[0].part, "chain");
         assert!(blind.missing[0].detail.contains("no new block for 61 s"));
@@ -81,9 +90,9 @@ mod tests {
 
     #[test]
     fn all_that_is_missing_is_named() {
-        let lost = judge(100 * SECOND, 60 * SECOND, Err("gone".into()));
+        let lost = judge(100 * SECOND, 60 * SECOND, Err("gone".into()), Err("full".into()));
         let parts: Vec<_> = lost.missing.iter().map(|missing| missing.part).collect();
-        assert_eq!(parts, ["chain", "network"]);
+        assert_eq!(parts, ["chain", "network", "store"]);
         let json = serde_json::to_value(&lost).unwrap();
         assert_eq!(json["ready"], false);
         assert_eq!(json["missing"][1]["detail"], "gone");

@@ -91,8 +91,13 @@ impl StoreFile {
         if matches!(**inner, redb::Error::PreviousIo) { StoreError::Failing(self.why()) } else { error }
     }
 
+    /// Why nothing can be written, until something could be again.
+    pub(super) fn failing(&self) -> Option<String> {
+        self.failed().as_ref().map(|(_, why)| why.clone())
+    }
+
     fn why(&self) -> String {
-        self.failed().as_ref().map_or_else(|| "an earlier write failed".to_owned(), |(_, why)| why.clone())
+        self.failing().unwrap_or_else(|| "an earlier write failed".to_owned())
     }
 
     fn reopen(&self) -> Result<(), StoreError> {
@@ -173,8 +178,9 @@ mod tests {
         let mut headless = bytes.clone();
         headless[..4096].fill(0);
         let mut scribbled = bytes.clone();
-        let quarter = scribbled.len() / 4;
-        scribbled[quarter..3 * quarter].fill(0xa5);
+        for page in scribbled.chunks_mut(4096).skip(1).step_by(2) {
+            page.fill(0xa5);
+        }
         for (what, bytes) in
             [("half", half), ("text", text), ("headless", headless), ("scribbled", scribbled)]
         {

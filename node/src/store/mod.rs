@@ -109,6 +109,11 @@ impl Store {
         Ok(store)
     }
 
+    /// Fails while nothing can be written: for what must not be done before it can be noted.
+    pub fn check_writable(&self) -> Result<(), StoreError> {
+        self.0.failing().map_or(Ok(()), |why| Err(StoreError::Failing(why)))
+    }
+
     /// Ties the store to one market for good: leases of another chain must never be taken for leases of this one.
     pub fn bind_market(&self, domain: B256) -> Result<(), StoreError> {
         match self.meta::<B256>(MARKET_KEY)? {

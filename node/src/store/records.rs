@@ -214,6 +214,9 @@ pub struct Purchase {
     /// The failed bid that this one takes the place of.
     #[serde(default)]
     pub continues: Option<B256>,
+    /// The only node that is asked: it keeps the disk that the machine is to have.
+    #[serde(default)]
+    pub only: Option<(Address, B256)>,
     /// Providers that failed, and are not asked.
     #[serde(default)]
     pub avoid: Vec<Address>,

@@ -4,7 +4,7 @@ use alloy_primitives::B256;
 use async_trait::async_trait;
 use sublet_market::{Manifest, Resources, Spec};
 
-use crate::{AdapterError, Instance, LeaseOrder};
+use crate::{AdapterError, Instance, KeptDisk, LeaseOrder};
 
 /// A backend that runs one machine (or machine group) per lease.
 ///
@@ -78,9 +78,31 @@ pub trait Adapter: Send + Sync + 'static {
     /// When the machine could not be stopped; call again.
     async fn stop(&self, lease: B256) -> Result<(), AdapterError>;
 
-    /// Removes the machine and everything that was kept for it. Fine when the lease is unknown.
+    /// Removes the machine and everything that was kept for it, its disk too. Fine when the lease is unknown.
     ///
     /// # Errors
     /// When something is left; call again.
     async fn deprovision(&self, lease: B256) -> Result<(), AdapterError>;
+
+    /// Whether a disk can outlive its machine.
+    fn keeps_disks(&self) -> bool {
+        false
+    }
+
+    /// Removes the machine and keeps its disk, until a later order takes it ([`Manifest::disk_of`]) or
+    /// [`Adapter::deprovision`] removes it too. Where disks cannot be kept, as `deprovision`. Fine when the lease is unknown.
+    ///
+    /// # Errors
+    /// When the machine could not be removed; call again.
+    async fn retire(&self, lease: B256) -> Result<(), AdapterError> {
+        self.deprovision(lease).await
+    }
+
+    /// The disks that are kept, sorted by lease. They take nothing of the capacity: who calls makes room.
+    ///
+    /// # Errors
+    /// When the backend cannot be asked.
+    async fn kept(&self) -> Result<Vec<KeptDisk>, AdapterError> {
+        Ok(Vec::new())
+    }
 }

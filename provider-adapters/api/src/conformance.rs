@@ -12,7 +12,7 @@ use alloy_primitives::{Address, B256, keccak256};
 use async_trait::async_trait;
 use sublet_market::{Manifest, Resources, Spec, Traits};
 
-use crate::{Adapter, ErrorKind, Instance, InstanceState, LeaseOrder};
+use crate::{Adapter, ErrorKind, Instance, InstanceState, KeptDisk, LeaseOrder};
 
 /// A well-formed public key whose private half nobody has.
 const SOME_KEY: &str =
@@ -56,6 +56,7 @@ pub async fn run(bench: &dyn Bench) {
     leases_share_nothing(bench).await;
     a_crash_shows_and_heals(bench).await;
     stop_keeps_what_provision_resumes(bench).await;
+    a_kept_disk_is_taken_once(bench).await;
 }
 
 /// Asking about, stopping and deprovisioning what never was.
@@ -218,6 +219,41 @@ pub async fn stop_keeps_what_provision_resumes(bench: &dyn Bench) {
     remove(bench, &*adapter, order.lease).await;
 }
 
+/// A disk that outlives its machine goes to the next order that names it, and to no other.
+///
+/// # Panics
+/// When the backend breaks the rule.
+pub async fn a_kept_disk_is_taken_once(bench: &dyn Bench) {
+    let adapter = bench.open();
+    let first = order(bench, "first life");
+    running(adapter.provision(&first).await.expect("provision"));
+    adapter.retire(first.lease).await.expect("retire");
+    adapter.retire(first.lease).await.expect("retire again");
+    assert_eq!(adapter.describe(first.lease).await.expect("describe"), None, "the machine is gone");
+    if !adapter.keeps_disks() {
+        assert_eq!(bench.leftovers(first.lease).await, Vec::<String>::new());
+        return;
+    }
+    let disk = KeptDisk { lease: first.lease, image: bench.image(), disk_gib: first.unit.disk_gib };
+    assert_eq!(bench.open().kept().await.expect("kept"), [disk]);
+    let mut second = order(bench, "second life");
+    second.manifest.disk_of = Some(first.lease);
+    let alive = running(adapter.provision(&second).await.expect("provision with the old disk"));
+    assert_eq!(running(bench.open().provision(&second).await.expect("the same again")).id, alive.id);
+    assert_eq!(adapter.kept().await.expect("kept"), []);
+    assert_eq!(bench.leftovers(first.lease).await, Vec::<String>::new());
+    let mut third = order(bench, "third life");
+    third.manifest.disk_of = Some(first.lease);
+    let error = adapter.provision(&third).await.expect_err("the disk is another's by now");
+    assert_eq!(error.kind(), ErrorKind::Permanent, "{error}");
+
+    adapter.retire(second.lease).await.expect("retire");
+    adapter.deprovision(second.lease).await.expect("deprovision");
+    assert_eq!(adapter.kept().await.expect("kept"), [], "removed with all else");
+    remove(bench, &*adapter, second.lease).await;
+    remove(bench, &*adapter, third.lease).await;
+}
+
 /// An order of one unit that fits the bench. The name decides the lease's id.
 #[must_use]
 pub fn order(bench: &dyn Bench, name: &str) -> LeaseOrder {
@@ -225,6 +261,7 @@ pub fn order(bench: &dyn Bench, name: &str) -> LeaseOrder {
         salt: keccak256(b"conformance salt"),
         image: bench.image(),
         ssh_authorized_keys: vec![SOME_KEY.to_owned()],
+        disk_of: None,
     };
     LeaseOrder { lease: lease(name), unit: bench.unit(), units: 1, manifest, cost: COST, provider: PROVIDER }
 }

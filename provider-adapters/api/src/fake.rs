@@ -11,7 +11,7 @@ use alloy_primitives::{B256, keccak256};
 use async_trait::async_trait;
 use sublet_market::{Access, Manifest, Resources, Spec};
 
-use crate::{Adapter, AdapterError, Instance, InstanceState, LeaseOrder};
+use crate::{Adapter, AdapterError, Instance, InstanceState, KeptDisk, LeaseOrder};
 
 /// The image that a fake host has unless told otherwise.
 pub const FAKE_IMAGE: &str = "debian-guest";
@@ -27,6 +27,7 @@ struct Host {
     capacity: Resources,
     images: Vec<String>,
     machines: BTreeMap<B256, Machine>,
+    kept: BTreeMap<B256, KeptDisk>,
     started: u64,
     fail_provision: VecDeque<AdapterError>,
     fail_check: Option<AdapterError>,
@@ -34,6 +35,7 @@ struct Host {
 
 #[derive(Debug)]
 struct Machine {
+    image: String,
     instance: Instance,
     total: Resources,
     manifest: B256,
@@ -48,6 +50,7 @@ impl FakeHost {
             capacity,
             images: vec![FAKE_IMAGE.to_owned()],
             machines: BTreeMap::new(),
+            kept: BTreeMap::new(),
             started: 0,
             fail_provision: VecDeque::new(),
             fail_check: None,
@@ -162,6 +165,14 @@ impl Host {
         if !self.has_room_for(total) {
             return Err(AdapterError::quota("the host is full", "retry when another lease has ended"));
         }
+        if let Some(old) = order.manifest.disk_of
+            && self.kept.remove(&old).is_none()
+        {
+            return Err(AdapterError::permanent(
+                "that disk is not kept here",
+                "ask for a machine with a new one",
+            ));
+        }
         self.started += 1;
         let instance = Instance {
             lease: order.lease,
@@ -171,7 +182,9 @@ impl Host {
             total,
         };
         let console = vec!["fake guest: booting".to_owned(), "fake guest: ready".to_owned()];
-        self.machines.insert(order.lease, Machine { instance: instance.clone(), total, manifest, console });
+        let image = order.manifest.image.clone();
+        self.machines
+            .insert(order.lease, Machine { image, instance: instance.clone(), total, manifest, console });
         Ok(instance)
     }
 }
@@ -254,7 +267,25 @@ impl Adapter for FakeAdapter {
     }
 
     async fn deprovision(&self, lease: B256) -> Result<(), AdapterError> {
-        self.host.lock().machines.remove(&lease);
+        let mut host = self.host.lock();
+        host.machines.remove(&lease);
+        host.kept.remove(&lease);
         Ok(())
+    }
+
+    fn keeps_disks(&self) -> bool {
+        true
+    }
+
+    async fn retire(&self, lease: B256) -> Result<(), AdapterError> {
+        let mut host = self.host.lock();
+        if let Some(Machine { image, total, .. }) = host.machines.remove(&lease) {
+            host.kept.insert(lease, KeptDisk { lease, image, disk_gib: total.disk_gib });
+        }
+        Ok(())
+    }
+
+    async fn kept(&self) -> Result<Vec<KeptDisk>, AdapterError> {
+        Ok(self.host.lock().kept.values().cloned().collect())
     }
 }

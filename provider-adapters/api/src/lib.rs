@@ -23,4 +23,4 @@ pub mod support;
 pub use adapter::Adapter;
 pub use error::{AdapterError, ErrorKind};
 pub use fake::FakeAdapter;
-pub use types::{Instance, InstanceState, LeaseOrder};
+pub use types::{Instance, InstanceState, KeptDisk, LeaseOrder};

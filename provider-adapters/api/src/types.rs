@@ -68,6 +68,17 @@ impl Instance {
     }
 }
 
+/// A disk that has outlived its machine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeptDisk {
+    /// The lease whose machine had it.
+    pub lease: B256,
+    /// The image that the machine was made of.
+    pub image: String,
+    /// Its size; 0 where that cannot be read any more.
+    pub disk_gib: u32,
+}
+
 /// Where an instance is in its life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

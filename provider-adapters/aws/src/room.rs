@@ -136,7 +136,7 @@ mod tests {
 
     fn manifest() -> Manifest {
         let keys = vec![KEY.to_owned()];
-        Manifest { salt: B256::ZERO, image: "debian-12".to_owned(), ssh_authorized_keys: keys }
+        Manifest { salt: B256::ZERO, image: "debian-12".to_owned(), ssh_authorized_keys: keys, disk_of: None }
     }
 
     #[test]

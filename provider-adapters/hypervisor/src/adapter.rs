@@ -11,7 +11,7 @@ use std::sync::Arc;
 use alloy_primitives::B256;
 use async_trait::async_trait;
 use sublet_adapter::support::LeaseLocks;
-use sublet_adapter::{Adapter, AdapterError, Instance, InstanceState, LeaseOrder, failpoint};
+use sublet_adapter::{Adapter, AdapterError, Instance, InstanceState, KeptDisk, LeaseOrder, failpoint};
 use sublet_market::{Manifest, Resources, Spec};
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
@@ -19,9 +19,9 @@ use crate::accel::{self, Accel};
 use crate::config::HypervisorConfig;
 use crate::console::{self, CONSOLE};
 use crate::hostkey::{HostKey, random_bytes};
-use crate::image::{self, Image};
-use crate::state::{RECORD_VERSION, Record, StateDir, Wanted, link_or_copy, write_private};
-use crate::{host, qemu, room};
+use crate::image;
+use crate::state::{RECORD_VERSION, Record, StateDir, Wanted, write_private};
+use crate::{disk, host, qemu, room};
 
 /// Runs one QEMU machine per lease on this host.
 #[derive(Debug)]
@@ -96,7 +96,9 @@ impl Adapter for Hypervisor {
     }
 
     async fn validate(&self, spec: &Spec, manifest: &Manifest) -> Result<(), AdapterError> {
-        room::fit_spec(&self.shared.config, spec, manifest)
+        room::fit_spec(&self.shared.config, spec, manifest)?;
+        let free = self.shared.blocking("look for free space", StateDir::free_bytes).await?;
+        room::check_disk(free)
     }
 
     async fn provision(&self, order: &LeaseOrder) -> Result<Instance, AdapterError> {
@@ -146,6 +148,18 @@ impl Adapter for Hypervisor {
     async fn deprovision(&self, lease: B256) -> Result<(), AdapterError> {
         self.to_the_end(|shared| async move { shared.deprovision(lease).await }).await
     }
+
+    fn keeps_disks(&self) -> bool {
+        true
+    }
+
+    async fn retire(&self, lease: B256) -> Result<(), AdapterError> {
+        self.to_the_end(|shared| async move { shared.retire(lease).await }).await
+    }
+
+    async fn kept(&self) -> Result<Vec<KeptDisk>, AdapterError> {
+        self.shared.kept().await
+    }
 }
 
 impl Shared {
@@ -180,6 +194,7 @@ impl Shared {
                 record
             }
         };
+        self.release_kept(&order).await?;
         self.run(record).await
     }
 
@@ -214,6 +229,7 @@ impl Shared {
     /// Takes the room that an order needs, and puts on disk all that its machine is made of.
     async fn begin(&self, order: &LeaseOrder) -> Result<Record, AdapterError> {
         let fit = room::fit(&self.config, &order.unit, order.units, &order.manifest)?;
+        self.check_kept(order, fit.total.disk_gib).await?;
         self.blocking("prepare state_dir", |state| state.prepare()).await?;
         let _room = self.room.lock().await;
         let held = self.blocking("read the leases", held).await?;
@@ -246,11 +262,13 @@ impl Shared {
     ) -> Result<(), AdapterError> {
         let (record, config) = (record.clone(), self.config.clone());
         let keys = order.manifest.ssh_authorized_keys.join("\n") + "\n";
+        let disk_of = order.manifest.disk_of;
         let runtime = tokio::runtime::Handle::current();
         self.blocking("make the lease's folder", move |state| {
             state.create(&record, |dir| {
-                write_guest_files(dir, &record, &key, &keys, &fit.image)?;
-                runtime.block_on(qemu::create_disk(&config, dir, fit.total.disk_gib))
+                write_guest_files(dir, &record, &key, &keys)?;
+                let kept = disk_of.map(|old| state.kept_dir(old));
+                runtime.block_on(disk::place(&config, dir, kept.as_deref(), &fit.image, fit.total.disk_gib))
             })
         })
         .await
@@ -266,13 +284,19 @@ impl Shared {
 
     async fn deprovision(&self, lease: B256) -> Result<(), AdapterError> {
         let _guard = self.locks.lock(lease).await;
+        self.end_for_good(lease).await?;
+        self.blocking("remove a lease's folder", move |state| state.remove(lease)).await
+    }
+
+    /// Ends the machine. The caller holds the lease's lock.
+    pub(crate) async fn end_for_good(&self, lease: B256) -> Result<(), AdapterError> {
         // What cannot be noted on a full disk must not keep the machine from being removed: that frees it.
         if let Err(error) = self.want_stop(lease).await {
             tracing::debug!(%lease, %error, "the end of a machine is not noted");
         }
         self.end(lease, None).await?;
         failpoint::reach(&["hypervisor.ended"]);
-        self.blocking("remove a lease's folder", move |state| state.remove(lease)).await
+        Ok(())
     }
 
     /// Notes that the machine's end is wanted. One whose record is damaged is ended all the same.
@@ -344,16 +368,9 @@ fn held(state: &StateDir) -> io::Result<Vec<Resources>> {
         .collect())
 }
 
-fn write_guest_files(
-    dir: &Path,
-    record: &Record,
-    key: &HostKey,
-    authorized_keys: &str,
-    image: &Image,
-) -> io::Result<()> {
+fn write_guest_files(dir: &Path, record: &Record, key: &HostKey, authorized_keys: &str) -> io::Result<()> {
     write_private(&dir.join(qemu::HOST_KEY), &key.to_dropbear())?;
     write_private(&dir.join(qemu::AUTHORIZED_KEYS), authorized_keys.as_bytes())?;
     let name = format!("sublet-{}", &hex::encode(record.lease)[..8]);
-    write_private(&dir.join(qemu::HOST_NAME), name.as_bytes())?;
-    link_or_copy(&image.base, &dir.join(qemu::BASE))
+    write_private(&dir.join(qemu::HOST_NAME), name.as_bytes())
 }

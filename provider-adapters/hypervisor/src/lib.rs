@@ -16,6 +16,7 @@ mod accel;
 mod adapter;
 mod config;
 mod console;
+mod disk;
 mod host;
 mod hostkey;
 mod image;

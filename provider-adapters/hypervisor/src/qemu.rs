@@ -134,13 +134,18 @@ pub(crate) fn base_arguments(accel: Accel, image: &Image, memory_mib: u32, vcpus
 
 /// Makes the tenant's disk in a folder that has the base already.
 pub(crate) async fn create_disk(config: &HypervisorConfig, dir: &Path, size_gib: u32) -> io::Result<()> {
+    let size = format!("{size_gib}G");
+    qemu_img(config, dir, &["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", BASE, DISK, &size]).await
+}
+
+/// Makes a disk larger, unless it has that size.
+pub(crate) async fn grow_disk(config: &HypervisorConfig, dir: &Path, size_gib: u32) -> io::Result<()> {
+    qemu_img(config, dir, &["resize", "-q", "-f", "qcow2", DISK, &format!("{size_gib}G")]).await
+}
+
+async fn qemu_img(config: &HypervisorConfig, dir: &Path, args: &[&str]) -> io::Result<()> {
     let mut command = Command::new(absolute(&config.qemu_img_binary)?);
-    let output = command
-        .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", BASE, DISK, &format!("{size_gib}G")])
-        .current_dir(dir)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
+    let output = command.args(args).current_dir(dir).stdin(Stdio::null()).kill_on_drop(true).output();
     let output = timeout(DISK_WITHIN, output).await??;
     if output.status.success() {
         return Ok(());

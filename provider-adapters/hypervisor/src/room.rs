@@ -10,6 +10,9 @@ use crate::image::{self, Image};
 /// The most processors that QEMU's q35 machine takes.
 const MAX_VCPUS: u32 = 255;
 
+/// A machine that has just booted takes some MiB; with less than this it may not come up.
+const LEAST_FREE_BYTES: u64 = 32 << 20;
+
 /// What a fitting order comes to.
 #[derive(Debug)]
 pub(crate) struct Fit {
@@ -68,6 +71,14 @@ pub(crate) fn fit_spec(
     ))
 }
 
+/// Whether the host's disk has space for one more machine to begin with. Its own disk is promised whole and grows as it is
+/// written: what that takes in the end is the operator's to reckon with.
+pub(crate) fn check_disk(free_bytes: Option<u64>) -> Result<(), AdapterError> {
+    let Some(free) = free_bytes.filter(|free| *free < LEAST_FREE_BYTES) else { return Ok(()) };
+    let problem = format!("the disk under state_dir is full: {} MiB are free", free >> 20);
+    Err(AdapterError::retryable(problem, "free some space; nothing new is accepted until then"))
+}
+
 /// Whether there is room for one more beside what the leases that are here hold.
 pub(crate) fn check_room(
     capacity: &Resources,
@@ -109,7 +120,12 @@ mod tests {
 
     fn manifest() -> Manifest {
         let keys = vec![KEY.to_owned()];
-        Manifest { salt: B256::ZERO, image: "debian-guest".to_owned(), ssh_authorized_keys: keys }
+        Manifest {
+            salt: B256::ZERO,
+            image: "debian-guest".to_owned(),
+            ssh_authorized_keys: keys,
+            disk_of: None,
+        }
     }
 
     #[test]
@@ -145,6 +161,14 @@ mod tests {
         fit_spec(&config, &spec, &manifest()).unwrap();
         spec.manifest = B256::ZERO;
         assert_eq!(fit_spec(&config, &spec, &manifest()).unwrap_err().kind(), ErrorKind::Permanent);
+    }
+
+    #[test]
+    fn a_full_disk_takes_no_order() {
+        check_disk(None).unwrap();
+        check_disk(Some(LEAST_FREE_BYTES)).unwrap();
+        let error = check_disk(Some(LEAST_FREE_BYTES - 1)).unwrap_err();
+        assert!(error.is_retryable() && error.to_string().contains("31 MiB are free"), "{error}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!                         disk.qcow2     the tenant's disk, over base.qcow2 (a hard link to the image's: a rebuilt image changes nothing)
 //!                         hostkey authorized_keys hostname       what the guest is given, 0600
 //!                         console.log qemu.log qmp.sock pid      of the running machine
+//!   .kept-<lease>/        what is left of a machine whose disk is kept: instance.json, disk.qcow2, base.qcow2
 //!   .new-<lease>/         a folder in the making: nothing was promised or started yet
 //!   .gone-<lease>/        a folder being removed: nothing of it runs any more
 //!   accel.json            what the KVM probe found
@@ -26,6 +27,7 @@ use sublet_market::Resources;
 const RECORD: &str = "instance.json";
 const DRAFT_PREFIX: &str = ".new-";
 const GRAVE_PREFIX: &str = ".gone-";
+const KEPT_PREFIX: &str = ".kept-";
 /// The version of [`Record`] that this code writes and reads.
 pub(crate) const RECORD_VERSION: u32 = 1;
 
@@ -89,6 +91,11 @@ impl StateDir {
         self.root.join(format!("{DRAFT_PREFIX}{}", hex::encode(lease)))
     }
 
+    /// Where the disk of a lease without a machine is.
+    pub(crate) fn kept_dir(&self, lease: B256) -> PathBuf {
+        self.root.join(format!("{KEPT_PREFIX}{}", hex::encode(lease)))
+    }
+
     fn grave_dir(&self, lease: B256) -> PathBuf {
         self.root.join(format!("{GRAVE_PREFIX}{}", hex::encode(lease)))
     }
@@ -106,6 +113,15 @@ impl StateDir {
             // Another call was here at the same time.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             done => done,
+        }
+    }
+
+    /// What the file system of the folder has free for us; `None` before there is a folder.
+    pub(crate) fn free_bytes(&self) -> io::Result<Option<u64>> {
+        match rustix::fs::statvfs(&self.root) {
+            Ok(disk) => Ok(Some(disk.f_bavail.saturating_mul(disk.f_frsize))),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -143,16 +159,10 @@ impl StateDir {
     /// The record of a lease; `None` when the lease has no folder.
     pub(crate) fn load(&self, lease: B256) -> io::Result<Option<Record>> {
         let dir = self.lease_dir(lease);
-        let bytes = match fs::read(dir.join(RECORD)) {
-            Err(error) if error.kind() == ErrorKind::NotFound && !dir.exists() => return Ok(None),
-            bytes => bytes?,
-        };
-        let record: Record = serde_json::from_slice(&bytes)?;
-        if record.version != RECORD_VERSION || record.lease != lease {
-            let problem = format!("{RECORD} has version {} and lease {}", record.version, record.lease);
-            return Err(io::Error::new(ErrorKind::InvalidData, problem));
+        match load_in(&dir, lease) {
+            Err(error) if error.kind() == ErrorKind::NotFound && !dir.exists() => Ok(None),
+            record => record.map(Some),
         }
-        Ok(Some(record))
     }
 
     /// Replaces a record; after this it survives a power failure.
@@ -183,16 +193,52 @@ impl StateDir {
 
     /// Removes everything of a lease. Its machine must not run any more.
     pub(crate) fn remove(&self, lease: B256) -> io::Result<()> {
+        self.bury(lease, &self.lease_dir(lease))?;
+        self.remove_kept(lease)
+    }
+
+    /// Removes the disk that is kept of a lease.
+    pub(crate) fn remove_kept(&self, lease: B256) -> io::Result<()> {
+        self.bury(lease, &self.kept_dir(lease))?;
+        self.sweep(lease)
+    }
+
+    fn bury(&self, lease: B256, dir: &Path) -> io::Result<()> {
         let grave = self.grave_dir(lease);
         remove_all(&grave)?;
-        match fs::rename(self.lease_dir(lease), &grave) {
+        match fs::rename(dir, &grave) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            renamed => renamed.and_then(|()| sync_dir(&self.root)),
+        }
+    }
+
+    /// Keeps only record and disk of a lease. Its machine must not run any more.
+    pub(crate) fn retire(&self, lease: B256, disk: &[&str]) -> io::Result<()> {
+        let kept = self.kept_dir(lease);
+        match fs::rename(self.lease_dir(lease), &kept) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            renamed => {
-                renamed?;
-                sync_dir(&self.root)?;
+            renamed => renamed.and_then(|()| sync_dir(&self.root))?,
+        }
+        let entries = match fs::read_dir(&kept) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        // The tenant's keys and console are nobody's business any more.
+        for entry in entries {
+            let entry = entry?;
+            let stays = entry.file_name().to_str().is_some_and(|name| name == RECORD || disk.contains(&name));
+            if !stays {
+                fs::remove_file(entry.path())?;
             }
         }
-        self.sweep(lease)
+        Ok(())
+    }
+
+    /// The leases whose disks are kept, sorted, with their records where these can be read.
+    pub(crate) fn kept(&self) -> io::Result<Vec<(B256, Option<Record>)>> {
+        let mut leases = self.with_prefix(KEPT_PREFIX)?;
+        leases.sort();
+        Ok(leases.into_iter().map(|lease| (lease, load_in(&self.kept_dir(lease), lease).ok())).collect())
     }
 
     /// Removes what an interrupted beginning or removal has left of a lease.
@@ -224,6 +270,15 @@ pub(crate) fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
     }
     // Another file system, or an image of another user.
     fs::copy(from, to).map(drop)
+}
+
+fn load_in(dir: &Path, lease: B256) -> io::Result<Record> {
+    let record: Record = serde_json::from_slice(&fs::read(dir.join(RECORD))?)?;
+    if record.version != RECORD_VERSION || record.lease != lease {
+        let problem = format!("{RECORD} has version {} and lease {}", record.version, record.lease);
+        return Err(io::Error::new(ErrorKind::InvalidData, problem));
+    }
+    Ok(record)
 }
 
 fn save_in(dir: &Path, record: &Record) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use sublet::{
@@ -33,6 +33,8 @@ pub(super) struct Stage<'a> {
     armed: Vec<(Who, &'static str)>,
     /// Ended nodes that stay down for now.
     away: Vec<Who>,
+    /// Accounts beside the two nodes' that have tokens in the Market.
+    pub(super) others: Vec<Address>,
 }
 
 impl<'a> Stage<'a> {
@@ -43,7 +45,7 @@ impl<'a> Stage<'a> {
         let (provider, _) = add_seller(net, &SELLERS[2], images).await?;
         let buyer = net.add_node("buyer", BUYER_FUNDS, None).await?;
         deposit(&buyer, BUYER_FUNDS).await?;
-        Ok(Self { net, provider, buyer, armed: Vec::new(), away: Vec::new() })
+        Ok(Self { net, provider, buyer, armed: Vec::new(), away: Vec::new(), others: Vec::new() })
     }
 
     /// A node.
@@ -315,6 +317,12 @@ impl<'a> Stage<'a> {
 
     /// Waits until both nodes have closed their files, the machine is gone and the capacity is for sale again.
     pub(super) async fn until_concluded(&mut self, id: B256) -> anyhow::Result<()> {
+        self.until_closed(id).await?;
+        self.until_free().await
+    }
+
+    /// Waits until both nodes have closed their files.
+    pub(super) async fn until_closed(&mut self, id: B256) -> anyhow::Result<()> {
         self.until("the buyer concludes", Duration::from_secs(60), async |stage| {
             Ok(stage.bid(id).await?.phase == BuyerPhase::Done)
         })
@@ -322,8 +330,7 @@ impl<'a> Stage<'a> {
         self.until("the provider concludes", Duration::from_secs(60), async |stage| {
             Ok(stage.lease(Who::Provider, id).await?.provider_phase == Some(ProviderPhase::Done))
         })
-        .await?;
-        self.until_free().await
+        .await
     }
 
     /// Waits until no machine is left and the capacity is for sale again.
@@ -332,7 +339,7 @@ impl<'a> Stage<'a> {
             let machines = stage.provider.machines().await?;
             let (binary, home) = (stage.provider.binary(), stage.provider.home().path());
             let offers: Vec<OfferInfo> = json(binary, home, &["offer", "list", "--mine"]).await?;
-            Ok(machines.is_empty() && offers.iter().any(|offer| offer.units == 1))
+            Ok(machines.is_empty() && offers.iter().any(|offer| offer.digest.is_some()))
         })
         .await
     }
@@ -341,8 +348,9 @@ impl<'a> Stage<'a> {
     pub(super) async fn check_money(&self) -> anyhow::Result<()> {
         let market = self.net.deployment.market;
         let mut owed = 0;
-        for node in [&self.provider, &self.buyer] {
-            let address = node.home().wallet()?.address();
+        let ours = [&self.provider, &self.buyer].map(|node| node.home().wallet().map(|key| key.address()));
+        for address in ours.into_iter().chain(self.others.iter().copied().map(Ok)) {
+            let address = address?;
             owed += self.net.bank.maker(address).await?.free;
         }
         let bucket = Market::new(market, self.net.anvil.provider()).burnBucket().call().await?;

@@ -11,6 +11,7 @@ mod end;
 pub mod fund;
 mod post;
 mod rebid;
+mod revive;
 mod seek;
 
 use std::{

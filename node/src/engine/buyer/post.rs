@@ -39,6 +39,8 @@ pub struct NewBid {
     pub on_failure: OnFailure,
     /// The failed bid that this one takes the place of.
     pub continues: Option<B256>,
+    /// A lease of ours that is over, and whose disk the machine is to have: only its provider is asked.
+    pub disk_of: Option<B256>,
     /// Providers that are not asked.
     pub avoid: Vec<Address>,
 }
@@ -51,7 +53,9 @@ impl Buyer {
             salt: random::<32>()?.into(),
             image: new.image,
             ssh_authorized_keys: new.ssh_authorized_keys,
+            disk_of: new.disk_of,
         };
+        let only = new.disk_of.map(|old| self.keeper_of(old)).transpose()?;
         manifest.check().map_err(|e| invalid(&e))?;
         let traits = Traits::new(new.traits).map_err(|e| invalid(&e))?;
         let manifest_hash = manifest.hash().map_err(|e| invalid(&e))?;
@@ -93,6 +97,7 @@ impl Buyer {
             reached: false,
             failure: None,
             continues: new.continues,
+            only,
             avoid: new.avoid,
             phase: BuyerPhase::Seeking,
             declines: Vec::new(),

@@ -63,9 +63,14 @@ fn time_left(purchase: &Purchase, lease: &ChainLease) -> u32 {
 }
 
 fn again(purchase: &Purchase, lease: &ChainLease, duration: u32) -> NewBid {
-    let bid = &purchase.bid.order;
     let mut avoid = purchase.avoid.clone();
     avoid.push(lease.view.provider);
+    NewBid { continues: Some(purchase.id), avoid, ..like(purchase, duration) }
+}
+
+/// A bid on the terms of an earlier one, with a new disk.
+pub(super) fn like(purchase: &Purchase, duration: u32) -> NewBid {
+    let bid = &purchase.bid.order;
     NewBid {
         unit: purchase.spec.unit,
         units: purchase.spec.units,
@@ -79,8 +84,9 @@ fn again(purchase: &Purchase, lease: &ChainLease, duration: u32) -> NewBid {
         ssh_authorized_keys: purchase.manifest.ssh_authorized_keys.clone(),
         top_up_budget: purchase.top_up_budget,
         on_failure: purchase.on_failure,
-        continues: Some(purchase.id),
-        avoid,
+        continues: None,
+        disk_of: None,
+        avoid: Vec::new(),
     }
 }
 

@@ -96,7 +96,10 @@ impl Buyer {
     fn candidates(&self, purchase: &Purchase) -> Vec<Quote> {
         let now = self.core.now();
         let (bid, spec) = (&purchase.bid.order, &purchase.spec);
-        let Best { quotes, complete } = self.core.book().search(bid, spec, now, MOST_QUOTES);
+        let Best { quotes, complete } = match purchase.only {
+            Some((provider, _)) => self.core.book().search_of(provider, bid, spec, now, MOST_QUOTES),
+            None => self.core.book().search(bid, spec, now, MOST_QUOTES),
+        };
         if !complete {
             tracing::debug!(bid = %purchase.id, "the book is flooded: there may be better offers than those found");
         }
@@ -107,7 +110,10 @@ impl Buyer {
         let quotes = merge(quotes, self.quotes_for(purchase.id), purchase.id, now);
         let quotes: Vec<_> = quotes.into_iter().filter(is_new).collect();
         let wanted = |quote: &Quote| {
-            !purchase.avoid.contains(&quote.offer.order.provider) && may_be_asked(purchase, quote, now)
+            let (provider, node) = (quote.offer.order.provider, quote.offer.order.node);
+            purchase.only.is_none_or(|only| only == (provider, node))
+                && !purchase.avoid.contains(&provider)
+                && may_be_asked(purchase, quote, now)
         };
         for quote in unanswered.into_iter().chain(quotes).filter(wanted) {
             let count = of_provider.entry(quote.offer.order.provider).or_default();

@@ -230,6 +230,7 @@ impl Provider {
                 &describe_shortage(&free, &need, left, request.spec.units),
             ));
         }
+        self.check_disk((request.id, request.bid.order.buyer), &request.manifest, &sold).await?;
         self.adapter.validate(&sold, &request.manifest).await.map_err(|e| adapter_decline(&e))
     }
 

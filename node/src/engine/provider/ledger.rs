@@ -63,6 +63,13 @@ impl Ledger {
         self.promises.iter().any(|promise| promise.id == lease && promise.holds_capacity())
     }
 
+    /// Whether a promise that holds capacity takes the disk of this lease.
+    pub(super) fn takes_disk(&self, lease: B256) -> bool {
+        self.promises
+            .iter()
+            .any(|promise| promise.holds_capacity() && promise.manifest.disk_of == Some(lease))
+    }
+
     /// Units of a series that promises hold.
     pub(super) fn units_held(&self, series: u64) -> u32 {
         let holding = self.promises.iter().filter(|p| p.series == series && p.holds_capacity());

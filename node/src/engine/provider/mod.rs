@@ -7,6 +7,7 @@
 mod ask;
 mod console;
 mod decide;
+mod disks;
 mod found;
 mod ledger;
 mod offers;
@@ -127,11 +128,13 @@ impl Provider {
         loop {
             let sweep = last_sweep.is_none_or(|at| at.elapsed() >= ORPHAN_INTERVAL);
             match self.pass(sweep).await {
-                Ok(()) if sweep => last_sweep = Some(Instant::now()),
                 Ok(()) => {}
                 Err(error) => {
                     tracing::warn!(%error, "a pass of the provider engine failed; the next one tries again")
                 }
+            }
+            if sweep {
+                last_sweep = Some(Instant::now());
             }
             tokio::select! {
                 biased;
@@ -169,11 +172,15 @@ impl Provider {
                 self.start(step, promise.id);
             }
         }
+        if sweep && self.core.store.check_writable().is_err() {
+            self.stop_ended(&open, &machines);
+        }
         if whole {
             self.tend_found(&machines, blind)?;
         }
         if sweep && whole {
             self.sweep(&machines)?;
+            self.tend_disks().await?;
         }
         self.announce().await
     }
@@ -194,9 +201,9 @@ impl Provider {
                 continue;
             }
             tracing::warn!(%lease, "a machine that nothing explains is removed");
-            let (adapter, id) = (Arc::clone(&self.adapter), *lease);
+            let (provider, id) = (Arc::clone(self), *lease);
             self.jobs.start(id, async move {
-                match adapter.deprovision(id).await {
+                match provider.remove_machine(id).await {
                     Ok(()) => JobEnd::Done,
                     Err(error) => {
                         tracing::warn!(lease = %id, %error, "it could not be removed; the next sweep tries again");
@@ -215,7 +222,7 @@ impl Provider {
 
     /// Takes a new template in; it is announced in the next pass.
     pub async fn post_offer(&self, new: NewOffer) -> Result<OfferTemplate, EngineError> {
-        let traits = self.adapter.traits().into_iter().chain(new.traits);
+        let traits = self.adapter.traits().into_iter().chain(self.disk_trait()).chain(new.traits);
         let traits = Traits::new(traits).map_err(|e| EngineError::Invalid(e.to_string()))?;
         let template = OfferTemplate {
             series: u64::from_be_bytes(random()?),

@@ -1,9 +1,9 @@
 //! The steps of a promise, each safe to repeat.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use alloy_primitives::B256;
-use sublet_adapter::{ErrorKind, Instance, LeaseOrder, failpoint};
+use sublet_adapter::{ErrorKind, Instance, InstanceState, LeaseOrder, failpoint};
 
 use super::{Provider, Step, console::CONSOLE_LINES, decide::Worth};
 use crate::{
@@ -95,6 +95,8 @@ impl Provider {
     }
 
     async fn provision(&self, id: B256) -> Result<(), EngineError> {
+        // What runs must be noted, and on a full disk the end of a lease is not known either.
+        self.core.store.check_writable()?;
         let Some(promise) = self.core.store.get::<Promise>(id.as_slice())? else {
             return self.resume_found(id).await;
         };
@@ -108,6 +110,7 @@ impl Provider {
             cost: u128::from(accept.rate) * u128::from(promise.bid.order.duration),
             provider: accept.provider,
         };
+        self.make_room(&order).await?;
         let Instance { id: name, access, .. } = self.adapter.provision(&order).await?;
         failpoint::reach(&["provider.provision.made"]);
         tracing::info!(lease = %id, instance = %name, "the machine runs");
@@ -159,9 +162,34 @@ impl Provider {
             return self.stop_for(id, error).await;
         }
         failpoint::reach(&["provider.remove.noted"]);
-        self.adapter.deprovision(id).await?;
-        tracing::info!(lease = %id, "the machine is removed");
-        Ok(())
+        self.remove_machine(id).await
+    }
+
+    /// While nothing can be written, the end of a lease is not taken in: the chain is asked, and what has ended is stopped.
+    pub(super) fn stop_ended(self: &Arc<Self>, open: &[Promise], machines: &HashMap<B256, Instance>) {
+        for promise in open {
+            let id = promise.id;
+            if machines.get(&id).is_none_or(|machine| machine.state == InstanceState::Stopped) {
+                continue;
+            }
+            let engine = Arc::clone(self);
+            self.jobs.start(id, async move {
+                let stopped = async {
+                    if engine.core.chain.lease(id).await?.state == LeaseState::Ended {
+                        engine.adapter.stop(id).await?;
+                        tracing::warn!(lease = %id, "the lease is over: the machine is stopped, and is removed once that can be noted");
+                    }
+                    Ok::<_, EngineError>(())
+                };
+                match stopped.await {
+                    Ok(()) => JobEnd::Done,
+                    Err(error) => {
+                        tracing::warn!(lease = %id, %error, "whether a lease is over cannot be said, or its machine not be stopped");
+                        JobEnd::Failed
+                    }
+                }
+            });
+        }
     }
 
     /// What is not paid for must not run, even where its removal cannot go on now.

@@ -7,7 +7,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use alloy_primitives::B256;
 use async_trait::async_trait;
-use sublet_adapter::{Adapter, AdapterError, Instance, LeaseOrder};
+use sublet_adapter::{Adapter, AdapterError, Instance, KeptDisk, LeaseOrder};
 use sublet_market::{Manifest, Resources, Spec};
 
 /// Looking: a slow cloud API answers within seconds.
@@ -83,6 +83,18 @@ impl Adapter for Timed {
 
     async fn deprovision(&self, lease: B256) -> Result<(), AdapterError> {
         within(CHANGE_LIMIT, "remove the machine", self.0.deprovision(lease)).await
+    }
+
+    fn keeps_disks(&self) -> bool {
+        self.0.keeps_disks()
+    }
+
+    async fn retire(&self, lease: B256) -> Result<(), AdapterError> {
+        within(CHANGE_LIMIT, "remove the machine", self.0.retire(lease)).await
+    }
+
+    async fn kept(&self) -> Result<Vec<KeptDisk>, AdapterError> {
+        within(LOOK_LIMIT, "list the disks that it keeps", self.0.kept()).await
     }
 }
 

@@ -38,3 +38,8 @@ async fn a_crash_shows_and_heals() {
 async fn stop_keeps_what_provision_resumes() {
     conformance::stop_keeps_what_provision_resumes(&AwsBench::new().await).await;
 }
+
+#[tokio::test]
+async fn a_kept_disk_is_taken_once() {
+    conformance::a_kept_disk_is_taken_once(&AwsBench::new().await).await;
+}

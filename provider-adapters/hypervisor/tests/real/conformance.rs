@@ -39,3 +39,8 @@ async fn a_crash_shows_and_heals() {
 async fn stop_keeps_what_provision_resumes() {
     conformance::stop_keeps_what_provision_resumes(&HypervisorBench::new()).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_disk_is_taken_once() {
+    conformance::a_kept_disk_is_taken_once(&HypervisorBench::new()).await;
+}

@@ -144,7 +144,7 @@ impl Scene<'_> {
             })
             .await?;
         self.stage.until("it is removed", SOON, async |stage| Ok(stage.machines().await? == 1)).await?;
-        ensure!(!Path::new("/proc").join(pid.to_string()).exists(), "QEMU is still there");
+        ensure!(!super::runs(pid), "QEMU is still there");
         self.stage.log_in(other).await?;
         let failure = self.stage.bid(frozen).await?.failure.unwrap_or_default();
         ensure!(failure.starts_with("the machine is gone"), "it was left because: {failure}");

@@ -1,7 +1,11 @@
 //! The wall clocks of both nodes jump by an hour. (The file that their test builds read the offset from stands for the clock
 //! of the host, which is everybody's.)
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::ensure;
 use sublet::chain::LeaseState;
@@ -14,9 +18,12 @@ const LASTS: Duration = Duration::from_secs(6);
 
 impl Scene<'_> {
     pub(super) async fn clock_jumps(&mut self, seconds: i64, side: &str) -> anyhow::Result<String> {
+        let right = self.right_offset().await?;
+        self.set_clocks(right)?;
+        self.hold(LASTS).await?;
         let running = self.rent().await?;
         let warned = warnings(&self.stage, side)?;
-        self.set_clocks(seconds)?;
+        self.set_clocks(right + seconds)?;
         self.hold(LASTS).await?;
         self.stage.log_in(running).await?;
         ensure!(self.stage.state(running).await? == LeaseState::Active, "the lease was closed");
@@ -36,11 +43,17 @@ impl Scene<'_> {
                 async |stage| Ok(stage.machines().await? == 0),
             )
             .await?;
-        self.stage.until_concluded(second).await?;
+        self.stage.until_closed(second).await?;
         let end = self.stage.check_end(second, "finished").await?;
-        self.set_clocks(0)?;
-        self.stage.net.anvil.mine(1).await?;
+        self.set_clocks(self.right_offset().await?)?;
         Ok(format!("both warned; the running lease went on; a whole trade meanwhile {end}"))
+    }
+
+    /// Seconds by which the chain of these tests, which leaps, is ahead of this host: a right clock is as far ahead.
+    async fn right_offset(&self) -> anyhow::Result<i64> {
+        let chain = i64::try_from(self.stage.net.bank.head().await?.timestamp)?;
+        let wall = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
+        Ok(chain - wall)
     }
 
     fn set_clocks(&self, seconds: i64) -> anyhow::Result<()> {

@@ -14,13 +14,15 @@ use tokio::process::Command;
 use super::Scene;
 use crate::{
     chaos::{GOOD_RATE, SOON, Who},
-    command::{run, sublet},
+    command::{Outcome, run, sublet},
 };
 
 /// Room for a home, two machines and the images that they share.
-const SIZE: &str = "96m";
+const SIZE: &str = "128m";
 /// How long the disk is full before anything else happens: many passes of the engine.
 const LASTS: Duration = Duration::from_secs(6);
+/// Offers that the pages which the database has are enough for, by far.
+const MOST_OFFERS: usize = 600;
 
 /// A small file system in memory.
 #[derive(Clone)]
@@ -85,12 +87,28 @@ impl Scene<'_> {
         let refused = seen?;
         // The bid still stands: its buyer's node asks again by itself.
         self.until_login(refused).await?;
-        self.stage.until_concluded(running).await?;
+        self.stage.until_closed(running).await?;
         self.stage.check_end(running, "closed").await?;
         Ok(format!(
             "the machine ran on and was stopped at its end; afterwards {}",
             self.close(refused).await?
         ))
+    }
+
+    /// Posts offers until the database has no page left to write to. Gives what was said then.
+    async fn fill_the_store(&self) -> anyhow::Result<Outcome> {
+        let node = self.stage.node(Who::Provider);
+        let traits: Vec<String> =
+            (0..20).map(|n| format!("--trait=note-{n:02}={}", "x".repeat(50))).collect();
+        let mut args = vec!["offer", "post", "--memory", "256MiB", "--price", "1 CTK/s", "--bond", "1s"];
+        args.extend(traits.iter().map(String::as_str));
+        for _ in 0..MOST_OFFERS {
+            let said = sublet(node.binary(), node.home().path(), &args).await?;
+            if said.code != Some(0) {
+                return Ok(said);
+            }
+        }
+        anyhow::bail!("{MOST_OFFERS} offers fit on a full disk")
     }
 
     /// What must hold while there is no space. Gives a bid that was refused for that.
@@ -115,9 +133,7 @@ impl Scene<'_> {
                 Ok(busy)
             })
             .await?;
-        let node = self.stage.node(Who::Provider);
-        let args = ["offer", "post", "--memory", "256MiB", "--price", "0.0025 CTK/s", "--units", "1"];
-        let said = sublet(node.binary(), node.home().path(), &args).await?;
+        let said = self.fill_the_store().await?;
         ensure!(
             said.code == Some(1)
                 && said.stderr.contains("No space left on device")

@@ -27,17 +27,16 @@ impl Scene<'_> {
         self.post_offer().await?;
         self.stage
             .until("the room of one machine is for sale", SOON, async |stage| {
-                let offers = super::own_offers(stage).await?;
-                let announced = offers.iter().filter(|offer| offer.digest.is_some()).count();
-                ensure!(offers.iter().all(|offer| offer.units <= 1), "sold twice: {offers:?}");
-                Ok(announced > 0)
+                let offers = super::own_offers(stage, &self.series).await?;
+                // Each of the two may be sold, whichever is asked for first.
+                Ok(offers.len() == 2 && offers.iter().all(|offer| offer.units == 1))
             })
             .await?;
         // One is free, each offer may name it; the second machine takes it, and then there is none.
         let second = self.rent().await?;
         self.stage
             .until("all is sold", SOON, async |stage| {
-                Ok(super::own_offers(stage).await?.iter().all(|offer| offer.units == 0))
+                Ok(super::own_offers(stage, &self.series).await?.is_empty())
             })
             .await?;
         kill(Pid::from_raw(before), Signal::SIGKILL)?;
@@ -67,7 +66,7 @@ impl Scene<'_> {
         self.stage
             .until("the machine is removed", SOON, async |stage| Ok(stage.machines().await? == 0))
             .await?;
-        ensure!(!std::path::Path::new("/proc").join(pid.to_string()).exists(), "QEMU is still there");
+        ensure!(!super::runs(pid), "QEMU is still there");
         self.post_offer().await?;
         self.post_offer().await?;
         self.close_found(id).await
@@ -75,6 +74,7 @@ impl Scene<'_> {
 
     /// Ends the provider, closes a lease if one is named, removes the database, starts it again.
     async fn lose_store(&mut self, close: Option<alloy_primitives::B256>) -> anyhow::Result<()> {
+        self.series.clear();
         self.stage.node(Who::Provider).kill();
         if let Some(id) = close {
             let (binary, home) = (self.stage.node(Who::Buyer).binary(), self.stage.node(Who::Buyer).home());

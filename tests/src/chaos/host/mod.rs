@@ -135,6 +135,8 @@ struct Scene<'a> {
     wrapper: Wrapper,
     disk: SmallDisk,
     unit: Resources,
+    /// The offers that count: after a loss peers remember others for a while.
+    series: Vec<String>,
 }
 
 /// Tries faults one after the other on one network. After one that went wrong the rest is not tried.
@@ -167,7 +169,8 @@ impl<'a> Scene<'a> {
         std::fs::write(&path, two)?;
         stage.configure(Who::Provider, "[provider.hypervisor]", &lines).await?;
         let unit = Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() };
-        let scene = Self { stage, wrapper, disk, unit };
+        let first = all_own_offers(&stage).await?.into_iter().map(|offer| offer.series).collect();
+        let mut scene = Self { stage, wrapper, disk, unit, series: first };
         scene.post_offer().await?;
         Ok(scene)
     }
@@ -221,9 +224,11 @@ impl<'a> Scene<'a> {
     }
 
     /// Puts one more machine up for sale.
-    async fn post_offer(&self) -> anyhow::Result<OfferInfo> {
+    async fn post_offer(&mut self) -> anyhow::Result<()> {
         let offer = offer_of(self.unit, SELLERS[2].price_per_second, false);
-        Ok(self.stage.node(Who::Provider).client()?.post("/v1/offers", &offer).await?)
+        let posted: OfferInfo = self.stage.node(Who::Provider).client()?.post("/v1/offers", &offer).await?;
+        self.series.push(posted.series);
+        Ok(())
     }
 
     /// A bid whose machine its buyer can log in to.
@@ -240,7 +245,7 @@ impl<'a> Scene<'a> {
     /// Ends a lease as its buyer, and sees both sides close their files.
     async fn close(&mut self, id: B256) -> anyhow::Result<String> {
         self.stage.close(id).await?;
-        self.stage.until_concluded(id).await?;
+        self.stage.until_closed(id).await?;
         self.stage.check_end(id, "closed").await
     }
 
@@ -249,14 +254,14 @@ impl<'a> Scene<'a> {
     }
 
     async fn own_offers(&self) -> anyhow::Result<Vec<OfferInfo>> {
-        own_offers(&self.stage).await
+        own_offers(&self.stage, &self.series).await
     }
 
     /// Nothing runs, both machines are for sale, and every token is accounted for.
     async fn until_at_rest(&mut self) -> anyhow::Result<()> {
         self.stage
             .until("both machines are for sale again", SOON, async |stage| {
-                let free: u32 = own_offers(stage).await?.iter().map(|offer| offer.units).sum();
+                let free: u32 = own_offers(stage, &self.series).await?.iter().map(|offer| offer.units).sum();
                 Ok(stage.machines().await? == 0 && free == 2)
             })
             .await?;
@@ -274,7 +279,14 @@ impl<'a> Scene<'a> {
     }
 }
 
-async fn own_offers(stage: &Stage<'_>) -> anyhow::Result<Vec<OfferInfo>> {
+/// Those of these offers of the provider that are announced, and so have units left.
+async fn own_offers(stage: &Stage<'_>, series: &[String]) -> anyhow::Result<Vec<OfferInfo>> {
+    let mut offers = all_own_offers(stage).await?;
+    offers.retain(|offer| offer.digest.is_some() && series.contains(&offer.series));
+    Ok(offers)
+}
+
+async fn all_own_offers(stage: &Stage<'_>) -> anyhow::Result<Vec<OfferInfo>> {
     let node = stage.node(Who::Provider);
     json(node.binary(), node.home().path(), &["offer", "list", "--mine"]).await
 }
@@ -289,4 +301,9 @@ fn pid(stage: &Stage<'_>, id: B256) -> anyhow::Result<i32> {
 /// What the adapter keeps of a machine.
 fn folder(stage: &Stage<'_>, id: B256) -> std::path::PathBuf {
     stage.node(Who::Provider).home().path().join("machines").join(alloy_primitives::hex::encode(id))
+}
+
+/// Whether a process runs; one that has ended and was not waited for has no arguments.
+fn runs(pid: i32) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|arguments| !arguments.is_empty())
 }

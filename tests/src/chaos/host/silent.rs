@@ -85,6 +85,7 @@ async fn addresses(net: &Devnet, name: &str) -> anyhow::Result<Vec<Multiaddr>> {
 impl Scene<'_> {
     pub(super) async fn silent_provider(&mut self) -> anyhow::Result<String> {
         let mut silent = Silent::join(self.stage.net).await?;
+        self.stage.others.push(silent.address);
         let now = self.stage.net.bank.head().await?.timestamp;
         let offer = Offer {
             provider: silent.address,
@@ -133,10 +134,12 @@ impl Scene<'_> {
         let node = self.own_offers().await?.first().context("no offer")?.node;
         let streams = mute_streams(node, &there).await?;
         let silent = Silent::join(self.stage.net).await?;
+        self.stage.others.push(silent.address);
         let held = self.promised(&silent, &there).await?;
         self.stage
             .until("the capacity is held", SOON, async |stage| {
-                Ok(super::own_offers(stage).await?.iter().map(|offer| offer.units).sum::<u32>() == 1)
+                Ok(super::own_offers(stage, &self.series).await?.iter().map(|offer| offer.units).sum::<u32>()
+                    == 1)
             })
             .await?;
         let id = self.rent().await?;
@@ -157,6 +160,7 @@ impl Scene<'_> {
             salt: B256::repeat_byte(7),
             image: sublet::devnet::market::IMAGE.to_owned(),
             ssh_authorized_keys: vec![KEY.to_owned()],
+            disk_of: None,
         };
         let spec = Spec { unit: self.unit, units: 1, traits: Traits::default(), manifest: manifest.hash()? };
         let bid = Bid {
