@@ -251,6 +251,6 @@ fn keep(fuzzer: &Path, target: &Target) -> anyhow::Result<()> {
 }
 
 /// Finds that are committed at most for a target, the shortest first.
-const KEPT: usize = 60;
+const KEPT: usize = 20;
 /// Longer ones stay in the cache.
 const KEPT_BYTES: usize = 1_024;

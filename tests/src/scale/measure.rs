@@ -22,12 +22,15 @@ const LINK: Shape = Shape {
     stalled: false,
     closed: false,
 };
-/// Heart beats until the meshes stand.
-const SETTLE: Duration = Duration::from_secs(20);
+/// Until the meshes of all topics stand, and everybody has compared books with everybody.
+const SETTLE: Duration = Duration::from_secs(60);
 /// How long the idle network is watched: Kademlia refreshes its tables once in this time.
 const IDLE: Duration = Duration::from_secs(120);
-/// How long the last order and all talk of it may take.
-const ARRIVE: Duration = Duration::from_secs(30);
+/// How long the last order may take.
+const ARRIVE: Duration = Duration::from_secs(10);
+/// Deliveries that may fail: a node that has no time for a check within 2 s drops the order, and here all of them share one
+/// machine.
+const MOST_LOST: f64 = 0.05;
 /// An order is talked of for three heart beats; then it is quiet again.
 const TALK: Duration = Duration::from_secs(5);
 
@@ -40,6 +43,8 @@ pub struct Measured {
     pub orders: u64,
     /// Orders a second.
     pub rate: f64,
+    /// The part of all deliveries that came.
+    pub delivered: f64,
     /// Bytes of an order's envelope.
     pub envelope: usize,
     /// Mean number of peers in a node's mesh.
@@ -57,7 +62,7 @@ pub struct Measured {
 /// Measures a network of `nodes` nodes with `orders` orders, `pause` apart.
 ///
 /// # Errors
-/// An order that did not reach everybody.
+/// More than a few orders that did not reach everybody.
 pub async fn measure(nodes: usize, orders: u64, pause: Duration) -> anyhow::Result<Measured> {
     let peers = network(nodes, LINK).await?;
     sleep(SETTLE).await;
@@ -66,20 +71,22 @@ pub async fn measure(nodes: usize, orders: u64, pause: Duration) -> anyhow::Resu
     let (idle_bytes, idle_pieces) = (per(idle_bytes, IDLE), per(idle_pieces, IDLE));
     let copies_before = gossip(&peers, "topic_msg_recv_counts_unfiltered_total").await;
     let started = Instant::now();
-    let mut published = Ok(());
+    let mut published = Ok(0.0);
     let (bytes, pieces) = over(&peers, || async {
         published = publish(&peers, orders, pause).await;
         sleep(TALK).await;
     })
     .await;
-    published?;
+    let delivered = published?;
+    ensure!(delivered >= 1.0 - MOST_LOST, "only {:.1} % of the deliveries came", delivered * 100.0);
     let took = started.elapsed().as_secs_f64();
-    let deliveries = f64_of(orders) * f64_of(nodes as u64);
+    let deliveries = f64_of(orders) * f64_of(nodes as u64) * delivered;
     let copies = gossip(&peers, "topic_msg_recv_counts_unfiltered_total").await - copies_before;
     Ok(Measured {
         nodes,
         orders,
         rate: 1.0 / pause.as_secs_f64(),
+        delivered,
         envelope: codec::encode_order(&offer(0)).len(),
         mesh: gossip(&peers, "mesh_peer_counts").await / f64_of(nodes as u64),
         copies: copies / deliveries,
@@ -89,20 +96,20 @@ pub async fn measure(nodes: usize, orders: u64, pause: Duration) -> anyhow::Resu
     })
 }
 
-async fn publish(peers: &[Peer], orders: u64, pause: Duration) -> anyhow::Result<()> {
+/// Publishes, waits, and says which part of all deliveries came.
+async fn publish(peers: &[Peer], orders: u64, pause: Duration) -> anyhow::Result<f64> {
     for series in 0..orders {
         let at = usize::try_from(series)? % peers.len();
         peers[at].p2p.publish(offer(series)).await?;
         sleep(pause).await;
     }
-    let wanted = usize::try_from(orders)? * (peers.len() - 1);
+    let wanted = orders * (peers.len() as u64 - 1);
     let deadline = Instant::now() + ARRIVE;
     loop {
         let taken: usize = peers.iter().map(Peer::taken).sum();
-        if taken == wanted {
-            return Ok(());
+        if taken as u64 == wanted || Instant::now() >= deadline {
+            return Ok(f64_of(taken as u64) / f64_of(wanted));
         }
-        ensure!(Instant::now() < deadline, "{taken} of {wanted} deliveries came");
         sleep(Duration::from_millis(50)).await;
     }
 }
@@ -119,11 +126,14 @@ async fn over<F: Future>(peers: &[Peer], action: impl FnOnce() -> F) -> (u64, u6
     (after - bytes, pieces_after - pieces)
 }
 
-/// The sum of one of gossipsub's metrics over all nodes.
+/// The topic that all orders here go to: they name no region.
+const TOPIC: &str = "/orders/main/";
+
+/// The sum of one of gossipsub's metrics over all nodes, for the topic of the orders.
 async fn gossip(peers: &[Peer], name: &str) -> f64 {
     let mut sums: HashMap<String, f64> = HashMap::new();
     for peer in peers {
-        for line in peer.p2p.openmetrics().lines().filter(|line| !line.starts_with('#')) {
+        for line in peer.p2p.openmetrics().lines().filter(|line| line.contains(TOPIC)) {
             let Some((metric, value)) = line.rsplit_once(' ') else { continue };
             let metric = metric.split('{').next().unwrap_or_default();
             if let (Some(metric), Ok(value)) =

@@ -128,10 +128,10 @@ pub struct Calibration {
 impl Default for Calibration {
     fn default() -> Self {
         Self {
-            mesh: 8.0,
-            crossing: 0.9,
+            mesh: 6.8,
+            crossing: 0.85,
             frame: 126.0,
-            idle_per_connection: 20.0,
+            idle_per_connection: 90.0,
             headers: 78.0,
             check: 1.0 / 11_116.0 + 1.0 / 28_097.0,
             copy: 20e-6,
@@ -168,9 +168,10 @@ impl Calibration {
     /// Copies of one order that a peer receives. Its publisher sends it to everybody it is connected with.
     #[must_use]
     pub fn copies(&self, market: &Market) -> f64 {
-        let population = (market.peers * market.share() - 1.0).max(1.0);
-        let flood = (market.connections / population).min(1.0);
-        flood + market.mesh.min(population) * self.crossing
+        let population = (market.peers * market.share()).max(2.0);
+        // Whoever publishes hears it from nobody first.
+        let flood = (market.connections / population).min(1.0 - 1.0 / population);
+        flood + market.mesh.min(population - 1.0) * self.crossing
     }
 
     /// Peers outside the mesh that are told of messages at each heart beat.
@@ -202,7 +203,7 @@ impl Calibration {
         let telling = self.telling(market);
         let differing = orders * ON_THE_WAY * 2.0;
         // We ask once in an interval, and are asked as often.
-        let sync = 2.0 * (EQUAL_BYTES + differing * COMPARE_BYTES) / SYNC_INTERVAL;
+        let sync = 2.0 * (EQUAL_BYTES * market.followed + differing * COMPARE_BYTES) / SYNC_INTERVAL;
         let idle = self.idle_per_connection * market.connections;
         let pieces = orders * self.copies(market) + Self::told(market);
         let digests = (orders * 120.0).min(MOST_DIGESTS) * DIGEST_BYTES;

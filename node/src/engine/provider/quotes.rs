@@ -18,7 +18,7 @@ use sublet_market::{Bid, Quote, Spec, TradeRequest, TradeResponse};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{LiveOffer, Provider};
+use super::{LiveOffer, Provider, ledger::Ledger};
 
 /// How often the bids are looked at when no new one came.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -165,6 +165,10 @@ impl Provider {
         let (now, clock) = (self.core.now(), Instant::now());
         self.quoted().forget_expired(now);
         let mut due = Vec::new();
+        let ledger = Ledger::read(&self.core.store).ok();
+        let left = |series| {
+            ledger.as_ref().and_then(|ledger| self.units_left(series, ledger).ok()).unwrap_or_default()
+        };
         for live in self.sellable_offers() {
             let bids: Vec<(B256, Bid, Spec)> = {
                 let (book, quoted) = (self.core.book(), self.quoted());
@@ -180,7 +184,7 @@ impl Provider {
                     return due;
                 }
                 // An accept of a moment ago may have taken them, and the offer not be renewed yet.
-                if self.units_left(live.signed.order.series).unwrap_or_default() < spec.units {
+                if left(live.signed.order.series) < spec.units {
                     continue;
                 }
                 let quote = self.quote_for(&live, id, &bid, &spec, now);
