@@ -140,6 +140,10 @@ pub struct P2pSection {
     pub listen: Vec<Multiaddr>,
     /// Peers to meet first.
     pub bootstrap: Vec<Multiaddr>,
+    /// Whether peers on the same local network are met by mDNS.
+    pub mdns: bool,
+    /// Whether peers of peers are met, by the routing table.
+    pub discover: bool,
     /// The regions whose shards of the order book this node follows, beside the main one; all if none is named.
     pub shards: Vec<String>,
     /// Connections at most; a quarter is kept for those that this node opens.
@@ -210,6 +214,8 @@ impl Default for P2pSection {
         Self {
             listen: default_listen(),
             bootstrap: Vec::new(),
+            mdns: false,
+            discover: true,
             shards: Vec::new(),
             max_connections: 256,
             trade_requests_per_second: 64,

@@ -229,6 +229,8 @@ fn p2p_config(
     Ok(P2pConfig {
         listen: config.p2p.listen.clone(),
         bootstrap: config.p2p.bootstrap.clone(),
+        mdns: config.p2p.mdns,
+        discover: config.p2p.discover,
         shards: config.p2p.followed(),
         max_connections: config.p2p.max_connections,
         trade_requests_per_second: config.p2p.trade_requests_per_second,

@@ -38,6 +38,8 @@ pub struct Shape {
     pub bytes_per_second: Option<u64>,
     /// Nothing gets through, and nothing is lost.
     pub stalled: bool,
+    /// Nobody is let in any more; [`Relay::cut`] ends those who are.
+    pub closed: bool,
 }
 
 /// A relay in front of one address. Dropping it closes the port and every connection.
@@ -112,6 +114,9 @@ async fn accept(listener: TcpListener, target: SocketAddr, shared: Arc<Shared>, 
             accepted = listener.accept() => accepted,
         };
         let Ok((near, _)) = stream else { continue };
+        if shared.shape.borrow().closed {
+            continue;
+        }
         shared.accepted.fetch_add(1, Ordering::Relaxed);
         let connections = shared.connections.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
@@ -252,6 +257,10 @@ mod tests {
         assert_eq!(stream.read(&mut back).await.unwrap_or(0), 0, "the connection has ended");
         assert_eq!(relay.accepted(), 1);
         assert_eq!(relay.carried().0, 200, "each way counts");
+        relay.set(Shape { closed: true, ..Shape::default() });
+        let mut refused = TcpStream::connect(relay.address()).await.unwrap();
+        assert_eq!(refused.read(&mut back).await.unwrap_or(0), 0, "nobody is let in");
+        relay.set(Shape::default());
         let mut next = TcpStream::connect(relay.address()).await.unwrap();
         round_trip(&mut next, 10).await;
     }

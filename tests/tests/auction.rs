@@ -26,6 +26,8 @@ use sublet_tests::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 const SOON: Duration = Duration::from_secs(60);
+/// A busy machine may take longer than the second that quotes are collected for by default.
+const PATIENT: &str = "\n[buyer]\ncollect_for = \"5s\"\n";
 const LIST: Seller =
     Seller { name: "firm", memory_mib: 256, price_per_second: 2_000_000_000_000_000, only_image: None };
 /// Dearer in every book.
@@ -111,7 +113,8 @@ async fn the_lowest_quote_wins_and_the_losers_hold_nothing() {
         text.replace("[provider]\n", "[provider]\ndiscount_percent = 30\n")
     })
     .await;
-    let buyer = net.add_node("buyer", BUYER_FUNDS, None).await.unwrap();
+    net.add_node("buyer", BUYER_FUNDS, None).await.unwrap();
+    let buyer = reconfigured(&mut net, "buyer", |text| text + PATIENT).await;
     deposit(&buyer, BUYER_FUNDS).await.unwrap();
     hears(&bold, 2).await;
     hears(&buyer, 2).await;
@@ -139,9 +142,10 @@ async fn a_provider_whose_offer_the_buyer_has_never_heard_wins_by_its_quote() {
     add_seller(&mut net, &BOLD, &images().unwrap()).await.unwrap();
     let far = add_regional(&mut net, "far", "us-east-1", LIST.price_per_second).await;
     net.add_node("buyer", BUYER_FUNDS, None).await.unwrap();
-    let buyer =
-        reconfigured(&mut net, "buyer", |text| text.replace("[p2p]\n", "[p2p]\nshards = [\"eu-north-1\"]\n"))
-            .await;
+    let buyer = reconfigured(&mut net, "buyer", |text| {
+        text.replace("[p2p]\n", "[p2p]\nshards = [\"eu-north-1\"]\n") + PATIENT
+    })
+    .await;
     deposit(&buyer, BUYER_FUNDS).await.unwrap();
     hears(&far, 2).await;
     hears(&buyer, 1).await;
@@ -179,7 +183,8 @@ impl Shopper {
 
     fn bid(&self, salt: u64) -> (Signed<Bid>, Spec, Manifest) {
         let ssh_authorized_keys = vec!["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA".into()];
-        let manifest = Manifest { salt: B256::repeat_byte(1), image: IMAGE.into(), ssh_authorized_keys };
+        let manifest =
+            Manifest { salt: B256::repeat_byte(1), image: IMAGE.into(), ssh_authorized_keys, disk_of: None };
         let unit = Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() };
         let spec = Spec { unit, units: 1, traits: Traits::default(), manifest: manifest.hash().unwrap() };
         let bid = Bid {

@@ -102,7 +102,7 @@ fn manifest(keys: usize, key_bytes: usize) -> Manifest {
         salt: B256::repeat_byte(8),
         image: if keys > 1 { "debian-12".repeat(7) } else { "debian-12".into() },
         ssh_authorized_keys: (0..keys).map(line).collect(),
-        disk_of: (keys > 1).then(|| B256::repeat_byte(19)),
+        disk_of: (keys > 1).then_some(B256::repeat_byte(9)),
     }
 }
 

@@ -38,7 +38,7 @@ enum State {
     Live,
     /// The newest version is a cancel, which other peers need.
     Cancel,
-    /// The offer expired, was evicted, or its key was revoked.
+    /// The offer expired, was evicted, or its key was revoked; or the cancel expired.
     Ended,
     /// Nothing: the number is free.
     Free,
@@ -149,7 +149,7 @@ impl Offers {
             self.live += 1;
             makers.count(maker, Kind::Offers, true);
         }
-        self.timers.insert((if state == State::Live { valid_until } else { forget_at }, id));
+        self.timers.insert((valid_until, id));
         self.reindex(id, makers.slot(maker), makers.floor());
         self.debug_check();
         replaced
@@ -182,11 +182,14 @@ impl Offers {
     pub(super) fn expire(&mut self, now: u64, makers: &mut Makers) -> usize {
         let mut count = 0;
         while let Some((_, id)) = self.timers.first().copied().filter(|(at, _)| *at < now) {
-            if self.cold.get(id).state == State::Live {
-                self.end(id, makers);
-                count += 1;
-            } else {
-                self.forget(id, makers);
+            match self.cold.get(id).state {
+                State::Live => {
+                    self.end(id, makers);
+                    count += 1;
+                }
+                // Nobody hands it on any more: if it counted on, books of peers that missed it would differ for an hour.
+                State::Cancel => self.end(id, makers),
+                State::Ended | State::Free => self.forget(id, makers),
             }
         }
         self.debug_check();
@@ -211,28 +214,27 @@ impl Offers {
         soonest.inspect(|id| self.end(*id, makers)).is_some()
     }
 
-    /// Takes out a live offer and keeps its version in mind.
+    /// Takes out a live offer, or a cancel, and keeps its version in mind.
     fn end(&mut self, id: u32, makers: &mut Makers) {
         let hot = self.hot.get(id);
         let cold = self.cold.get_mut(id);
-        cold.state = State::Ended;
+        let was = std::mem::replace(&mut cold.state, State::Ended);
         self.timers.remove(&(hot.terms.valid_until, id));
         self.timers.insert((cold.forget_at, id));
         self.sum = self.sum.wrapping_sub(cold.digest.into());
-        self.index.remove(id, &self.sets);
-        self.live -= 1;
-        makers.count(hot.maker, Kind::Offers, false);
+        if was == State::Live {
+            self.index.remove(id, &self.sets);
+            self.live -= 1;
+            makers.count(hot.maker, Kind::Offers, false);
+        }
     }
 
     /// Takes out a version, live or not.
     fn forget(&mut self, id: u32, makers: &mut Makers) {
-        if self.cold.get(id).state == State::Live {
+        if matches!(self.cold.get(id).state, State::Live | State::Cancel) {
             self.end(id, makers);
         }
         let (hot, cold) = (*self.hot.get(id), self.cold.get(id));
-        if cold.state == State::Cancel {
-            self.sum = self.sum.wrapping_sub(cold.digest.into());
-        }
         self.timers.remove(&(cold.forget_at, id));
         let same = |other: &u32| *other == id;
         if let Ok(entry) = self.by_digest.find_entry(self.hasher.hash_one(cold.digest), same) {

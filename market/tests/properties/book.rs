@@ -1,6 +1,6 @@
 //! What becomes of single orders in a book, and what it says of them.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use sublet_market::{
     Bid, Book, BookLimits, Ignored, Inserted, Maker, Offer, Order, OrderMessage, Rule, Spec, misses,
 };
@@ -39,6 +39,9 @@ fn a_cancelled_offer_is_not_revived_by_a_late_copy() {
         Ok(Inserted::Cancel { digest: cancel.digest(&domain()), replaced })
     );
     assert_eq!(book.messages(1_000).count(), 1, "peers need the cancel");
+    assert_eq!(book.digest(), cancel.digest(&domain()));
+    book.expire(1_101);
+    assert_eq!(book.digest(), B256::ZERO, "a peer that met us now would not get it");
     book.expire(3_999);
     assert_eq!(insert(&mut book, &offer, 3_999), Err(Ignored::Superseded));
     book.expire(5_000);

@@ -169,7 +169,7 @@ impl Oracle {
     /// Digests of what counts or has to be passed on, among what [`Oracle::expire`] left.
     fn sum(&self, dropped_until: u64) -> B256 {
         let offers = self.newest_ones().filter(|taken| {
-            taken.offer.units == 0 || (!taken.revoked && dropped_until <= taken.offer.valid_until)
+            (taken.offer.units == 0 || !taken.revoked) && dropped_until <= taken.offer.valid_until
         });
         let digests = offers.map(|taken| taken.digest).chain(self.bids.iter().map(|bid| bid.digest));
         digests.map(|digest| U256::from_be_bytes(digest.0)).fold(U256::ZERO, U256::wrapping_add).into()

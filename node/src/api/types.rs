@@ -17,8 +17,8 @@ use crate::{
 /// `GET /v1/book/digest`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BookDigest {
-    /// The sum, modulo 2^256, of the digests of all orders in the node's book: offers, cancelled offers that must be
-    /// remembered, and bids.
+    /// The sum, modulo 2^256, of the digests of all orders in the node's book: offers, cancels that have not expired, and
+    /// bids.
     pub digest: B256,
     /// How many offers they are.
     pub offers: usize,

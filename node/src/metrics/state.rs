@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
-use sublet_market::{Resources, amount::BASE_UNITS_PER_CTK};
+use sublet_market::{Counters as BookCounters, Resources, amount::BASE_UNITS_PER_CTK};
 
 use super::{New, sync::SyncMetrics};
 use crate::{
     engine::{Core, EngineError, provider::Provider},
-    p2p::{GossipCounters, P2pStatus, TradeCounters},
+    p2p::{GOSSIP_HISTORY, GossipCounters, P2pStatus, TradeCounters},
     store::{BuyerPhase, Promise, ProviderPhase, Purchase},
     wall,
 };
@@ -37,6 +37,8 @@ const BUYER_PHASES: [(BuyerPhase, &str); 7] = [
 /// The metrics.
 pub(super) struct State {
     book: IntGaugeVec,
+    evicted: IntCounterVec,
+    refused_full: IntCounter,
     makers: IntGauge,
     peers: IntGauge,
     subscribers: IntGauge,
@@ -45,6 +47,7 @@ pub(super) struct State {
     gossip_expired: IntCounter,
     gossip_published: IntCounter,
     gossip_longest: Gauge,
+    gossip_history: Gauge,
     trade_received: IntCounter,
     trade_sent: IntCounter,
     trade: IntCounterVec,
@@ -71,6 +74,13 @@ impl State {
     pub(super) fn new(new: &New<'_>) -> prometheus::Result<Self> {
         let state = Self {
             book: new.gauges("sublet_book_orders", "Orders in the book.", &["kind"])?,
+            evicted: new.counters(
+                "sublet_book_evicted_total",
+                "Orders that gave way to one of a maker with fewer orders for its balance.",
+                &["kind"],
+            )?,
+            refused_full: new
+                .counter("sublet_book_refused_full_total", "Orders refused because the book is full.")?,
             makers: new.gauge("sublet_book_makers", "Makers whose accounts the book follows.")?,
             peers: new.gauge("sublet_peers", "Connected peers.")?,
             subscribers: new
@@ -92,6 +102,11 @@ impl State {
                 new,
                 "sublet_gossip_longest_validation_seconds",
                 "The longest time from the wire to the verdict on an order since the start.",
+            )?,
+            gossip_history: float(
+                new,
+                "sublet_gossip_history_seconds",
+                "For so long after it came an order can still be forwarded.",
             )?,
             trade_received: new.counter(
                 "sublet_trade_requests_received_total",
@@ -135,6 +150,8 @@ impl State {
         state.show_network(&GossipCounters::default(), &TradeCounters::default());
         state.show_phases(&[], &[]);
         state.show_book(0, 0);
+        state.show_room(&BookCounters::default());
+        state.gossip_history.set(GOSSIP_HISTORY.as_secs_f64());
         Ok(state)
     }
 
@@ -144,6 +161,7 @@ impl State {
         {
             let book = core.book();
             self.show_book(book.offer_count(), book.bid_count());
+            self.show_room(&book.counters());
             self.makers.set(whole(book.makers().count()));
             // Our own account is followed from the first moment.
             if let Some(account) = book.maker(&us) {
@@ -181,6 +199,13 @@ impl State {
     fn show_book(&self, offers: usize, bids: usize) {
         self.book.with_label_values(&["offer"]).set(whole(offers));
         self.book.with_label_values(&["bid"]).set(whole(bids));
+    }
+
+    fn show_room(&self, counters: &BookCounters) {
+        let &BookCounters { evicted_offers, evicted_bids, refused_full } = counters;
+        mirror(&self.evicted.with_label_values(&["offer"]), evicted_offers);
+        mirror(&self.evicted.with_label_values(&["bid"]), evicted_bids);
+        mirror(&self.refused_full, refused_full);
     }
 
     fn show_peers(&self, status: &P2pStatus) {
@@ -291,6 +316,15 @@ mod tests {
         mirror(&counter, 3);
         mirror(&counter, 2);
         assert_eq!(counter.get(), 3);
+    }
+
+    #[test]
+    fn what_the_book_has_no_room_for_is_shown() {
+        let registry = prometheus::Registry::new();
+        let state = State::new(&New(&registry)).unwrap();
+        state.show_room(&BookCounters { evicted_offers: 3, evicted_bids: 2, refused_full: 1 });
+        let evicted = |kind| state.evicted.with_label_values(&[kind]).get();
+        assert_eq!((evicted("offer"), evicted("bid"), state.refused_full.get()), (3, 2, 1));
     }
 
     #[test]

@@ -18,35 +18,22 @@ const MAX_BANS: usize = 1_024;
 #[derive(Debug, Default)]
 pub(super) struct Bans(HashMap<PeerId, Instant>);
 
-/// What is known of a peer that connects.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    Good,
-    Banned,
-    /// It was banned, and may come again.
-    Forgiven,
-}
-
 impl Bans {
-    pub(super) fn add(&mut self, peer: PeerId, now: Instant) {
-        if self.0.len() >= MAX_BANS
-            && !self.0.contains_key(&peer)
-            && let Some(first) = self.0.iter().min_by_key(|(_, until)| **until).map(|(peer, _)| *peer)
-        {
-            self.0.remove(&first);
+    /// Bans a peer from now on. Gives the one that is let in again for it, if there were too many.
+    pub(super) fn add(&mut self, peer: PeerId, now: Instant) -> Option<PeerId> {
+        let first = || self.0.iter().min_by_key(|(_, until)| **until).map(|(peer, _)| *peer);
+        let full = self.0.len() >= MAX_BANS && !self.0.contains_key(&peer);
+        let forgiven = if full { first() } else { None };
+        if let Some(first) = &forgiven {
+            self.0.remove(first);
         }
         self.0.insert(peer, now + BAN);
+        forgiven
     }
 
-    pub(super) fn standing(&mut self, peer: &PeerId, now: Instant) -> Standing {
-        match self.0.get(peer) {
-            None => Standing::Good,
-            Some(until) if *until > now => Standing::Banned,
-            Some(_) => {
-                self.0.remove(peer);
-                Standing::Forgiven
-            }
-        }
+    /// The peers whose time is up.
+    pub(super) fn lift(&mut self, now: Instant) -> Vec<PeerId> {
+        self.0.extract_if(|_, until| *until <= now).map(|(peer, _)| peer).collect()
     }
 }
 
@@ -58,11 +45,11 @@ mod tests {
     fn a_ban_ends() {
         let (now, peer) = (Instant::now(), PeerId::random());
         let mut bans = Bans::default();
-        assert_eq!(bans.standing(&peer, now), Standing::Good);
         bans.add(peer, now);
-        assert_eq!(bans.standing(&peer, now + BAN / 2), Standing::Banned);
-        assert_eq!(bans.standing(&peer, now + BAN), Standing::Forgiven);
-        assert_eq!(bans.standing(&peer, now + BAN), Standing::Good);
+        bans.add(peer, now + BAN / 2);
+        assert!(bans.lift(now + BAN).is_empty(), "it begins anew");
+        assert_eq!(bans.lift(now + BAN / 2 + BAN), [peer]);
+        assert!(bans.lift(now + 2 * BAN).is_empty());
     }
 
     #[test]
@@ -70,10 +57,10 @@ mod tests {
         let (now, first) = (Instant::now(), PeerId::random());
         let mut bans = Bans::default();
         bans.add(first, now);
-        for n in 0..MAX_BANS as u64 {
-            bans.add(PeerId::random(), now + Duration::from_millis(n + 1));
-        }
+        let forgiven: Vec<_> = (1..=MAX_BANS as u64)
+            .filter_map(|n| bans.add(PeerId::random(), now + Duration::from_millis(n)))
+            .collect();
+        assert_eq!(forgiven, [first]);
         assert_eq!(bans.0.len(), MAX_BANS);
-        assert_eq!(bans.standing(&first, now), Standing::Good);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use alloy_primitives::keccak256;
 use libp2p::{
-    PeerId, connection_limits,
+    PeerId, allow_block_list, connection_limits,
     gossipsub::{
         self, IdentTopic, IdentityTransform, MessageAuthenticity, MessageId, TopicHash,
         WhitelistSubscriptionFilter,
@@ -16,9 +16,10 @@ use libp2p::{
     identify,
     identity::Keypair,
     kad::{self, store::MemoryStore},
+    mdns,
     metrics::Registry,
     ping, request_response,
-    swarm::NetworkBehaviour,
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 use sublet_market::Shard;
 
@@ -33,8 +34,11 @@ use super::{
 /// Gossipsub's heart beat.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// Heart beats for which a message can still be forwarded.
-const HISTORY_LENGTH: usize = 8;
+/// Heart beats that a message is kept for, the one in which it came included.
+const HISTORY_LENGTH: usize = 10;
+
+/// For so long after it came a message can still be forwarded, at least: the first heart beat may follow at once.
+pub const GOSSIP_HISTORY: Duration = Duration::from_secs((HISTORY_LENGTH as u64 - 1) * HEARTBEAT.as_secs());
 
 /// How long the engine has for its verdict on an order.
 pub const VERDICT_LIMIT: Duration = Duration::from_secs(5);
@@ -46,8 +50,7 @@ pub const REPUBLISH_AFTER: Duration = Duration::from_secs(15);
 
 // An order that is accepted later than the history reaches back cannot be forwarded any more: the longest check and
 // the longest wait for a verdict fit into it.
-const _: () =
-    assert!(HISTORY_LENGTH as u64 * HEARTBEAT.as_secs() > VERDICT_LIMIT.as_secs() + CHECK_LIMIT.as_secs());
+const _: () = assert!(GOSSIP_HISTORY.as_secs() > VERDICT_LIMIT.as_secs() + CHECK_LIMIT.as_secs());
 const _: () = assert!(REPUBLISH_AFTER.as_secs() > HISTORY_LENGTH as u64 * HEARTBEAT.as_secs());
 
 /// Largest gossip RPC in bytes. Orders end at 8 KiB (checked by us, and scored); the rest is room for gossipsub's
@@ -62,6 +65,9 @@ const PEER_QUEUE_LEN: usize = 512;
 
 /// The application's score of a peer that broke a protocol. Ten times that counts, which is below all thresholds.
 pub(super) const BLAMED: f64 = -20.0;
+
+/// Below this score we hear nothing of a peer's gossip.
+pub(super) const GRAYLIST: f64 = -150.0;
 
 /// Score memory of a peer that has gone, so that reconnecting does not wash it clean.
 const RETAIN_SCORE: Duration = Duration::from_secs(3600);
@@ -87,12 +93,14 @@ pub(super) type Gossip = gossipsub::Behaviour<IdentityTransform, WhitelistSubscr
 /// All protocols of a node.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
-    // First, so that no other protocol allocates for a connection that is refused.
+    // These two first, so that no other protocol allocates for a connection that is refused.
+    pub(super) banned: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     pub(super) limits: connection_limits::Behaviour,
     pub(super) gossip: Gossip,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) kad: kad::Behaviour<MemoryStore>,
+    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
     pub(super) trade: request_response::Behaviour<TradeCodec>,
     pub(super) sync: request_response::Behaviour<SyncCodec>,
 }
@@ -107,7 +115,9 @@ impl Behaviour {
         let public = config.keypair.public();
         let identify = identify::Config::new_with_signed_peer_record(names.identify.clone(), &config.keypair)
             .with_agent_version(concat!("sublet/", env!("CARGO_PKG_VERSION")).into())
-            .with_push_listen_addr_updates(true);
+            .with_push_listen_addr_updates(true)
+            // Who names where it is reached is not reached where it listens.
+            .with_hide_listen_addrs(!config.external.is_empty());
         let trade = request_response::Config::default()
             .with_request_timeout(config.request_limit)
             .with_max_concurrent_streams(MAX_TRADE_STREAMS);
@@ -116,11 +126,13 @@ impl Behaviour {
             .with_max_concurrent_streams(sync::MAX_STREAMS);
         let support = request_response::ProtocolSupport::Full;
         Ok(Self {
+            banned: allow_block_list::Behaviour::default(),
             limits: connection_limits::Behaviour::new(connection_limits(config.max_connections)),
             gossip: gossip(&names.topics, config, registry)?,
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
-            kad: kad(&config.keypair, names),
+            kad: kad(&config.keypair, names, config.discover),
+            mdns: mdns(config)?.into(),
             trade: request_response::Behaviour::with_codec(codec, [(TRADE, support.clone())], trade),
             sync: request_response::Behaviour::with_codec(SyncCodec, [(SYNC, support)], sync),
         })
@@ -140,16 +152,24 @@ fn connection_limits(max: u32) -> connection_limits::ConnectionLimits {
         .with_max_pending_outgoing(Some(MAX_PENDING_CONNECTIONS))
 }
 
-fn kad(keypair: &Keypair, names: &Names) -> kad::Behaviour<MemoryStore> {
+fn mdns(config: &P2pConfig) -> Result<Option<mdns::tokio::Behaviour>, P2pError> {
+    let own = config.keypair.public().to_peer_id();
+    let made = config.mdns.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), own));
+    let remedy = |error| format!("{error}; set `p2p.mdns` in node.toml to false");
+    made.transpose().map_err(|error| P2pError::Setup { part: "mDNS", detail: remedy(error) })
+}
+
+fn kad(keypair: &Keypair, names: &Names, discover: bool) -> kad::Behaviour<MemoryStore> {
     let id = PeerId::from(keypair.public());
     let mut config = kad::Config::new(names.kad.clone());
     config
         .set_query_timeout(KAD_QUERY_LIMIT)
-        .set_periodic_bootstrap_interval(Some(KAD_REFRESH))
+        .set_periodic_bootstrap_interval(discover.then_some(KAD_REFRESH))
         // We only route; records of strangers would fill our memory.
         .set_record_filtering(kad::StoreInserts::FilterBoth);
     let mut kad = kad::Behaviour::with_config(id, MemoryStore::new(id), config);
-    kad.set_mode(Some(kad::Mode::Server));
+    // A client asks, is not told of to others, and tells nothing.
+    kad.set_mode(Some(if discover { kad::Mode::Server } else { kad::Mode::Client }));
     kad
 }
 
@@ -232,7 +252,7 @@ fn thresholds() -> gossipsub::PeerScoreThresholds {
     gossipsub::PeerScoreThresholds {
         gossip_threshold: -40.0,
         publish_threshold: -80.0,
-        graylist_threshold: -150.0,
+        graylist_threshold: GRAYLIST,
         accept_px_threshold: 100.0,
         opportunistic_graft_threshold: 2.0,
     }

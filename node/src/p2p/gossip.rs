@@ -1,8 +1,10 @@
 //! The way of an order from the wire into the engine and on to other peers: size, queue, check, engine, verdict.
-//! This part owns the counters and the verdicts that are still out; gossipsub is told each result exactly once.
+//! This part owns the counters and the verdicts that are still out; gossipsub is told each result exactly once. A peer
+//! whose gossip cannot come from an honest node is named to the caller, who sends it away.
 
 use std::time::{Duration, Instant};
 
+use alloy_primitives::{Address, B256};
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use libp2p::{
     PeerId, Swarm,
@@ -14,6 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     GossipCounters, Inbound, InboundOrder, VERDICT_LIMIT, Verdict,
     behaviour::Behaviour,
+    conduct::{Conduct, Entry},
+    sync::Blame,
     validation::{CHECK_LIMIT, Checked, Job, Outcome, Pool, SeenKey, ValidOrder, Validator},
 };
 
@@ -25,7 +29,8 @@ const MAX_VERDICTS: usize = 1024;
 pub(super) struct Judged {
     from: PeerId,
     id: MessageId,
-    digest: alloy_primitives::B256,
+    digest: B256,
+    maker: Address,
     seen: SeenKey,
     verdict: Option<Verdict>,
     received: Instant,
@@ -37,6 +42,7 @@ pub(super) struct GossipFlow {
     validator: Validator,
     inbound: mpsc::Sender<Inbound>,
     verdicts: FuturesUnordered<BoxFuture<'static, Judged>>,
+    conduct: Conduct,
     pub(super) counters: GossipCounters,
     /// The longest time from the wire to the verdict so far.
     pub(super) longest: Duration,
@@ -49,13 +55,19 @@ pub(super) enum Step {
 }
 
 impl GossipFlow {
-    pub(super) fn new(pool: Pool, validator: Validator, inbound: mpsc::Sender<Inbound>) -> Self {
+    pub(super) fn new(
+        pool: Pool,
+        validator: Validator,
+        inbound: mpsc::Sender<Inbound>,
+        orders_per_second: u32,
+    ) -> Self {
         let verdicts = FuturesUnordered::new();
         Self {
             pool,
             validator,
             inbound,
             verdicts,
+            conduct: Conduct::new(orders_per_second),
             counters: GossipCounters::default(),
             longest: Duration::ZERO,
         }
@@ -72,11 +84,20 @@ impl GossipFlow {
         }
     }
 
-    pub(super) fn apply(&mut self, swarm: &mut Swarm<Behaviour>, step: Step) {
+    /// Names the sender if it was one fault too many.
+    pub(super) fn apply(&mut self, swarm: &mut Swarm<Behaviour>, step: Step) -> Blame {
         match step {
             Step::Checked(checked) => self.checked(swarm, checked),
-            Step::Judged(judged) => self.judged(swarm, judged),
+            Step::Judged(judged) => {
+                self.judged(swarm, judged);
+                None
+            }
         }
+    }
+
+    /// Whether the peer was caught lately at sending what no honest one could have forwarded.
+    pub(super) fn has_faults(&self, peer: &PeerId, now: Instant) -> bool {
+        self.conduct.has_faults(peer, now)
     }
 
     /// A message under a new id, on the topic of a shard that we follow.
@@ -87,15 +108,30 @@ impl GossipFlow {
         id: MessageId,
         shard: Shard,
         data: Vec<u8>,
-    ) {
+    ) -> Blame {
+        let received = Instant::now();
         self.counters.received += 1;
+        match self.conduct.enter(from, received) {
+            Entry::Welcome => {}
+            Entry::Full => {
+                self.shed(swarm, &from, &id);
+                return None;
+            }
+            Entry::Flood => {
+                self.shed(swarm, &from, &id);
+                return Some((from, "a flood of gossip".to_owned()));
+            }
+        }
         if data.len() > MAX_ORDER_BYTES {
             tracing::debug!(%from, bytes = data.len(), "rejected an oversized order");
-            return self.reject(swarm, &from, &id);
+            self.conduct.leave(&from);
+            return self.reject(swarm, from, &id);
         }
-        if !self.pool.offer(Job { from, id: id.clone(), shard, data, received: Instant::now() }) {
+        if !self.pool.offer(Job { from, id: id.clone(), shard, data, received }) {
+            self.conduct.leave(&from);
             self.shed(swarm, &from, &id);
         }
+        None
     }
 
     /// An order of ours, for the wire.
@@ -111,6 +147,7 @@ impl GossipFlow {
         match swarm.behaviour_mut().gossip.publish(topic, data) {
             Ok(_) => {
                 self.counters.published += 1;
+                self.conduct.published(Instant::now());
                 Ok(())
             }
             Err(Error::NoPeersSubscribedToTopic) => Err(PublishError::NoPeers),
@@ -120,15 +157,22 @@ impl GossipFlow {
         }
     }
 
-    fn checked(&mut self, swarm: &mut Swarm<Behaviour>, checked: Checked) {
+    fn checked(&mut self, swarm: &mut Swarm<Behaviour>, checked: Checked) -> Blame {
         let Checked { from, id, outcome, received } = checked;
         let age = self.note_age(received);
+        let outcome = match outcome {
+            Outcome::Valid(order) if age <= CHECK_LIMIT => {
+                self.deliver(swarm, (from, id, received), *order);
+                return None;
+            }
+            outcome => outcome,
+        };
+        self.conduct.leave(&from);
         match outcome {
-            Outcome::Valid(order) if age > CHECK_LIMIT => {
+            Outcome::Valid(order) => {
                 self.validator.forget(order.seen);
                 self.late(swarm, &from, &id);
             }
-            Outcome::Valid(order) => self.deliver(swarm, (from, id, received), *order),
             Outcome::Late => self.late(swarm, &from, &id),
             Outcome::Duplicate => {
                 self.counters.duplicates += 1;
@@ -136,9 +180,10 @@ impl GossipFlow {
             }
             Outcome::Invalid(fault) => {
                 tracing::debug!(%from, %fault, "rejected an order");
-                self.reject(swarm, &from, &id);
+                return self.reject(swarm, from, &id);
             }
         }
+        None
     }
 
     fn deliver(
@@ -148,24 +193,31 @@ impl GossipFlow {
         order: ValidOrder,
     ) {
         let ValidOrder { message, signer, digest, seen } = order;
+        let maker = message.maker();
         let (verdict, answer) = oneshot::channel();
         let inbound = Inbound::Order(Box::new(InboundOrder { from, message, signer, digest, verdict }));
         // A flood of orders leaves a quarter of the queue to requests.
         let full = self.inbound.capacity() <= self.inbound.max_capacity() / 4;
         if full || self.verdicts.len() >= MAX_VERDICTS || self.inbound.try_send(inbound).is_err() {
             self.validator.forget(seen);
+            self.conduct.leave(&from);
             return self.shed(swarm, &from, &id);
         }
         self.verdicts.push(Box::pin(async move {
             let verdict = tokio::time::timeout(VERDICT_LIMIT, answer).await.ok().and_then(Result::ok);
-            Judged { from, id, digest, seen, verdict, received }
+            Judged { from, id, digest, maker, seen, verdict, received }
         }));
     }
 
     fn judged(&mut self, swarm: &mut Swarm<Behaviour>, judged: Judged) {
-        let Judged { from, id, digest, seen, verdict, received } = judged;
+        let Judged { from, id, digest, maker, seen, verdict, received } = judged;
         self.note_age(received);
+        self.conduct.leave(&from);
         if verdict == Some(Verdict::Accept) {
+            if !self.conduct.may_forward(maker, Instant::now()) {
+                // It is in the book, where peers find it that compare books with us.
+                return self.shed(swarm, &from, &id);
+            }
             self.counters.accepted += 1;
             if !report(swarm, &id, &from, MessageAcceptance::Accept) {
                 self.counters.expired += 1;
@@ -195,9 +247,12 @@ impl GossipFlow {
         report(swarm, id, from, MessageAcceptance::Ignore);
     }
 
-    fn reject(&mut self, swarm: &mut Swarm<Behaviour>, from: &PeerId, id: &MessageId) {
+    fn reject(&mut self, swarm: &mut Swarm<Behaviour>, from: PeerId, id: &MessageId) -> Blame {
         self.counters.rejected += 1;
-        report(swarm, id, from, MessageAcceptance::Reject);
+        report(swarm, id, &from, MessageAcceptance::Reject);
+        self.conduct
+            .fault(from, Instant::now())
+            .then(|| (from, "orders that no honest peer forwards".to_owned()))
     }
 
     fn shed(&mut self, swarm: &mut Swarm<Behaviour>, from: &PeerId, id: &MessageId) {

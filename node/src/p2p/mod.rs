@@ -21,6 +21,7 @@ mod address;
 mod bans;
 mod behaviour;
 mod bootstrap;
+mod conduct;
 mod counters;
 mod error;
 mod frame;
@@ -30,6 +31,7 @@ mod gossip;
 mod handle;
 mod identity;
 mod inbound;
+mod lan;
 mod listen;
 mod metrics;
 mod names;
@@ -54,7 +56,7 @@ use sublet_market::{Domain, Shard};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use behaviour::{REPUBLISH_AFTER, VERDICT_LIMIT};
+pub use behaviour::{GOSSIP_HISTORY, REPUBLISH_AFTER, VERDICT_LIMIT};
 pub use counters::{GossipCounters, TradeCounters};
 pub use error::{HandleError, P2pError, PublishError, RequestError};
 pub use handle::{P2p, P2pStatus, PeerInfo};
@@ -67,6 +69,7 @@ use self::{
     behaviour::Behaviour,
     bootstrap::Bootstrap,
     gossip::GossipFlow,
+    lan::Lan,
     metrics::EventMetrics,
     names::Names,
     peer_store::PeerStore,
@@ -101,6 +104,10 @@ pub struct P2pConfig {
     pub external: Vec<Multiaddr>,
     /// Peers to meet first, with or without `/p2p/` and their id.
     pub bootstrap: Vec<Multiaddr>,
+    /// Whether peers on the same local network are met by mDNS.
+    pub mdns: bool,
+    /// Whether peers of peers are met, by the routing table, and this node tells others of its peers.
+    pub discover: bool,
     /// The market whose orders travel.
     pub domain: Domain,
     /// The shards of its order book that this node follows; the main one always is among them.
@@ -118,6 +125,9 @@ pub struct P2pConfig {
     /// Requests a second that one peer may make on the sync protocol over time. A newcomer may make 512 at once: two
     /// full transfers of a large book.
     pub sync_requests_per_second: u32,
+    /// Orders a second that every node of the market forwards at most over time; a peer that sends far more is sent
+    /// away. The same on all of them, or honest nodes will send each other away.
+    pub gossip_orders_per_second: u32,
     /// Where to write down the peers that were met, to find them again after a restart; nowhere by default.
     pub peer_store: Option<PathBuf>,
     /// Peers that are written down at most.
@@ -127,15 +137,17 @@ pub struct P2pConfig {
 }
 
 impl P2pConfig {
-    /// A configuration with the defaults: all shards, no listeners, no bootstrap peers, 256 connections, 20 s a
-    /// request, 1024 inbound items, no orders to share, a comparison a minute, 64 trade and 4 sync requests a second, no file
-    /// of peers.
+    /// A configuration with the defaults: all shards, no listeners, no bootstrap peers, no mDNS, 256 connections, 20 s a
+    /// request, 1024 inbound items, no orders to share, a comparison a minute, 64 trade and 4 sync requests a second, 500
+    /// orders a second, no file of peers.
     pub fn new(keypair: Keypair, domain: Domain) -> Self {
         Self {
             keypair,
             listen: Vec::new(),
             external: Vec::new(),
             bootstrap: Vec::new(),
+            mdns: false,
+            discover: true,
             domain,
             shards: Shard::all().collect(),
             max_connections: 256,
@@ -144,6 +156,7 @@ impl P2pConfig {
             sync_interval: Duration::from_secs(60),
             trade_requests_per_second: 64,
             sync_requests_per_second: 4,
+            gossip_orders_per_second: 500,
             peer_store: None,
             stored_peers: 256,
             inbound_capacity: 1024,
@@ -201,12 +214,14 @@ pub async fn spawn(
         shards: config.followed(),
         names,
         commands: queue,
-        gossip: GossipFlow::new(pool, validator.clone(), inbound.clone()),
+        gossip: GossipFlow::new(pool, validator.clone(), inbound.clone(), config.gossip_orders_per_second),
         inbound,
         requests: Requests::new(config.request_limit),
         sync,
         peer_events: peers,
         bootstrap: Bootstrap::new(own, &config.bootstrap, Instant::now()),
+        lan: Lan::default(),
+        discover: config.discover,
         store: PeerStore::new(stored, config.stored_peers, Instant::now()),
         store_path: config.peer_store.clone(),
         malformed,

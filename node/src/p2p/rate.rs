@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     time::{Duration, Instant},
 };
 
@@ -21,12 +22,13 @@ impl Level {
     }
 }
 
-/// Requests of all peers on one protocol.
+/// Requests of all peers on one protocol; or whatever else is counted for each of many.
 #[derive(Debug)]
-pub(super) struct Buckets {
+pub(super) struct Buckets<K = PeerId> {
     per_second: f64,
     size: f64,
-    levels: HashMap<PeerId, Level>,
+    lenient: bool,
+    levels: HashMap<K, Level>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +37,7 @@ struct Level {
     at: Instant,
 }
 
-impl Buckets {
+impl<K: Copy + Eq + Hash> Buckets<K> {
     /// `per_second` requests of each peer over time, and eight seconds' worth of them at once.
     pub(super) fn new(per_second: u32) -> Self {
         Self::with_size(f64::from(per_second), f64::from(per_second) * BURST.as_secs_f64())
@@ -43,16 +45,21 @@ impl Buckets {
 
     /// `per_second` over time and `size` at once.
     pub(super) fn with_size(per_second: f64, size: f64) -> Self {
-        Self { per_second, size, levels: HashMap::new() }
+        Self { per_second, size, lenient: false, levels: HashMap::new() }
+    }
+
+    /// A newcomer that there is no room to remember is granted everything: for where a refusal would be an accusation.
+    pub(super) fn lenient(self) -> Self {
+        Self { lenient: true, ..self }
     }
 
     /// Whether the peer may ask once more now.
-    pub(super) fn take(&mut self, peer: PeerId, now: Instant) -> bool {
+    pub(super) fn take(&mut self, peer: K, now: Instant) -> bool {
         if !self.levels.contains_key(&peer) && self.levels.len() >= MAX_PEERS {
             self.forget_full(now);
             // Thousands of peers that all have asked a moment ago: a newcomer waits.
             if self.levels.len() >= MAX_PEERS {
-                return false;
+                return self.lenient;
             }
         }
         let full = Level { tokens: self.size, at: now };
@@ -62,6 +69,11 @@ impl Buckets {
         let left = if granted { tokens - 1.0 } else { tokens };
         self.levels.insert(peer, Level { tokens: left, at: now });
         granted
+    }
+
+    /// Whether anything was taken that has not flown in again.
+    pub(super) fn is_drawn_on(&self, peer: &K, now: Instant) -> bool {
+        self.levels.get(peer).is_some_and(|level| level.now(self.per_second, self.size, now) < self.size)
     }
 
     /// A full bucket is as good as none.
@@ -100,5 +112,17 @@ mod tests {
         let later = now + Duration::from_secs(2);
         assert!(buckets.take(PeerId::random(), later));
         assert!(buckets.levels.len() < MAX_PEERS);
+    }
+
+    #[test]
+    fn who_cannot_be_remembered_is_not_accused() {
+        let now = Instant::now();
+        let mut buckets = Buckets::with_size(1.0, 1.0).lenient();
+        for _ in 0..MAX_PEERS {
+            assert!(buckets.take(PeerId::random(), now));
+        }
+        let newcomer = PeerId::random();
+        assert!(buckets.take(newcomer, now) && buckets.take(newcomer, now));
+        assert_eq!(buckets.levels.len(), MAX_PEERS);
     }
 }

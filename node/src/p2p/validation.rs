@@ -125,7 +125,7 @@ impl Validator {
     pub(super) fn remember(&self, message: &OrderMessage) {
         let digest = message.digest(&self.domain);
         let key = SeenKey::of(digest, message);
-        self.with_seen(|seen| seen.insert(key.0, Instant::now()));
+        self.with_seen(|seen| seen.insert(key.0, mark(message), Instant::now()));
     }
 
     /// The order did not make it into the book: judge its next copy anew.
@@ -173,7 +173,8 @@ impl Validator {
             return Err(Fault::NotAsked(digest));
         }
         let seen = SeenKey::of(digest, &message);
-        if self.with_seen(|known| known.contains(&seen.0, Instant::now())) {
+        // Under another signature it may be a forger's copy that came too late: only its own signature tells.
+        if self.with_seen(|known| known.get(&seen.0, Instant::now())) == Some(mark(&message)) {
             return Ok(Outcome::Duplicate);
         }
         let (signer, named) = (message.recover(digest)?, message.operator().unwrap_or(message.maker()));
@@ -181,7 +182,7 @@ impl Validator {
             return Err(Fault::Forged { named, signer });
         }
         // Only now: a copy with a broken signature must not hide the good one.
-        if !self.with_seen(|known| known.insert(seen.0, Instant::now())) {
+        if !self.with_seen(|known| known.insert(seen.0, mark(&message), Instant::now())) {
             return Ok(Outcome::Duplicate);
         }
         Ok(Outcome::Valid(Box::new(ValidOrder { message, signer, digest, seen })))
@@ -191,6 +192,16 @@ impl Validator {
         // A set of digests has no invariant that a panic could have broken.
         action(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Tells copies of an order apart by their signatures.
+fn mark(message: &OrderMessage) -> u64 {
+    let signature = match message {
+        OrderMessage::Offer(offer) => &offer.signature,
+        OrderMessage::Bid { bid, .. } => &bid.signature,
+    };
+    let hash = keccak256(signature.as_bytes());
+    u64::from_be_bytes(hash.0.first_chunk().copied().unwrap_or_default())
 }
 
 /// The threads that check: all cores but one, which the network and the engines keep. Cheap to clone.

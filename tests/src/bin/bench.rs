@@ -11,6 +11,7 @@ use anyhow::{Context as _, ensure};
 use clap::Parser;
 use serde_json::{Map, Value, json};
 use sublet_tests::{
+    hostile::Role,
     network::{Ended, conclude},
     propagation, raise_descriptors,
     shaper::Shape,
@@ -24,11 +25,17 @@ const LINK: Shape = Shape {
     jitter: Duration::from_millis(20),
     bytes_per_second: None,
     stalled: false,
+    closed: false,
 };
+/// With hostile peers about, an honest node has so many connections, so that orders depend on being forwarded.
+const FEW_CONNECTIONS: u32 = 16;
 
 /// Measures what costs time and memory.
 #[derive(Debug, Parser)]
 struct Arguments {
+    /// Only how fast orders reach everybody.
+    #[arg(long)]
+    propagation: bool,
     /// Books of up to 100,000 offers only.
     #[arg(long)]
     quick: bool,
@@ -48,11 +55,14 @@ async fn main() -> ExitCode {
 async fn run() -> anyhow::Result<Ended> {
     let arguments = Arguments::parse();
     let mut figures = Map::new();
-    cargo_bench(&["--package", "sublet-market", "--bench", "book"], arguments.quick, &mut figures)?;
-    // Without the cloud's SDK, which takes longer to build than all else and has no part in this.
-    let sync = ["--package", "sublet", "--no-default-features", "--bench", "sync"];
-    cargo_bench(&sync, arguments.quick, &mut figures)?;
+    if !arguments.propagation {
+        cargo_bench(&["--package", "sublet-market", "--bench", "book"], arguments.quick, &mut figures)?;
+        // Without the cloud's SDK, which takes longer to build than all else and has no part in this.
+        let sync = ["--package", "sublet", "--no-default-features", "--bench", "sync"];
+        cargo_bench(&sync, arguments.quick, &mut figures)?;
+    }
     propagate(&arguments, &mut figures).await?;
+    propagate_besieged(&arguments, &mut figures).await?;
     ratios(&mut figures);
     let path = write_report("bench", &figures)?;
     say(&format!("report: {}", path.display()))?;
@@ -100,6 +110,32 @@ async fn propagate(arguments: &Arguments, figures: &mut Map<String, Value>) -> a
         figures.insert(name.to_owned(), value);
     }
     ensure!(delivered == measured.wanted, "{delivered} of {} deliveries came", measured.wanted);
+    Ok(())
+}
+
+/// A tenth of the nodes are hostile.
+async fn propagate_besieged(arguments: &Arguments, figures: &mut Map<String, Value>) -> anyhow::Result<()> {
+    let nodes = usize::from(arguments.nodes);
+    let roles: Vec<Role> = Role::ALL.into_iter().cycle().take((nodes / 10).max(1)).collect();
+    let honest = nodes - roles.len();
+    say(&format!("{honest} honest nodes and {} hostile ones: {roles:?}…", roles.len()))?;
+    let seen = propagation::measure_besieged(honest, &roles, arguments.orders, FEW_CONNECTIONS, LINK).await?;
+    let (delivered, wanted) = (seen.propagation.millis.len(), seen.propagation.wanted);
+    let offenders = seen.offenders();
+    for (name, value) in [
+        ("propagation_hostile_nodes", json!(roles.len())),
+        ("propagation_hostile_delivered", json!(format!("{delivered} of {wanted}"))),
+        ("propagation_hostile_delivered_by_sync", json!(seen.propagation.by_sync)),
+        ("propagation_hostile_p50_ms", json!(seen.propagation.percentile(50).round())),
+        ("propagation_hostile_p99_ms", json!(seen.propagation.percentile(99).round())),
+        ("propagation_hostile_rejected", json!(seen.rejected)),
+        ("propagation_hostile_sent_away", json!(format!("{} of {offenders}", seen.sent_away.len()))),
+    ] {
+        say(&format!("  {name}: {value}"))?;
+        figures.insert(name.to_owned(), value);
+    }
+    ensure!(delivered == wanted, "{delivered} of {wanted} honest deliveries came");
+    ensure!(seen.sent_away.len() == offenders, "only {:?} were sent away", seen.sent_away);
     Ok(())
 }
 

@@ -9,7 +9,8 @@ use sublet_market::codec;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    propagation::{Peer, network, offer},
+    propagation::{Peer, network},
+    samples::offer,
     shaper::Shape,
 };
 
@@ -19,6 +20,7 @@ const LINK: Shape = Shape {
     jitter: Duration::from_millis(10),
     bytes_per_second: None,
     stalled: false,
+    closed: false,
 };
 /// Until the meshes of all topics stand, and everybody has compared books with everybody.
 const SETTLE: Duration = Duration::from_secs(60);
@@ -104,7 +106,7 @@ async fn publish(peers: &[Peer], orders: u64, pause: Duration) -> anyhow::Result
     let wanted = orders * (peers.len() as u64 - 1);
     let deadline = Instant::now() + ARRIVE;
     loop {
-        let taken: usize = peers.iter().map(|peer| peer.lock().len()).sum();
+        let taken: usize = peers.iter().map(Peer::taken).sum();
         if taken as u64 == wanted || Instant::now() >= deadline {
             return Ok(f64_of(taken as u64) / f64_of(wanted));
         }

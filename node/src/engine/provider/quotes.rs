@@ -179,6 +179,10 @@ impl Provider {
                 if due.len() == room {
                     return due;
                 }
+                // An accept of a moment ago may have taken them, and the offer not be renewed yet.
+                if self.units_left(live.signed.order.series).unwrap_or_default() < spec.units {
+                    continue;
+                }
                 let quote = self.quote_for(&live, id, &bid, &spec, now);
                 self.quoted().begin(id, &bid, quote.as_ref().map(|quote| quote.rate), clock);
                 due.extend(quote.map(|quote| Due { node: bid.node, quote, bid: id }));

@@ -159,7 +159,7 @@ impl Client {
         let orders = Arc::clone(self.snapshots.orders());
         let mut needed = blocking(move || orders.unknown(session.into_needed())).await?;
         let now = Instant::now();
-        self.with_unwanted(|unwanted| needed.retain(|digest| !unwanted.contains(digest, now)));
+        self.with_unwanted(|unwanted| needed.retain(|digest| unwanted.get(digest, now).is_none()));
         Ok(needed)
     }
 
@@ -223,7 +223,7 @@ impl Client {
                 tracing::trace!(%digest, reason, "a fetched order was ignored");
                 // An order under a false operator's name must not keep us from asking others for the good one.
                 if !seen.is_operated(*digest) {
-                    self.with_unwanted(|unwanted| unwanted.insert(*digest, now));
+                    self.with_unwanted(|unwanted| unwanted.insert(*digest, 0, now));
                 }
             }
         }

@@ -13,7 +13,7 @@ use std::{
 use alloy_primitives::B256;
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use libp2p::{
-    Multiaddr, PeerId, Swarm, core::transport::ListenerId, gossipsub, identify, kad, ping,
+    Multiaddr, PeerId, Swarm, core::transport::ListenerId, gossipsub, identify, kad, mdns, ping,
     request_response::ResponseChannel, swarm::SwarmEvent,
 };
 use sublet_market::{Shard, TradeResponse};
@@ -28,6 +28,7 @@ use super::{
     counters::SharedCounter,
     gossip::GossipFlow,
     handle::Command,
+    lan::Lan,
     listen,
     metrics::EventMetrics,
     names::Names,
@@ -64,6 +65,9 @@ pub(super) struct Task {
     pub(super) sync: SyncFlow,
     pub(super) peer_events: mpsc::Sender<PeerEvent>,
     pub(super) bootstrap: Bootstrap,
+    pub(super) lan: Lan,
+    /// Whether peers of peers are met.
+    pub(super) discover: bool,
     pub(super) store: PeerStore,
     /// Where the store is kept, if it is.
     pub(super) store_path: Option<PathBuf>,
@@ -134,7 +138,10 @@ impl Task {
                 () = stop.cancelled() => break,
                 _ = tick.tick() => self.on_tick(Instant::now()),
                 Some(command) = self.commands.recv() => self.on_command(command),
-                step = self.gossip.next() => self.gossip.apply(&mut self.swarm, step),
+                step = self.gossip.next() => {
+                    let blame = self.gossip.apply(&mut self.swarm, step);
+                    self.blame(blame);
+                }
                 Some((channel, response)) = self.state.replies.next(), if !self.state.replies.is_empty() => {
                     self.on_reply(channel, response);
                 }
@@ -157,7 +164,10 @@ impl Task {
                 self.on_dial_failure(connection, &error);
             }
         }
+        self.dial_lan();
         self.dial_stored(now);
+        self.send_offenders_away(now);
+        self.lift_bans(now);
         if now >= self.state.save_at {
             self.state.save_at = now + SAVE_EVERY;
             self.save_peers();
@@ -197,7 +207,6 @@ impl Task {
                 self.bootstrap.established(connection_id, peer_id);
                 self.store.connected(&peer_id);
                 self.requests.connected(&mut self.swarm, peer_id);
-                self.admit(peer_id);
             }
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                 tracing::debug!(peer = %peer_id, cause = cause.map(tracing::field::display), "disconnected");
@@ -224,7 +233,10 @@ impl Task {
             BehaviourEvent::Gossip(gossipsub::Event::Message { propagation_source, message_id, message }) => {
                 // Only what we follow comes here.
                 let Some(shard) = self.names.topics.shard(&message.topic) else { return };
-                self.gossip.received(&mut self.swarm, propagation_source, message_id, shard, message.data);
+                let data = message.data;
+                let blame =
+                    self.gossip.received(&mut self.swarm, propagation_source, message_id, shard, data);
+                self.blame(blame);
             }
             BehaviourEvent::Gossip(gossipsub::Event::Subscribed { peer_id, topic })
                 if topic == self.names.topics.of(Shard::MAIN) =>
@@ -249,6 +261,9 @@ impl Task {
                 if step.last =>
             {
                 self.on_query(id, result);
+            }
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
+                found.into_iter().for_each(|(peer, address)| self.lan.found(peer, address));
             }
             BehaviourEvent::Trade(event) => self.on_trade(event),
             BehaviourEvent::Sync(event) => {

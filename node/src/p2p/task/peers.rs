@@ -15,8 +15,7 @@ use crate::{
     p2p::{
         Inbound,
         address::{self, clean_agent},
-        bans::Standing,
-        behaviour::BLAMED,
+        behaviour::{BLAMED, GRAYLIST},
         sync::{Blame, PeerEvent},
     },
     wall,
@@ -40,27 +39,47 @@ impl Task {
         }
     }
 
-    /// A peer that was sent away a short while ago is sent away again.
-    pub(super) fn admit(&mut self, peer: PeerId) {
-        match self.state.bans.standing(&peer, Instant::now()) {
-            Standing::Good => {}
-            Standing::Banned => drop(self.swarm.disconnect_peer_id(peer)),
-            Standing::Forgiven => {
-                self.swarm.behaviour_mut().gossip.set_application_score(&peer, 0.0);
-            }
+    /// Sends a peer away that broke a protocol in a way that no honest one does, and keeps it out for a while.
+    pub(super) fn blame(&mut self, blame: Blame) {
+        let Some((peer, why)) = blame else { return };
+        let forgiven = self.state.bans.add(peer, Instant::now());
+        forgiven.into_iter().for_each(|peer| self.forgive(peer));
+        let behaviour = self.swarm.behaviour_mut();
+        // What it had sent before it went is still coming in.
+        if behaviour.banned.block_peer(peer) {
+            tracing::debug!(%peer, why, "a peer broke the protocol and is sent away");
+            behaviour.gossip.set_application_score(&peer, BLAMED);
+            self.sync.blamed();
+            self.store.forget(&peer);
         }
     }
 
-    /// Sends a peer away that broke a protocol in a way that no honest one does.
-    pub(super) fn blame(&mut self, blame: Blame) {
-        let Some((peer, why)) = blame else { return };
-        tracing::debug!(%peer, why, "a peer broke the protocol and is sent away");
-        self.sync.blamed();
-        self.state.bans.add(peer, Instant::now());
-        self.store.forget(&peer);
-        self.swarm.behaviour_mut().gossip.set_application_score(&peer, BLAMED);
-        // It may be gone already.
-        let _ = self.swarm.disconnect_peer_id(peer);
+    /// Whose time is up may come again.
+    pub(super) fn lift_bans(&mut self, now: Instant) {
+        self.state.bans.lift(now).into_iter().for_each(|peer| self.forgive(peer));
+    }
+
+    fn forgive(&mut self, peer: PeerId) {
+        let behaviour = self.swarm.behaviour_mut();
+        behaviour.banned.unblock_peer(peer);
+        behaviour.gossip.set_application_score(&peer, 0.0);
+    }
+
+    /// Gossipsub counts more than we see, as the same forgery sent again and again: who was caught and is not listened to
+    /// any more need not stay.
+    pub(super) fn send_offenders_away(&mut self, now: Instant) {
+        let gossip = &self.swarm.behaviour().gossip;
+        let is_graylisted = |peer: &PeerId| gossip.peer_score(peer).is_some_and(|score| score < GRAYLIST);
+        let offenders: Vec<PeerId> = self
+            .state
+            .peers
+            .keys()
+            .filter(|peer| self.gossip.has_faults(peer, now) && is_graylisted(peer))
+            .copied()
+            .collect();
+        for peer in offenders {
+            self.blame(Some((peer, "forgeries again and again".to_owned())));
+        }
     }
 
     /// The driver hears of peers late rather than not at all, unless hundreds come and go in one moment: then gossip and
@@ -75,7 +94,7 @@ impl Task {
         let Some(Peer { info: known, .. }) = self.state.peers.get_mut(&peer) else { return };
         known.agent = clean_agent(&info.agent_version);
         // A peer of another market, or one that only listens in, is no use for routing.
-        if !info.protocols.contains(&self.names.kad) {
+        if !self.discover || !info.protocols.contains(&self.names.kad) {
             return;
         }
         let addresses: Vec<Multiaddr> = address::dialable(info.listen_addrs, &known.address).collect();
@@ -83,6 +102,15 @@ impl Task {
             self.swarm.behaviour_mut().kad.add_address(&peer, address.clone());
         }
         self.store.met(peer, addresses, wall::unix_seconds(), Instant::now());
+    }
+
+    /// Dials the next peer that mDNS has found.
+    pub(super) fn dial_lan(&mut self) {
+        let peers = &self.state.peers;
+        let Some(dial) = self.lan.due(|peer| peers.contains_key(peer)) else { return };
+        if let Err(error) = self.swarm.dial(dial) {
+            tracing::debug!(%error, "a peer on the local network was not dialled");
+        }
     }
 
     /// Dials a peer of old if there are few.
