@@ -56,14 +56,14 @@ async fn home_on_chain() -> (TempDir, Anvil, std::path::PathBuf) {
 async fn commands_without_a_home_or_a_node_say_what_to_run() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("home");
-    let outcome = run(&home, &["wallet", "balance"]).await;
+    let outcome = run(&home, &["lease", "list"]).await;
     assert_refused(&outcome, 1, &["not a sublet home", "sublet init"]);
     assert_eq!(run(&home, &["init"]).await.code, Some(0));
-    let outcome = run(&home, &["wallet", "balance"]).await;
+    let outcome = run(&home, &["lease", "list"]).await;
     assert_refused(&outcome, 3, &["no node is running", "sublet node run"]);
     let outcome = run(&home, &["node", "run"]).await;
     assert_refused(&outcome, 1, &["deployment.json", "sublet chain deploy"]);
-    let outcome = run(&home, &["--output", "json", "wallet", "balance"]).await;
+    let outcome = run(&home, &["--output", "json", "lease", "list"]).await;
     let error: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(error["code"], "not_running");
 }
@@ -82,7 +82,7 @@ async fn what_listens_where_the_last_node_was_is_not_told_the_token() {
         peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").unwrap();
         String::from_utf8_lossy(&heard[..read]).into_owned()
     });
-    let outcome = run(&home, &["wallet", "balance"]).await;
+    let outcome = run(&home, &["lease", "list"]).await;
     assert_refused(&outcome, 3, &["another program answers", "sublet node run"]);
     let heard = heard.join().unwrap();
     let token = std::fs::read_to_string(home.join("api.token")).unwrap();

@@ -31,7 +31,7 @@ impl Faucet {
         let data = json!({ "address": address, "ctk": Amount(self.amount), "tx": tx });
         context.output.print(&data, |_| {
             format!(
-                "{address} got {} and gas money, in {}\nnext: `sublet wallet deposit {}` with the node running",
+                "{address} got {} and gas money, in {}\nnext: `sublet wallet deposit {}`",
                 Amount(self.amount),
                 short(&tx),
                 Amount(self.amount).to_string().trim_end_matches(" CTK")

@@ -1,7 +1,7 @@
 //! The command line: one module for each group of commands.
 //!
-//! Commands talk to the running node over its local API; only `init`, `node run`, `wallet address`, `wallet encrypt`,
-//! `wallet passphrase`, `faucet`, `chain deploy` and `devnet` work without one. Data goes to stdout, logs and progress to stderr. Exit codes: 0 done,
+//! Commands talk to the running node over its local API; only `init`, `node run`, `wallet …`, `faucet`, `chain …` and
+//! `devnet` work without one. Data goes to stdout, logs and progress to stderr. Exit codes: 0 done,
 //! 1 failed, 2 wrong usage, 3 no node is running, 4 refused (funds, gas money, no fitting offer, the contract
 //! said no).
 
