@@ -14,7 +14,7 @@ use sublet_tests::{
     images, sublet_binary,
 };
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(100);
 
 async fn ask(node: &NodeProcess, args: &[&str]) -> Outcome {
     sublet(node.binary(), node.home().path(), args).await.unwrap()
@@ -92,9 +92,20 @@ async fn a_new_lease_has_the_disk_of_an_old_one_until_its_time_is_over() {
     let theft = ask(&other, &["lease", "revive", &first]).await;
     assert_eq!(theft.code, Some(1), "{theft:?}");
 
-    let again = ["lease", "revive", &first, "--for", "10m", "--wait"];
+    // The provider's node dies when the disk has two names: in the old folder and in the new one.
+    let provider = net.restart(SELLERS[2].name, Some("hypervisor.disk.taken")).unwrap();
+    provider.wait_until_up().await.unwrap();
+    let again = ["lease", "revive", &first, "--for", "10m"];
     let second = told(&buyer, &again).await["id"].as_str().unwrap().to_owned();
     assert_ne!(first, second);
+    until("the node does not end where the disk is taken", SOON, || async {
+        Ok(provider.exited().map(drop))
+    })
+    .await
+    .unwrap();
+    assert!(provider.log_tail().contains("hypervisor.disk.taken"), "{}", provider.log_tail());
+    assert_eq!(folders(&provider), (1, 1));
+    let provider = net.restart(SELLERS[2].name, None).unwrap();
     assert_eq!(in_guest(&buyer, &second, "cat /data/note").await, "of the first life");
     assert_eq!(folders(&provider), (1, 0), "the disk is the new machine's");
     end(&provider, &buyer, &second).await;

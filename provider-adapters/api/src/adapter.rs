@@ -90,7 +90,7 @@ pub trait Adapter: Send + Sync + 'static {
     }
 
     /// Removes the machine and keeps its disk, until a later order takes it ([`Manifest::disk_of`]) or
-    /// [`Adapter::deprovision`] removes it too. Where disks cannot be kept, as `deprovision`. Fine when the lease is unknown.
+    /// [`Adapter::deprovision`] removes it too. An order for the same lease, whose end was taken back, gets it again. Where disks cannot be kept, as `deprovision`. Fine when the lease is unknown.
     ///
     /// # Errors
     /// When the machine could not be removed; call again.

@@ -165,7 +165,8 @@ impl Host {
         if !self.has_room_for(total) {
             return Err(AdapterError::quota("the host is full", "retry when another lease has ended"));
         }
-        if let Some(old) = order.manifest.disk_of
+        if self.kept.remove(&order.lease).is_none()
+            && let Some(old) = order.manifest.disk_of
             && self.kept.remove(&old).is_none()
         {
             return Err(AdapterError::permanent(

@@ -229,7 +229,7 @@ impl Shared {
     /// Takes the room that an order needs, and puts on disk all that its machine is made of.
     async fn begin(&self, order: &LeaseOrder) -> Result<Record, AdapterError> {
         let fit = room::fit(&self.config, &order.unit, order.units, &order.manifest)?;
-        self.check_kept(order, fit.total.disk_gib).await?;
+        let disk_of = self.check_kept(order, fit.total.disk_gib).await?;
         self.blocking("prepare state_dir", |state| state.prepare()).await?;
         let _room = self.room.lock().await;
         let held = self.blocking("read the leases", held).await?;
@@ -249,7 +249,7 @@ impl Shared {
             wanted: Wanted::Run,
             ready: false,
         };
-        self.create_folder(&record, order, key, fit).await?;
+        self.create_folder(&record, order, key, fit, disk_of).await?;
         Ok(record)
     }
 
@@ -259,10 +259,10 @@ impl Shared {
         order: &LeaseOrder,
         key: HostKey,
         fit: room::Fit,
+        disk_of: Option<B256>,
     ) -> Result<(), AdapterError> {
         let (record, config) = (record.clone(), self.config.clone());
         let keys = order.manifest.ssh_authorized_keys.join("\n") + "\n";
-        let disk_of = order.manifest.disk_of;
         let runtime = tokio::runtime::Handle::current();
         self.blocking("make the lease's folder", move |state| {
             state.create(&record, |dir| {

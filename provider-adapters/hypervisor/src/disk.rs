@@ -32,9 +32,16 @@ impl Shared {
     }
 
     /// Whether the disk that an order names can be taken: it is here, of the same image, and not larger than the new one.
-    pub(crate) async fn check_kept(&self, order: &LeaseOrder, disk_gib: u32) -> Result<(), AdapterError> {
-        let Some(old) = order.manifest.disk_of else { return Ok(()) };
-        let kept = self.kept().await?.into_iter().find(|disk| disk.lease == old);
+    /// Gives the lease of which it is kept: the order's own, if that ended and goes on after all, before any other.
+    pub(crate) async fn check_kept(
+        &self,
+        order: &LeaseOrder,
+        disk_gib: u32,
+    ) -> Result<Option<B256>, AdapterError> {
+        let all = self.kept().await?;
+        let own = all.iter().any(|disk| disk.lease == order.lease).then_some(order.lease);
+        let Some(old) = own.or(order.manifest.disk_of) else { return Ok(None) };
+        let kept = all.into_iter().find(|disk| disk.lease == old);
         let problem = match kept {
             None => format!("the disk of lease {old} is not kept here, or not any more"),
             Some(disk) if disk.image != order.manifest.image => {
@@ -43,7 +50,7 @@ impl Shared {
             Some(disk) if disk.disk_gib > disk_gib => {
                 format!("the disk of lease {old} has {} GiB, the order {disk_gib}", disk.disk_gib)
             }
-            Some(_) => return Ok(()),
+            Some(_) => return Ok(Some(old)),
         };
         Err(AdapterError::permanent(
             problem,
@@ -51,8 +58,10 @@ impl Shared {
         ))
     }
 
-    /// Lets go of the kept disk that the machine of an order has by now.
+    /// Lets go of the kept disk that the machine of an order has by now. The caller holds the order's lock.
     pub(crate) async fn release_kept(&self, order: &LeaseOrder) -> Result<(), AdapterError> {
+        let own = order.lease;
+        self.blocking("remove a disk's old folder", move |state| state.remove_kept(own)).await?;
         let Some(old) = order.manifest.disk_of else { return Ok(()) };
         failpoint::reach(&["hypervisor.disk.taken"]);
         let _guard = self.locks.lock(old).await;

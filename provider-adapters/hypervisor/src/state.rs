@@ -215,6 +215,10 @@ impl StateDir {
     /// Keeps only record and disk of a lease. Its machine must not run any more.
     pub(crate) fn retire(&self, lease: B256, disk: &[&str]) -> io::Result<()> {
         let kept = self.kept_dir(lease);
+        if self.lease_dir(lease).exists() {
+            // A second name for the same disk, that was not taken away yet.
+            self.remove_kept(lease)?;
+        }
         match fs::rename(self.lease_dir(lease), &kept) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             renamed => renamed.and_then(|()| sync_dir(&self.root))?,

@@ -71,9 +71,8 @@ fn capacity_is_held_until_the_watcher_has_read_past_the_deadline() {
 
 #[test]
 fn a_settled_lease_gets_a_machine_and_then_billing() {
-    let opened = |phase, instance| {
-        step(Case { phase, state: Some(LeaseState::Opened), instance, ..Case::default() })
-    };
+    let opened =
+        |phase, instance| step(Case { phase, state: Some(LeaseState::Opened), instance, ..Case::default() });
     assert_eq!(opened(ProviderPhase::Held, None), Step::NoteLeased);
     assert_eq!(opened(ProviderPhase::Leased, None), Step::Provision);
     assert_eq!(opened(ProviderPhase::Leased, Some(InstanceState::Starting)), Step::Provision);
@@ -126,9 +125,7 @@ fn no_second_is_worked_unpaid_and_no_machine_outlives_its_funds() {
 
 #[test]
 fn a_paid_machine_that_stopped_is_started_again() {
-    for instance in
-        [None, Some(InstanceState::Stopped), Some(InstanceState::Failed { reason: "x".into() })]
-    {
+    for instance in [None, Some(InstanceState::Stopped), Some(InstanceState::Failed { reason: "x".into() })] {
         let seen = step(Case {
             state: Some(LeaseState::Active),
             instance,
@@ -180,17 +177,15 @@ fn a_lapsed_promise_goes_when_its_buyer_may_ask_again_and_serves_a_late_settleme
 #[test]
 fn pay_is_claimed_when_enough_of_it_is_older_than_the_hold() {
     let paid_until = 1_000_400;
-    let at =
-        |now| step(Case { state: Some(LeaseState::Active), instance: RUNNING, now, ..Case::default() });
+    let at = |now| step(Case { state: Some(LeaseState::Active), instance: RUNNING, now, ..Case::default() });
     assert_eq!(at(paid_until + 60 + 99), Step::Wait);
     assert_eq!(at(paid_until + 60 + 100), Step::Claim);
 }
 
 #[test]
 fn an_ended_lease_loses_its_machine_before_the_file_is_closed() {
-    let over = |instance, ended| {
-        step(Case { state: Some(LeaseState::Ended), instance, ended, ..Case::default() })
-    };
+    let over =
+        |instance, ended| step(Case { state: Some(LeaseState::Ended), instance, ended, ..Case::default() });
     assert_eq!(over(RUNNING, true), Step::Remove);
     assert_eq!(over(None, false), Step::Wait, "not yet deep enough");
     assert_eq!(over(None, true), Step::Conclude);
@@ -198,8 +193,7 @@ fn an_ended_lease_loses_its_machine_before_the_file_is_closed() {
 
 #[test]
 fn a_settlement_that_a_reorganisation_took_back_loses_its_machine() {
-    let none =
-        |instance, now| step(Case { state: Some(LeaseState::None), instance, now, ..Case::default() });
+    let none = |instance, now| step(Case { state: Some(LeaseState::None), instance, now, ..Case::default() });
     assert_eq!(none(RUNNING, SETTLE_BY), Step::Wait, "it may come back");
     assert_eq!(none(RUNNING, SETTLE_BY + 1), Step::Remove);
     assert_eq!(none(None, SETTLE_BY + 1), Step::Lapse);
