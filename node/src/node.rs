@@ -159,7 +159,7 @@ async fn connect(
     let metrics = Arc::new(Metrics::new()?);
     let core = Core::new(chain, p2p, store, shared, wallet, config.wallet.maker, metrics);
     core.refresh_maker(core.address()).await?;
-    if core.purse().holdings().await?.approved == Some(false) {
+    if !core.chain.signs_for(core.address(), core.key()).await? {
         tracing::warn!(
             key = %core.key(),
             maker = %core.address(),

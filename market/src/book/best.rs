@@ -47,9 +47,13 @@ pub struct Quote {
 impl Quote {
     /// Where it stands among the quotes for the bid with this digest: the least is the best. The book's own order.
     pub fn standing(&self, bid: B256) -> (u64, Reverse<u64>, B256, B256) {
-        let tie = keccak256([bid.as_slice(), self.offer.order.provider.as_slice()].concat());
-        (self.rate, Reverse(self.points), tie, self.digest)
+        (self.rate, Reverse(self.points), tie(bid, self.offer.order.provider), self.digest)
     }
+}
+
+/// What decides between providers at one rate and with equal points: stable for one bid, spread over bids.
+fn tie(bid: B256, provider: Address) -> B256 {
+    keccak256([bid.as_slice(), provider.as_slice()].concat())
 }
 
 /// What a search found.
@@ -246,7 +250,7 @@ fn break_tie(book: &Book, bid: B256, group: &[Fit], k: usize, complete: &mut boo
         providers.truncate(TIED_PROVIDERS);
         *complete = false;
     }
-    providers.sort_by_cached_key(|fits| keccak256([bid.as_slice(), address(fits).as_slice()].concat()));
+    providers.sort_by_cached_key(|fits| tie(bid, address(fits)));
     let by_digest = providers.into_iter().flat_map(|fits| {
         let mut fits: Vec<Fit> = fits.iter().map(|(_, fit)| *fit).collect();
         fits.sort_by_cached_key(|fit| book.offers.digest(fit.id));

@@ -199,6 +199,11 @@ impl Chain {
             .await
     }
 
+    /// Whether what `signer` signed counts as the maker's: it is its own key or an operator's.
+    pub async fn signs_for(&self, maker: Address, signer: Address) -> Result<bool, ChainError> {
+        Ok(signer == maker || self.is_operator(maker, signer).await?)
+    }
+
     /// Carries out one call: simulates it, sends it, and waits until it is mined. Calls queue; each is sent once the one
     /// before is mined or given up.
     ///

@@ -240,10 +240,7 @@ impl Core {
 
     /// Carries out one call on chain, as [`Chain::execute`] does, and counts how it ended.
     pub async fn execute(&self, call: Call) -> Result<TxReport, ChainError> {
-        let name = call.name();
-        let sent = self.chain.execute(call).await;
-        self.metrics.transaction(name, &sent);
-        sent
+        self.purse().execute(call).await
     }
 
     /// Fails when the wallet has no native currency: without gas a promise could not be kept.

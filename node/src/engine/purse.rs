@@ -143,7 +143,8 @@ impl Purse {
         )))
     }
 
-    async fn execute(&self, call: Call) -> Result<TxReport, ChainError> {
+    /// Sends, and counts how that ended.
+    pub(super) async fn execute(&self, call: Call) -> Result<TxReport, ChainError> {
         let name = call.name();
         let sent = self.chain.execute(call).await;
         if let Some(metrics) = &self.metrics {

@@ -296,16 +296,17 @@ impl ChainLease {
 
     /// The buyer's node, as the settlement names it.
     pub fn buyer_node(&self) -> Option<B256> {
-        self.events.iter().find_map(|logged| match logged.event {
-            MarketEvent::LeaseOpened { buyer_node, .. } => Some(buyer_node),
-            _ => None,
-        })
+        self.nodes().map(|(buyer, _)| buyer)
     }
 
     /// The provider's node, as the settlement names it.
     pub fn provider_node(&self) -> Option<B256> {
+        self.nodes().map(|(_, provider)| provider)
+    }
+
+    fn nodes(&self) -> Option<(B256, B256)> {
         self.events.iter().find_map(|logged| match logged.event {
-            MarketEvent::LeaseOpened { provider_node, .. } => Some(provider_node),
+            MarketEvent::LeaseOpened { buyer_node, provider_node, .. } => Some((buyer_node, provider_node)),
             _ => None,
         })
     }

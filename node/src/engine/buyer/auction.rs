@@ -135,7 +135,7 @@ impl Buyer {
         if !room {
             return Err(Decline::new(DeclineCode::Busy, "too many strangers have quoted"));
         }
-        if signer != provider && !self.core.chain.is_operator(provider, signer).await.map_err(|e| busy(&e))? {
+        if !self.core.chain.signs_for(provider, signer).await.map_err(|e| busy(&e))? {
             let text = "the offer is not signed by its provider or an operator of it";
             return Err(Decline::new(DeclineCode::Malformed, text));
         }

@@ -203,7 +203,7 @@ impl Buyer {
             Ok(signer) => signer,
             Err(e) => return Ok(Some(e.to_string())),
         };
-        if signer != offer.provider && !self.core.chain.is_operator(offer.provider, signer).await? {
+        if !self.core.chain.signs_for(offer.provider, signer).await? {
             return Ok(Some("the accept is not signed by the offer's provider".into()));
         }
         Ok(None)

@@ -133,9 +133,7 @@ impl Provider {
     async fn check_chain(&self, request: &Request) -> Result<(Maker, Maker), Decline> {
         let bid = &request.bid.order;
         let core = &self.core;
-        if request.signer != bid.buyer
-            && !core.chain.is_operator(bid.buyer, request.signer).await.map_err(|e| busy(&e))?
-        {
+        if !core.chain.signs_for(bid.buyer, request.signer).await.map_err(|e| busy(&e))? {
             return Err(decline(
                 DeclineCode::Malformed,
                 "the bid is not signed by its buyer or an operator of it",
@@ -230,7 +228,7 @@ impl Provider {
                 &describe_shortage(&free, &need, left, request.spec.units),
             ));
         }
-        self.check_disk((request.id, request.bid.order.buyer), &request.manifest, &sold).await?;
+        self.check_disk(request.bid.order.buyer, &request.manifest, &sold, ledger).await?;
         self.adapter.validate(&sold, &request.manifest).await.map_err(|e| adapter_decline(&e))
     }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use sublet_adapter::{KeptDisk, LeaseOrder};
 use sublet_market::{Decline, DeclineCode, Manifest, Spec};
 
@@ -15,10 +15,7 @@ use super::{
     ask::{busy, decline},
     ledger::Ledger,
 };
-use crate::{
-    engine::{EngineError, jobs::JobEnd},
-    store::{ChainLease, Promise},
-};
+use crate::{engine::EngineError, store::ChainLease};
 
 impl Provider {
     /// The trait by which offers tell for how long disks are kept, if they are.
@@ -50,28 +47,19 @@ impl Provider {
         if !self.adapter.keeps_disks() || self.is_reading() {
             return Ok(());
         }
-        for KeptDisk { lease, .. } in self.adapter.kept().await? {
-            if self.is_wanted(lease)? || self.is_in_grace(lease)? {
+        let kept = self.adapter.kept().await?;
+        let ledger = Ledger::read(&self.core.store)?;
+        for KeptDisk { lease, .. } in kept {
+            if ledger.takes_disk(lease) || self.is_in_grace(lease)? {
                 continue;
             }
             tracing::info!(%lease, "a disk was kept for long enough and is removed");
-            let (adapter, id) = (Arc::clone(&self.adapter), lease);
-            self.jobs.start(id, async move {
-                match adapter.deprovision(id).await {
-                    Ok(()) => JobEnd::Done,
-                    Err(error) => {
-                        tracing::warn!(lease = %id, %error, "the disk could not be removed; it is tried again");
-                        JobEnd::Failed
-                    }
-                }
+            let adapter = Arc::clone(&self.adapter);
+            self.try_for(lease, "the disk could not be removed; it is tried again", async move {
+                Ok(adapter.deprovision(lease).await?)
             });
         }
         Ok(())
-    }
-
-    /// Whether an open promise takes the disk of this lease.
-    fn is_wanted(&self, lease: B256) -> Result<bool, EngineError> {
-        Ok(Ledger::read(&self.core.store)?.takes_disk(lease))
     }
 
     fn is_in_grace(&self, lease: B256) -> Result<bool, EngineError> {
@@ -85,12 +73,12 @@ impl Provider {
     /// nobody else, and no larger than what is ordered.
     pub(super) async fn check_disk(
         &self,
-        bid: (B256, alloy_primitives::Address),
+        buyer: Address,
         manifest: &Manifest,
         sold: &Spec,
+        ledger: &Ledger,
     ) -> Result<(), Decline> {
         let Some(old) = manifest.disk_of else { return Ok(()) };
-        let (id, buyer) = bid;
         let no = |detail: &str| Err(decline(DeclineCode::Manifest, detail));
         let lease = self.core.store.find::<ChainLease>(old.as_slice()).map_err(|e| busy(&e))?;
         if lease.is_none_or(|lease| lease.view.buyer != buyer || lease.view.provider != self.core.address()) {
@@ -109,8 +97,7 @@ impl Provider {
                 disk.disk_gib
             ));
         }
-        let promises = self.core.store.all::<Promise>().map_err(|e| busy(&e))?;
-        if promises.iter().any(|p| p.id != id && p.holds_capacity() && p.manifest.disk_of == Some(old)) {
+        if ledger.takes_disk(old) {
             return no("the disk that the manifest names is promised to another lease");
         }
         Ok(())

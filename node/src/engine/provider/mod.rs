@@ -202,17 +202,29 @@ impl Provider {
             }
             tracing::warn!(%lease, "a machine that nothing explains is removed");
             let (provider, id) = (Arc::clone(self), *lease);
-            self.jobs.start(id, async move {
-                match provider.remove_machine(id).await {
-                    Ok(()) => JobEnd::Done,
-                    Err(error) => {
-                        tracing::warn!(lease = %id, %error, "it could not be removed; the next sweep tries again");
-                        JobEnd::Failed
-                    }
-                }
+            self.try_for(id, "it could not be removed; the next sweep tries again", async move {
+                provider.remove_machine(id).await
             });
         }
         Ok(())
+    }
+
+    /// Starts `work` for a lease in the background; says `trouble` when it fails.
+    fn try_for(
+        &self,
+        lease: B256,
+        trouble: &'static str,
+        work: impl Future<Output = Result<(), EngineError>> + Send + 'static,
+    ) {
+        self.jobs.start(lease, async move {
+            match work.await {
+                Ok(()) => JobEnd::Done,
+                Err(error) => {
+                    tracing::warn!(%lease, %error, "{trouble}");
+                    JobEnd::Failed
+                }
+            }
+        });
     }
 
     /// Whether an open promise explains a lease or a machine, as of now.

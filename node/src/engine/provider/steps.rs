@@ -173,21 +173,13 @@ impl Provider {
                 continue;
             }
             let engine = Arc::clone(self);
-            self.jobs.start(id, async move {
-                let stopped = async {
-                    if engine.core.chain.lease(id).await?.state == LeaseState::Ended {
-                        engine.adapter.stop(id).await?;
-                        tracing::warn!(lease = %id, "the lease is over: the machine is stopped, and is removed once that can be noted");
-                    }
-                    Ok::<_, EngineError>(())
-                };
-                match stopped.await {
-                    Ok(()) => JobEnd::Done,
-                    Err(error) => {
-                        tracing::warn!(lease = %id, %error, "whether a lease is over cannot be said, or its machine not be stopped");
-                        JobEnd::Failed
-                    }
+            let trouble = "whether a lease is over cannot be said, or its machine not be stopped";
+            self.try_for(id, trouble, async move {
+                if engine.core.chain.lease(id).await?.state == LeaseState::Ended {
+                    engine.adapter.stop(id).await?;
+                    tracing::warn!(lease = %id, "the lease is over: the machine is stopped, and is removed once that can be noted");
                 }
+                Ok(())
             });
         }
     }
