@@ -7,6 +7,7 @@ pub mod chaos;
 pub mod command;
 pub mod compose;
 pub mod demo;
+#[cfg(feature = "cloud")]
 pub mod experiments;
 pub mod hostile;
 pub mod leftovers;
@@ -17,6 +18,7 @@ pub mod samples;
 pub mod scale;
 pub mod shaper;
 pub mod story;
+pub mod sync;
 
 use std::path::PathBuf;
 

@@ -16,7 +16,7 @@ use sublet_tests::{
     propagation, raise_descriptors,
     shaper::Shape,
     story::say,
-    write_report,
+    sync, write_report,
 };
 
 /// The links of the propagation: 50 ± 20 ms each way.
@@ -56,10 +56,8 @@ async fn run() -> anyhow::Result<Ended> {
     let arguments = Arguments::parse();
     let mut figures = Map::new();
     if !arguments.propagation {
-        cargo_bench(&["--package", "sublet-market", "--bench", "book"], arguments.quick, &mut figures)?;
-        // Without the cloud's SDK, which takes longer to build than all else and has no part in this.
-        let sync = ["--package", "sublet", "--no-default-features", "--bench", "sync"];
-        cargo_bench(&sync, arguments.quick, &mut figures)?;
+        bench_book(arguments.quick, &mut figures)?;
+        synchronise(arguments.quick, &mut figures).await?;
     }
     propagate(&arguments, &mut figures).await?;
     propagate_besieged(&arguments, &mut figures).await?;
@@ -69,11 +67,11 @@ async fn run() -> anyhow::Result<Ended> {
     Ok(Ended::Told)
 }
 
-/// Runs a benchmark of the workspace. Its lines are `{"name": …, "value": …}`, or objects of figures.
-fn cargo_bench(which: &[&str], quick: bool, figures: &mut Map<String, Value>) -> anyhow::Result<()> {
-    say(&format!("cargo bench {}: builds and runs…", which.join(" ")))?;
+/// Runs the benchmark of the book. Its lines are `{"name": …, "value": …}`, or objects of figures.
+fn bench_book(quick: bool, figures: &mut Map<String, Value>) -> anyhow::Result<()> {
+    say("cargo bench -p sublet-market --bench book: builds and runs…")?;
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["bench", "--locked"]).args(which).arg("--");
+    command.args(["bench", "--locked", "--package", "sublet-market", "--bench", "book", "--"]);
     command.args(quick.then_some("quick"));
     let mut child = command.stdout(Stdio::piped()).spawn().context("cargo cannot be started")?;
     let stdout = child.stdout.take().context("no output")?;
@@ -85,13 +83,30 @@ fn cargo_bench(which: &[&str], quick: bool, figures: &mut Map<String, Value>) ->
             _ => row,
         };
         for (name, value) in named {
-            say(&format!("  {name}: {value}"))?;
-            figures.insert(name, value);
+            tell(figures, [(&name, value)])?;
         }
     }
     let status = child.wait()?;
     ensure!(status.success(), "the benchmark ended with {status}");
     Ok(())
+}
+
+async fn synchronise(quick: bool, figures: &mut Map<String, Value>) -> anyhow::Result<()> {
+    let thousands = if quick { 10 } else { 100 };
+    say(&format!("{thousands},000 orders to an empty peer…"))?;
+    let seen = sync::measure(thousands * 1_000).await?;
+    let ratio = seen.diff_bytes as f64 / seen.full_bytes as f64;
+    tell(
+        figures,
+        [
+            (&format!("sync_{thousands}k_s"), json!(rounded(seen.seconds, 3))),
+            ("sync_full_bytes", json!(seen.full_bytes)),
+            ("sync_fetched", json!(seen.fetched)),
+            ("sync_difference_each_way", json!(sync::DIFFERENCE)),
+            ("sync_diff_bytes", json!(seen.diff_bytes)),
+            ("sync_diff_ratio", json!(rounded(ratio, 6))),
+        ],
+    )
 }
 
 async fn propagate(arguments: &Arguments, figures: &mut Map<String, Value>) -> anyhow::Result<()> {
@@ -100,15 +115,15 @@ async fn propagate(arguments: &Arguments, figures: &mut Map<String, Value>) -> a
     say(&format!("{nodes} nodes at 50 ± 20 ms, {} orders…", arguments.orders))?;
     let measured = propagation::measure(nodes, arguments.orders, LINK).await?;
     let delivered = measured.millis.len();
-    for (name, value) in [
-        ("propagation_nodes", json!(nodes)),
-        ("propagation_delivered", json!(format!("{delivered} of {}", measured.wanted))),
-        ("propagation_p50_ms", json!(measured.percentile(50).round())),
-        ("propagation_p99_ms", json!(measured.percentile(99).round())),
-    ] {
-        say(&format!("  {name}: {value}"))?;
-        figures.insert(name.to_owned(), value);
-    }
+    tell(
+        figures,
+        [
+            ("propagation_nodes", json!(nodes)),
+            ("propagation_delivered", json!(format!("{delivered} of {}", measured.wanted))),
+            ("propagation_p50_ms", json!(measured.percentile(50).round())),
+            ("propagation_p99_ms", json!(measured.percentile(99).round())),
+        ],
+    )?;
     ensure!(delivered == measured.wanted, "{delivered} of {} deliveries came", measured.wanted);
     Ok(())
 }
@@ -122,21 +137,35 @@ async fn propagate_besieged(arguments: &Arguments, figures: &mut Map<String, Val
     let seen = propagation::measure_besieged(honest, &roles, arguments.orders, FEW_CONNECTIONS, LINK).await?;
     let (delivered, wanted) = (seen.propagation.millis.len(), seen.propagation.wanted);
     let offenders = seen.offenders();
-    for (name, value) in [
-        ("propagation_hostile_nodes", json!(roles.len())),
-        ("propagation_hostile_delivered", json!(format!("{delivered} of {wanted}"))),
-        ("propagation_hostile_delivered_by_sync", json!(seen.propagation.by_sync)),
-        ("propagation_hostile_p50_ms", json!(seen.propagation.percentile(50).round())),
-        ("propagation_hostile_p99_ms", json!(seen.propagation.percentile(99).round())),
-        ("propagation_hostile_rejected", json!(seen.rejected)),
-        ("propagation_hostile_sent_away", json!(format!("{} of {offenders}", seen.sent_away.len()))),
-    ] {
-        say(&format!("  {name}: {value}"))?;
-        figures.insert(name.to_owned(), value);
-    }
+    tell(
+        figures,
+        [
+            ("propagation_hostile_nodes", json!(roles.len())),
+            ("propagation_hostile_delivered", json!(format!("{delivered} of {wanted}"))),
+            ("propagation_hostile_delivered_by_sync", json!(seen.propagation.by_sync)),
+            ("propagation_hostile_p50_ms", json!(seen.propagation.percentile(50).round())),
+            ("propagation_hostile_p99_ms", json!(seen.propagation.percentile(99).round())),
+            ("propagation_hostile_rejected", json!(seen.rejected)),
+            ("propagation_hostile_sent_away", json!(format!("{} of {offenders}", seen.sent_away.len()))),
+        ],
+    )?;
     ensure!(delivered == wanted, "{delivered} of {wanted} honest deliveries came");
     ensure!(seen.sent_away.len() == offenders, "only {:?} were sent away", seen.sent_away);
     Ok(())
+}
+
+/// Says figures, and keeps them for the report.
+fn tell<const N: usize>(figures: &mut Map<String, Value>, rows: [(&str, Value); N]) -> anyhow::Result<()> {
+    for (name, value) in rows {
+        say(&format!("  {name}: {value}"))?;
+        figures.insert(name.to_owned(), value);
+    }
+    Ok(())
+}
+
+fn rounded(value: f64, places: i32) -> f64 {
+    let scale = 10_f64.powi(places);
+    (value * scale).round() / scale
 }
 
 /// What is compared with a baseline of the same run.
@@ -149,7 +178,7 @@ fn ratios(figures: &mut Map<String, Value>) {
         number("naive_best_ms_10k").zip(at_10k("best_p50_us")).map(|(naive, ours)| naive * 1_000.0 / ours);
     for (name, ratio) in [("validate_to_recover", validation), ("naive_to_best_10k", search)] {
         if let Some(ratio) = ratio {
-            figures.insert(name.to_owned(), json!((ratio * 100.0).round() / 100.0));
+            figures.insert(name.to_owned(), json!(rounded(ratio, 2)));
         }
     }
 }

@@ -1,13 +1,7 @@
 //! How long an empty peer takes to a full book, and how little two books send that hardly differ.
 //!
 //! Real nodes on loopback sockets, real signatures, the book of the market; one process plays both sides of each
-//! connection. Prints one JSON object to stdout:
-//! `sync_100k_s` is the time from the newcomer's start until its book is full, `sync_diff_ratio` the bytes of two books that
-//! become one again over those of the full transfer, both counted on the sockets.
-//!
-//! `cargo bench -p sublet --no-default-features --bench sync [-- ORDERS | quick]`
-
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark")]
+//! connection.
 
 use std::{
     sync::Arc,
@@ -15,6 +9,7 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256};
+use anyhow::{Context as _, ensure};
 use libp2p::{Multiaddr, identity::Keypair};
 use sublet::{
     engine::share::SharedBook,
@@ -28,9 +23,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 const NOW: u64 = 2_000_000_000;
+/// Newcomers of which the median is taken.
+const NEWCOMERS: usize = 3;
 const MAKERS: u64 = 128;
 /// Orders in which the two books of the second part differ, each way.
-const DIFFERENCE: u64 = 100;
+pub const DIFFERENCE: u64 = 100;
 /// Far above any sensible result.
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -38,14 +35,14 @@ fn domain() -> Domain {
     Domain { chain_id: 31_337, market: Address::repeat_byte(1), salt: B256::repeat_byte(2) }
 }
 
-fn key(n: u64) -> OrderKey {
+fn key(n: u64) -> anyhow::Result<OrderKey> {
     let mut bytes = [1; 32];
     bytes[..8].copy_from_slice(&(n % MAKERS + 1).to_be_bytes());
-    OrderKey::from_bytes(&bytes).unwrap()
+    Ok(OrderKey::from_bytes(&bytes)?)
 }
 
-fn order(n: u64) -> OrderMessage {
-    let key = key(n);
+fn order(n: u64) -> anyhow::Result<OrderMessage> {
+    let key = key(n)?;
     let offer = Offer {
         provider: key.address(),
         node: B256::repeat_byte(3),
@@ -57,25 +54,25 @@ fn order(n: u64) -> OrderMessage {
         max_duration: 86_400,
         activate_within: 300,
         burn: false,
-        traits: Traits::new(["arch=x86_64", "image=debian-12", "region=eu-north-1"]).unwrap(),
+        traits: Traits::new(["arch=x86_64", "image=debian-12", "region=eu-north-1"])?,
         series: n,
         seq: 1,
         valid_until: NOW + 600 + n % 3_000,
     };
-    key.sign(offer, &domain()).into()
+    Ok(key.sign(offer, &domain()).into())
 }
 
-fn book(orders: &[OrderMessage]) -> Arc<SharedBook> {
+fn book(orders: &[OrderMessage]) -> anyhow::Result<Arc<SharedBook>> {
     let limits = BookLimits { max_orders: 1_000_000, max_orders_per_maker: 10_000, ..BookLimits::default() };
     let mut book = Book::new(domain(), limits);
     for n in 0..MAKERS {
         let rich = Maker { free: 1_000_000 * BASE_UNITS_PER_CTK, points: 0, epoch: 0 };
-        book.set_maker(key(n).address(), rich);
+        book.set_maker(key(n)?.address(), rich);
     }
     for order in orders {
-        book.insert(order.clone(), order.maker(), NOW).unwrap();
+        book.insert(order.clone(), order.maker(), NOW)?;
     }
-    Arc::new(SharedBook::with_clock(book, || NOW))
+    Ok(Arc::new(SharedBook::with_clock(book, || NOW)))
 }
 
 /// A node whose engine takes everything into its book.
@@ -87,29 +84,30 @@ struct Peer {
 }
 
 impl Peer {
-    async fn start(bootstrap: &[Multiaddr], orders: &[OrderMessage]) -> Self {
-        let book = book(orders);
+    async fn start(bootstrap: &[Multiaddr], orders: &[OrderMessage]) -> anyhow::Result<Self> {
+        let book = book(orders)?;
         let mut config = P2pConfig::new(Keypair::generate_ed25519(), domain());
-        config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+        config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse()?];
         config.bootstrap = bootstrap.to_vec();
         config.orders = Arc::<SharedBook>::clone(&book) as _;
         let stop = CancellationToken::new();
-        let (p2p, inbound) = p2p::spawn(config, stop.clone()).await.unwrap();
-        let address = p2p.status().await.unwrap().listen[0].clone();
+        let (p2p, inbound) = p2p::spawn(config, stop.clone()).await?;
+        let address = p2p.status().await?.listen.first().context("no address")?.clone();
         tokio::spawn(engine(inbound, Arc::clone(&book)));
-        Self { p2p, book, address, stop }
+        Ok(Self { p2p, book, address, stop })
     }
 
     fn orders(&self) -> usize {
         self.book.lock().offer_count()
     }
 
-    async fn until(&self, orders: usize) {
+    async fn until(&self, orders: usize) -> anyhow::Result<()> {
         let start = Instant::now();
         while self.orders() < orders {
-            assert!(start.elapsed() < LIMIT, "{} of {orders} orders after {LIMIT:?}", self.orders());
+            ensure!(start.elapsed() < LIMIT, "{} of {orders} orders after {LIMIT:?}", self.orders());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        Ok(())
     }
 
     /// Bytes on this node's sockets so far, both ways.
@@ -151,45 +149,41 @@ async fn engine(mut inbound: mpsc::Receiver<Inbound>, book: Arc<SharedBook>) {
     }
 }
 
-async fn measure(count: u64) -> serde_json::Value {
-    let orders: Vec<OrderMessage> = (0..count + DIFFERENCE).map(order).collect();
-    let whole = usize::try_from(count).unwrap();
-    let spare = usize::try_from(DIFFERENCE).unwrap();
-    let full = Peer::start(&[], &orders[..whole]).await;
-
-    let start = Instant::now();
-    let empty = Peer::start(std::slice::from_ref(&full.address), &[]).await;
-    empty.until(whole).await;
-    let seconds = start.elapsed().as_secs_f64();
-    let full_bytes = empty.bytes();
-    let sync = empty.p2p.status().await.unwrap().sync;
-    drop(empty);
-
-    // Each has a hundred that the other lacks; both ask.
-    let other = Peer::start(std::slice::from_ref(&full.address), &orders[spare..]).await;
-    other.until(whole + spare).await;
-    full.until(whole + spare).await;
-    let diff_bytes = other.bytes();
-    assert_eq!(full.book.lock().digest(), other.book.lock().digest());
-    let ratio = |part: u64, all: u64| f64::from(u32::try_from(part * 1_000_000 / all).unwrap()) / 1e6;
-    serde_json::json!({
-        "orders": count,
-        "sync_100k_s": (seconds * 1_000.0).round() / 1_000.0,
-        "sync_full_bytes": full_bytes,
-        "sync_fetched": sync.fetched,
-        "difference_each_way": DIFFERENCE,
-        "sync_diff_bytes": diff_bytes,
-        "sync_diff_ratio": ratio(diff_bytes, full_bytes),
-    })
+/// What was measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Synced {
+    /// Seconds from a newcomer's start until its book is full: the median.
+    pub seconds: f64,
+    /// Orders that the last newcomer asked for.
+    pub fetched: u64,
+    /// Bytes on a newcomer's sockets, both ways.
+    pub full_bytes: u64,
+    /// Bytes until two books are one again that each lacked [`DIFFERENCE`] orders of the other's.
+    pub diff_bytes: u64,
 }
 
-fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let count = arguments.find_map(|argument| match argument.as_str() {
-        "quick" => Some(10_000),
-        number => number.parse().ok(),
-    });
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let result = runtime.block_on(measure(count.unwrap_or(100_000)));
-    println!("{result}");
+/// Newcomers to a book of `count` orders, one after the other; then a peer whose book differs from it a little.
+pub async fn measure(count: u64) -> anyhow::Result<Synced> {
+    let orders: Vec<OrderMessage> = (0..count + DIFFERENCE).map(order).collect::<anyhow::Result<_>>()?;
+    let whole = usize::try_from(count)?;
+    let spare = usize::try_from(DIFFERENCE)?;
+    let full = Peer::start(&[], &orders[..whole]).await?;
+    let (mut seconds, mut full_bytes, mut fetched) = (Vec::new(), 0, 0);
+    for _ in 0..NEWCOMERS {
+        let start = Instant::now();
+        let empty = Peer::start(std::slice::from_ref(&full.address), &[]).await?;
+        empty.until(whole).await?;
+        seconds.push(start.elapsed().as_secs_f64());
+        full_bytes = empty.bytes();
+        fetched = empty.p2p.status().await?.sync.fetched;
+    }
+    seconds.sort_by(f64::total_cmp);
+
+    // Each has a hundred that the other lacks; both ask.
+    let other = Peer::start(std::slice::from_ref(&full.address), &orders[spare..]).await?;
+    other.until(whole + spare).await?;
+    full.until(whole + spare).await?;
+    let diff_bytes = other.bytes();
+    ensure!(full.book.lock().digest() == other.book.lock().digest(), "the books differ in the end");
+    Ok(Synced { seconds: seconds[NEWCOMERS / 2], fetched, full_bytes, diff_bytes })
 }
