@@ -43,6 +43,10 @@ pub enum Fault {
     Stale(u64),
     /// Another chain answers, at this URL.
     Astray(String),
+    /// The answer to the next transaction that is sent is lost on its way, after it was carried out.
+    Swallow,
+    /// `eth_call` takes no code that is not on chain.
+    NoOverrides,
 }
 
 impl Fault {
@@ -62,6 +66,8 @@ impl Fault {
             Self::Garbage => "the RPC answers with web pages".into(),
             Self::Stale(_) => "the RPC's head stands still".into(),
             Self::Astray(_) => "the RPC serves another chain".into(),
+            Self::Swallow => "the answer to a transaction is lost".into(),
+            Self::NoOverrides => "the RPC runs no code that is not on chain".into(),
         }
     }
 }
@@ -143,6 +149,13 @@ impl Shared {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn end(&self, fault: Fault) {
+        let mut now = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        if *now == fault {
+            *now = Fault::None;
+        }
+    }
+
     async fn ask(&self, url: &str, request: &Value) -> anyhow::Result<Value> {
         Ok(self.http.post(url).json(request).send().await?.json().await?)
     }
@@ -189,6 +202,18 @@ async fn answer(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
         Fault::Garbage => plain(200, "<html><body>It works!</body></html>"),
         Fault::Stale(_) => stale(&shared, request).await,
         Fault::Astray(url) => forward(&shared, &url, &request).await,
+        Fault::Swallow => {
+            let said = forward(&shared, &shared.upstream, &request).await;
+            if request["method"] != "eth_sendRawTransaction" {
+                return said;
+            }
+            shared.end(Fault::Swallow);
+            cut()
+        }
+        Fault::NoOverrides if request["params"].as_array().is_some_and(|params| params.len() > 2) => {
+            refuse_as(&request, -32_602, "too many arguments, want at most 2")
+        }
+        Fault::NoOverrides => forward(&shared, &shared.upstream, &request).await,
     }
 }
 
@@ -243,7 +268,11 @@ fn quantity(value: &Value) -> Option<u64> {
 }
 
 fn refuse(request: &Value, message: &str) -> Response {
-    reply(&json!({ "jsonrpc": "2.0", "id": request["id"], "error": { "code": -32000, "message": message } }))
+    refuse_as(request, -32_000, message)
+}
+
+fn refuse_as(request: &Value, code: i32, message: &str) -> Response {
+    reply(&json!({ "jsonrpc": "2.0", "id": request["id"], "error": { "code": code, "message": message } }))
 }
 
 fn reply(said: &Value) -> Response {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use alloy_primitives::B256;
 use sublet::{
     chain::{
-        Call, Chain, ChainError, ChainEvent, ChainOptions, DeployOptions, Deployment, MarketEvent,
-        WatchConfig, deploy, watch,
+        Call, Chain, ChainError, ChainEvent, ChainOptions, Check, DeployOptions, Deployment, MarketEvent,
+        Verdict, WatchConfig, check_deployment, deploy, watch,
     },
     devnet::{Anvil, AnvilConfig},
 };
@@ -199,4 +199,38 @@ async fn a_flaky_endpoint_that_answers_out_of_order_loses_no_event_and_no_transa
         assert_eq!(until_told(&mut events, amount).await, [amount]);
     }
     stop.cancel();
+}
+
+#[tokio::test]
+async fn a_transaction_whose_answer_is_lost_is_carried_out_once() {
+    let world = World::new().await;
+    let chain = world.connect(&[world.proxy.url()]).await;
+    let before = chain.balances(chain.address()).await.unwrap();
+    world.bank.execute(Call::Transfer { to: chain.address(), amount: 1_000 }).await.unwrap();
+    chain.execute(Call::Approve { amount: u128::MAX }).await.unwrap();
+    for n in 1..=3 {
+        world.proxy.set(Fault::Swallow).await.unwrap();
+        chain.execute(Call::Deposit { amount: 100 }).await.unwrap();
+        let now = chain.balances(chain.address()).await.unwrap();
+        assert_eq!((now.free, now.wallet), (before.free + 100 * n, before.wallet + 1_000 - 100 * n));
+    }
+}
+
+#[tokio::test]
+async fn code_that_an_endpoint_does_not_run_is_not_called_checked() {
+    let world = World::new().await;
+    world.proxy.set(Fault::NoOverrides).await.unwrap();
+    let check = async || check_deployment(world.proxy.url(), &world.deployment, Duration::from_secs(5)).await;
+    let checks = check().await.unwrap();
+    let open = checks.iter().filter(|check| check.verdict == Verdict::Unchecked);
+    let open: Vec<&str> = open.map(|check| check.what).collect();
+    assert_eq!(open, ["the token's code by this binary", "the Market's code by this binary"], "{checks:#?}");
+    assert!(!checks.iter().any(|check| check.verdict == Verdict::Differs), "{checks:#?}");
+    assert!(!checks.iter().all(Check::holds));
+    // A node trusts the hashes of its file then, and says so.
+    world.connect(&[world.proxy.url()]).await;
+
+    // Too busy is not the same as not able to.
+    world.proxy.set(Fault::Status(429)).await.unwrap();
+    assert!(check().await.unwrap_err().is_retryable());
 }

@@ -204,6 +204,14 @@ impl Chain {
         Ok(signer == maker || self.is_operator(maker, signer).await?)
     }
 
+    /// What so much gas costs at most now, in wei.
+    ///
+    /// # Errors
+    /// The RPC does not answer, or gas costs more than this node may pay.
+    pub async fn price_of(&self, gas: u64) -> Result<u128, ChainError> {
+        self.0.sender.price(gas).await
+    }
+
     /// Carries out one call: simulates it, sends it, and waits until it is mined. Calls queue; each is sent once the one
     /// before is mined or given up.
     ///

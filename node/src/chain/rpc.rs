@@ -81,6 +81,19 @@ impl Endpoint {
     }
 }
 
+/// What an endpoint says when it does not answer a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub reason: String,
+    /// The code that it ran reverted.
+    pub reverted: bool,
+}
+
+/// JSON-RPC's code of a call that reverted.
+const REVERTED: i64 = 3;
+/// Codes by which endpoints ask for patience: a fault inside, a limit of requests.
+const OVERLOADED: [i64; 3] = [-32_603, -32_005, 429];
+
 impl Rpc {
     /// Prepares one endpoint; nothing is sent yet.
     pub(crate) fn new(url: &str, timeout: Duration) -> Result<Self, ChainError> {
@@ -123,6 +136,28 @@ impl Rpc {
         F: IntoFuture<Output = TransportResult<T>>,
     {
         self.ask_raw(question).await?.map_err(|e| self.error(method, &e))
+    }
+
+    /// The same, where the endpoint may have a reason not to answer this one question: only what it says of the question itself
+    /// is a refusal. That it is slow, overloaded or broken is an error.
+    pub(crate) async fn ask_plainly<T, F>(
+        &self,
+        method: &'static str,
+        question: F,
+    ) -> Result<Result<T, Refusal>, ChainError>
+    where
+        F: IntoFuture<Output = TransportResult<T>>,
+    {
+        match self.ask_raw(question).await? {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(error) => match error.as_error_resp() {
+                Some(payload) if !OVERLOADED.contains(&payload.code) => Ok(Err(Refusal {
+                    reason: clip(&payload.message),
+                    reverted: payload.code == REVERTED || payload.message.contains("revert"),
+                })),
+                _ => Err(self.error(method, &error)),
+            },
+        }
     }
 
     /// The same, with the RPC's own error still whole (it may carry revert data); time-outs are ours already.

@@ -29,7 +29,7 @@ use crate::keys::WalletSigner;
 
 /// The name of a revert that carries no error of ours.
 const UNKNOWN: &str = "unknown";
-/// How often a transaction is set up anew because somebody else took the nonce in between.
+/// How often a transaction is set up at most, because somebody else took the nonce in between.
 const NONCE_ATTEMPTS: usize = 3;
 /// A replacement must pay at least 10 % more (geth and its kin); 12.5 % leaves room for rounding.
 const BUMP_NUMERATOR: u128 = 9;
@@ -95,8 +95,11 @@ struct Flight {
 enum Broadcast {
     /// Taken, or already known.
     Sent,
-    /// Another transaction has the nonce.
-    NonceTaken,
+    /// A transaction with this nonce is mined. It may be this one: an answer that is lost on its way has the same bytes sent
+    /// again.
+    Mined,
+    /// Another transaction waits with this nonce.
+    Occupied,
     /// The RPC does not want it.
     Refused(ChainError),
     /// No answer: it may have been taken.
@@ -131,20 +134,25 @@ impl Sender {
         for attempt in 1..=NONCE_ATTEMPTS {
             let mut flight = self.prepare(order).await?;
             failpoint::reach(&["sender", order.call, "signed"]);
+            let mut gone = false;
             match self.broadcast(order, &flight).await {
                 Broadcast::Sent => {}
                 Broadcast::Unclear(e) => {
                     warn!(call = order.call, error = %e, "the broadcast is unclear: watching for the receipt")
                 }
                 Broadcast::Refused(e) => return Err(e),
-                Broadcast::NonceTaken if attempt < NONCE_ATTEMPTS => {
+                Broadcast::Mined => gone = true,
+                Broadcast::Occupied if attempt < NONCE_ATTEMPTS => {
                     tokio::time::sleep(self.options.receipt_poll).await;
                     continue;
                 }
-                Broadcast::NonceTaken => return Err(self.superseded(order, flight.nonce)),
+                Broadcast::Occupied => return Err(self.superseded(order, flight.nonce)),
             }
             failpoint::reach(&["sender", order.call, "sent"]);
-            let receipt = self.land(order, &mut flight).await?;
+            let receipt = match self.land(order, &mut flight).await {
+                Err(ChainError::Superseded { .. }) if gone && attempt < NONCE_ATTEMPTS => continue,
+                landed => landed?,
+            };
             failpoint::reach(&["sender", order.call, "mined"]);
             return if receipt.status() { Ok(receipt) } else { Err(self.failure(order, &receipt).await) };
         }
@@ -211,6 +219,11 @@ impl Sender {
         Ok(flight)
     }
 
+    /// What so much gas costs at most now, in wei.
+    pub(crate) async fn price(&self, gas: u64) -> Result<u128, ChainError> {
+        Ok(self.fees().await?.max.saturating_mul(u128::from(gas)))
+    }
+
     async fn fees(&self) -> Result<Fees, ChainError> {
         let estimate = self.rpc.ask("eth_feeHistory", self.rpc.provider().estimate_eip1559_fees()).await?;
         let cap = self.options.max_fee_per_gas;
@@ -251,8 +264,10 @@ impl Sender {
         let text = payload.message.to_lowercase();
         if text.contains("already known") || text.contains("already imported") {
             Broadcast::Sent
-        } else if text.contains("nonce too low") || text.contains("replacement transaction underpriced") {
-            Broadcast::NonceTaken
+        } else if text.contains("nonce too low") {
+            Broadcast::Mined
+        } else if text.contains("replacement transaction underpriced") {
+            Broadcast::Occupied
         } else if lacks_money(&error) {
             let have = self.rpc.balance(self.address).await.unwrap_or(0);
             let need = flight.fees.max.saturating_mul(u128::from(flight.gas));
@@ -269,21 +284,21 @@ impl Sender {
         let mut taken: Option<Instant> = None;
         let mut gap: Option<Instant> = None;
         loop {
-            for hash in flight.hashes.iter().rev() {
-                let asked = self
-                    .rpc
-                    .ask("eth_getTransactionReceipt", self.rpc.provider().get_transaction_receipt(*hash));
-                if let Ok(Some(receipt)) = asked.await {
-                    return Ok(receipt);
-                }
+            let looked = self.receipt(flight).await;
+            if let Ok(Some(receipt)) = looked {
+                return Ok(receipt);
             }
             let mined = self.mined_nonces().await;
-            match taken {
-                Some(since) if since.elapsed() > RECEIPT_GRACE => {
-                    return Err(self.superseded(order, flight.nonce));
-                }
-                None if mined.is_some_and(|mined| mined > flight.nonce) => taken = Some(Instant::now()),
-                _ => {}
+            taken = match mined {
+                Some(mined) if mined > flight.nonce => taken.or_else(|| Some(Instant::now())),
+                // Another endpoint is asked by now, or a block was taken back.
+                Some(_) => None,
+                None => taken,
+            };
+            // Only who knows that the nonce is gone, and knows no receipt, says that it was another transaction.
+            let denied = mined.is_some() && looked.is_ok();
+            if denied && taken.is_some_and(|since| since.elapsed() > RECEIPT_GRACE) {
+                return Err(self.superseded(order, flight.nonce));
             }
             // Each transaction waits for the one before: that one is missing only if a reorganisation took it back, and
             // this one cannot be mined before somebody has sent it again.
@@ -307,6 +322,17 @@ impl Sender {
             }
             tokio::time::sleep(self.options.receipt_poll).await;
         }
+    }
+
+    /// The receipt of any version of the transaction.
+    async fn receipt(&self, flight: &Flight) -> Result<Option<TransactionReceipt>, ChainError> {
+        for hash in flight.hashes.iter().rev() {
+            let asked = self.rpc.provider().get_transaction_receipt(*hash);
+            if let Some(receipt) = self.rpc.ask("eth_getTransactionReceipt", asked).await? {
+                return Ok(Some(receipt));
+            }
+        }
+        Ok(None)
     }
 
     /// How many transactions of ours are mined. An RPC that does not answer is no evidence.

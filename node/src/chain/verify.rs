@@ -21,7 +21,7 @@ use sublet_market::lease::Params;
 use super::{
     deployment::{CodeHashes, Deployment},
     error::ChainError,
-    rpc::Rpc,
+    rpc::{Refusal, Rpc},
 };
 
 /// One comparison of what should be with what is.
@@ -34,14 +34,44 @@ pub struct Check {
     /// What the chain says.
     pub seen: String,
     /// Whether they agree.
-    pub ok: bool,
+    pub verdict: Verdict,
 }
+
+/// What came of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Both are the same.
+    Ok,
+    /// They differ.
+    Differs,
+    /// The RPC refuses to say.
+    Unchecked,
+}
+
+/// The one comparison that may be left out: few endpoints remember what was at an address before.
+const FIRST_BLOCK: &str = "the Market's first block";
 
 impl Check {
     fn new(what: &'static str, expected: impl ToString, seen: impl ToString) -> Self {
         let (expected, seen) = (expected.to_string(), seen.to_string());
-        let ok = expected == seen;
-        Self { what, expected, seen, ok }
+        let verdict = if expected == seen { Verdict::Ok } else { Verdict::Differs };
+        Self { what, expected, seen, verdict }
+    }
+
+    fn unchecked(what: &'static str, expected: impl ToString, reason: impl ToString) -> Self {
+        let (expected, seen) = (expected.to_string(), reason.to_string());
+        Self { what, expected, seen, verdict: Verdict::Unchecked }
+    }
+
+    /// Whether nothing that matters differs or could not be compared.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        match self.verdict {
+            Verdict::Ok => true,
+            Verdict::Differs => false,
+            Verdict::Unchecked => self.what == FIRST_BLOCK,
+        }
     }
 }
 
@@ -57,15 +87,16 @@ pub async fn check_deployment(
 ) -> Result<Vec<Check>, ChainError> {
     let rpc = Rpc::new(rpc_url, timeout)?;
     let mut checks = vec![Check::new("chain id", deployment.chain_id, rpc.chain_id().await?)];
-    if checks[0].ok {
+    if checks[0].holds() {
         checks.extend(presence(&rpc, deployment).await?);
     }
-    if checks.iter().all(|check| check.ok) {
+    if checks.iter().all(Check::holds) {
+        checks.push(first_block(&rpc, deployment).await?);
         checks.extend(code(&rpc, deployment).await?);
         match answers(&rpc, deployment).await {
             Ok(answers) => checks.extend(answers),
             // A contract that is another one may answer nothing that makes sense.
-            Err(error) if checks.iter().any(|check| !check.ok) => {
+            Err(error) if !checks.iter().all(Check::holds) => {
                 checks.push(Check::new("the Market's answers", "those of a Market", error));
             }
             Err(error) => return Err(error),
@@ -94,13 +125,21 @@ pub(crate) async fn verify(rpc: &Rpc, deployment: &Deployment) -> Result<(), Cha
     serves(rpc, deployment).await?;
     // What the Market says of itself first: it names the field that is wrong.
     let mut checks = answers(rpc, deployment).await?;
+    checks.push(first_block(rpc, deployment).await?);
     checks.extend(code(rpc, deployment).await?);
-    match checks.into_iter().find(|check| !check.ok) {
-        None => Ok(()),
-        Some(Check { what, expected, seen, .. }) => {
-            Err(ChainError::Mismatch { what, expected, actual: seen, market: deployment.market })
+    for Check { what, expected, seen, verdict } in checks {
+        match verdict {
+            Verdict::Ok => {}
+            Verdict::Differs => {
+                return Err(ChainError::Mismatch { what, expected, actual: seen, market: deployment.market });
+            }
+            Verdict::Unchecked => tracing::warn!(
+                reason = %seen,
+                "{what} cannot be checked by this RPC; the deployment file is trusted: `sublet chain verify` with another one"
+            ),
         }
     }
+    Ok(())
 }
 
 /// The hashes of the code at both addresses.
@@ -124,6 +163,24 @@ async fn presence(rpc: &Rpc, deployment: &Deployment) -> Result<Vec<Check>, Chai
     Ok(checks)
 }
 
+/// Whether the Market came with the block that the file names: a node reads events from there on, and misses all before.
+async fn first_block(rpc: &Rpc, deployment: &Deployment) -> Result<Check, ChainError> {
+    let head = rpc.block_number().await?;
+    if deployment.block > head {
+        return Ok(Check::new(FIRST_BLOCK, deployment.block, format!("not there: the newest is {head}")));
+    }
+    let before = rpc.provider().get_code_at(deployment.market).number(deployment.block.saturating_sub(1));
+    Ok(match rpc.ask_plainly("eth_getCode", before).await? {
+        Ok(code) if code.is_empty() => Check::new(FIRST_BLOCK, deployment.block, deployment.block),
+        Ok(_) => Check::new(FIRST_BLOCK, deployment.block, "an earlier one"),
+        Err(Refusal { reason, .. }) => Check::unchecked(
+            FIRST_BLOCK,
+            deployment.block,
+            format!("the RPC keeps no state of then: {reason}"),
+        ),
+    })
+}
+
 async fn code(rpc: &Rpc, deployment: &Deployment) -> Result<Vec<Check>, ChainError> {
     let market = deployment.market;
     let seen = code_hashes(rpc, deployment.token, market).await?;
@@ -141,18 +198,16 @@ async fn code(rpc: &Rpc, deployment: &Deployment) -> Result<Vec<Check>, ChainErr
         ("the token's code by this binary", deployment.token, CloudToken::BYTECODE.clone(), seen.token),
         ("the Market's code by this binary", market, creation.into(), seen.market),
     ] {
-        match made_here(rpc, address, creation).await {
-            Ok(expected) => checks.push(Check::new(what, expected, seen)),
+        checks.push(match made_here(rpc, address, creation).await? {
+            Ok(expected) => Check::new(what, expected, seen),
             // Constants that the constructor does not take.
-            Err(ChainError::Rpc { reason, .. }) if reason.contains("revert") => {
-                checks.push(Check::new(what, format!("none ({reason})"), seen));
-            }
-            // Some endpoints refuse to run code that is not on chain: the file's hashes have to do.
-            Err(error @ ChainError::Rpc { .. }) => {
-                tracing::warn!(%error, "{what} cannot be checked by this RPC; the deployment file's hash is trusted");
-            }
-            Err(error) => return Err(error),
-        }
+            Err(Refusal { reason, reverted: true }) => Check::new(what, format!("none ({reason})"), seen),
+            Err(Refusal { reason, .. }) => Check::unchecked(
+                what,
+                "the code that this binary makes",
+                format!("the RPC does not run it: {reason}"),
+            ),
+        });
     }
     Ok(checks)
 }
@@ -169,14 +224,19 @@ async fn answers(rpc: &Rpc, deployment: &Deployment) -> Result<Vec<Check>, Chain
     ])
 }
 
-/// The hash of the code that `creation` leaves at `address` on this chain.
-async fn made_here(rpc: &Rpc, address: Address, creation: Bytes) -> Result<B256, ChainError> {
+/// The hash of the code that `creation` leaves at `address` on this chain. Some endpoints refuse to run code that is not on
+/// chain.
+async fn made_here(
+    rpc: &Rpc,
+    address: Address,
+    creation: Bytes,
+) -> Result<Result<B256, Refusal>, ChainError> {
     // The token's constructor mints to its caller, which must be somebody; the code does not depend on it.
     let request = TransactionRequest::default().from(Address::repeat_byte(1)).to(address);
     let overridden = AccountOverride { code: Some(creation), ..AccountOverride::default() };
     let state: StateOverride = [(address, overridden)].into_iter().collect();
-    let code: Bytes = rpc.ask("eth_call", rpc.provider().call(request).overrides(state)).await?;
-    Ok(keccak256(code))
+    let code = rpc.ask_plainly("eth_call", rpc.provider().call(request).overrides(state)).await?;
+    Ok(code.map(keccak256))
 }
 
 fn describe(params: &Params) -> String {

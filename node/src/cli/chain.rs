@@ -14,7 +14,7 @@ use super::{
     values,
 };
 use crate::{
-    chain::{ChainOptions, DeployOptions, Deployment, check_deployment, deploy},
+    chain::{ChainOptions, Check, DeployOptions, Deployment, Verdict, check_deployment, deploy},
     config::Config,
     home::read_wallet_key,
 };
@@ -90,17 +90,29 @@ impl Verify {
         let file = self.deployment.display();
         context.output.print(&checks, |checks| {
             let rows = checks.iter().map(|check| {
-                let verdict = if check.ok { "ok" } else { "DIFFERS" };
+                let verdict = match check.verdict {
+                    Verdict::Ok => "ok",
+                    Verdict::Differs => "DIFFERS",
+                    Verdict::Unchecked => "NOT CHECKED",
+                };
                 vec![check.what.to_owned(), verdict.to_owned(), check.expected.clone(), check.seen.clone()]
             });
             table(&["what", "verdict", "expected", "on chain"], rows)
         })?;
-        let wrong = checks.iter().filter(|check| !check.ok).count();
+        let wrong = checks.iter().filter(|check| check.verdict == Verdict::Differs).count();
         if wrong > 0 {
             return Err(Refused(format!(
                 "{wrong} of {} checks failed: this is not the market that {file} and this binary mean; do not trade on it. Get \
                  the right file from who runs the market, or the release that belongs to it",
                 checks.len()
+            ))
+            .into());
+        }
+        if !checks.iter().all(Check::holds) {
+            return Err(Refused(format!(
+                "whether the code is that of this binary cannot be checked by {}: ask an RPC that runs `eth_call` with overridden \
+                 code, as geth, reth and anvil do",
+                self.rpc_url
             ))
             .into());
         }

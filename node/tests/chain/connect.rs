@@ -5,7 +5,9 @@ use std::time::Duration;
 use alloy::providers::{Provider as _, ext::AnvilApi as _};
 use alloy_primitives::{Address, B256};
 use sublet::{
-    chain::{Chain, ChainError, Check, CodeHashes, DeployOptions, Deployment, check_deployment, deploy},
+    chain::{
+        Chain, ChainError, Check, CodeHashes, DeployOptions, Deployment, Verdict, check_deployment, deploy,
+    },
     devnet::anvil::{Anvil, AnvilConfig, AnvilError},
 };
 use sublet_market::lease::Params;
@@ -78,7 +80,7 @@ async fn whatever_differs_from_the_deployment_is_named_with_the_remedy() {
 }
 
 fn wrong(checks: &[Check]) -> Vec<&'static str> {
-    checks.iter().filter(|check| !check.ok).map(|check| check.what).collect()
+    checks.iter().filter(|check| check.verdict != Verdict::Ok).map(|check| check.what).collect()
 }
 
 #[tokio::test]
@@ -89,13 +91,20 @@ async fn a_deployment_is_trusted_only_with_the_code_that_this_binary_knows() {
         check_deployment(world.anvil.url(), &deployment, Duration::from_secs(5)).await.unwrap()
     };
     let checks = check(good.clone()).await;
-    assert_eq!((wrong(&checks), checks.len()), (vec![], 10), "{checks:#?}");
+    assert_eq!((wrong(&checks), checks.len()), (vec![], 11), "{checks:#?}");
 
     // Constants that are not those of the deployment make other code.
     let params = Params { notice: 1, ..good.params };
     let other = check(Deployment { params, ..good.clone() }).await;
     assert_eq!(wrong(&other), ["the Market's code by this binary", "the Market's constants"]);
     assert_eq!(wrong(&check(Deployment { chain_id: 1, ..good.clone() }).await), ["chain id"]);
+    for block in [good.block + 1, good.block + 1_000] {
+        world.anvil.provider().anvil_mine(Some(1), None).await.unwrap();
+        let late = check(Deployment { block, ..good.clone() }).await;
+        assert_eq!(wrong(&late), ["the Market's first block"], "{late:#?}");
+        let said = refused(&world, Deployment { block, ..good.clone() }).await.to_string();
+        assert!(said.contains("the Market's first block"), "{said}");
+    }
     let nowhere = Deployment { token: Address::repeat_byte(9), ..good.clone() };
     assert_eq!(wrong(&check(nowhere).await), ["a contract at the token's address"]);
 
