@@ -3,7 +3,11 @@
 //!
 //! Batches may come twice (the cursor moves after a batch is applied), so applying one is idempotent.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use alloy_primitives::{Address, B256};
 use sublet_adapter::failpoint;
@@ -17,6 +21,9 @@ use crate::{
     wall::{self, Skew},
 };
 
+/// How often the open leases are read whatever the events say.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// The store's key of the watcher's cursor.
 pub const CURSOR_KEY: &str = "watcher_cursor";
 
@@ -24,6 +31,7 @@ pub const CURSOR_KEY: &str = "watcher_cursor";
 /// tried again, because the cursor has not moved.
 pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: CancellationToken) {
     let mut skew = Skew::default();
+    let mut looked = Instant::now();
     loop {
         let event = tokio::select! {
             biased;
@@ -33,17 +41,34 @@ pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: 
         let Some(event) = event else { return };
         if matches!(event, ChainEvent::Head(_)) {
             look_at_clocks(&mut skew, core.now());
+            if looked.elapsed() >= LOOK_AGAIN {
+                looked = Instant::now();
+                look_again(&core).await;
+            }
         }
-        let mut pause = std::time::Duration::from_millis(200);
+        let mut pause = Duration::from_millis(200);
         while let Err(error) = apply(&core, &event).await {
             tracing::warn!(%error, "the chain's events could not be taken in; trying again");
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
-            pause = (pause * 2).min(std::time::Duration::from_secs(10));
+            pause = (pause * 2).min(Duration::from_secs(10));
         }
         core.wake.all();
+    }
+}
+
+/// Reads every open lease: of several endpoints behind one address, one that was behind may have left out an event.
+async fn look_again(core: &Core) {
+    let read = async {
+        for lease in core.store.all::<ChainLease>()? {
+            refresh_lease(core, lease.id).await?;
+        }
+        Ok::<_, EngineError>(())
+    };
+    if let Err(error) = read.await {
+        tracing::debug!(%error, "the open leases could not be read again; the next look is in a minute");
     }
 }
 
@@ -65,6 +90,7 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
             core.set_watched_until(*timestamp);
         }
         ChainEvent::Head(head) => {
+            core.set_caught_up_at(head.timestamp);
             let us = core.address();
             let mut book = core.book();
             book.expire(head.timestamp);
@@ -75,6 +101,7 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
             tracing::warn!(to_block, "the chain was reorganised: leases are read again");
             // Until the new blocks are read nothing can be said to be missing on chain.
             core.set_watched_until(0);
+            core.set_caught_up_at(0);
             for lease in core.store.all_and_past::<ChainLease>()? {
                 if lease.events.iter().any(|e| e.block > *to_block) {
                     take_back(core, lease.id, *to_block)?;

@@ -73,6 +73,16 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Whether the same may succeed in a moment without anybody's doing.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Chain(error) => error.is_retryable() || error.is_unclear(),
+            Self::Store(_) | Self::Unavailable(_) => true,
+            _ => false,
+        }
+    }
+
     /// The stable code that docs/api.md lists.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -107,6 +117,7 @@ pub struct Core {
     wallet: WalletSigner,
     maker: Address,
     watched_until: AtomicU64,
+    caught_up_at: AtomicU64,
     parties: Mutex<Parties>,
 }
 
@@ -182,6 +193,7 @@ impl Core {
             wallet,
             maker,
             watched_until: AtomicU64::new(0),
+            caught_up_at: AtomicU64::new(0),
             parties: Mutex::default(),
         })
     }
@@ -236,6 +248,17 @@ impl Core {
     /// Notes that all events up to the block with this timestamp are in the store. A reorganisation moves it back.
     pub fn set_watched_until(&self, timestamp: u64) {
         self.watched_until.store(timestamp, Ordering::Release);
+    }
+
+    /// The time of the last head below which every confirmed block had been taken in. With deep confirmations, the confirmed
+    /// ones themselves are always old.
+    pub fn caught_up_at(&self) -> u64 {
+        self.caught_up_at.load(Ordering::Acquire)
+    }
+
+    /// Notes that all that the head with this timestamp confirms is in the store.
+    pub fn set_caught_up_at(&self, timestamp: u64) {
+        self.caught_up_at.store(timestamp, Ordering::Release);
     }
 
     /// Carries out one call on chain, as [`Chain::execute`] does, and counts how it ended.

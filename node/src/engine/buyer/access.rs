@@ -73,6 +73,10 @@ impl Buyer {
             Some(_) => Ok(()),
             None => Err(problem.clone().unwrap_or_default()),
         };
+        if self.core.store.get::<Purchase>(id.as_slice())?.is_none() {
+            // Over, and the file closed, while we looked.
+            return Ok(JobEnd::Done);
+        }
         self.note_look(id, seen.as_ref().err());
         self.update(id, |p| {
             p.access = access;

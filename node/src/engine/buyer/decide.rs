@@ -141,7 +141,13 @@ fn on_the_chain(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         _ if !noted => Step::NoteLeased,
         LeaseState::Opened if sight.now > u64::from(lease.activate_by) => Step::Abort,
         LeaseState::Active if sight.purchase.ending.is_some() => Step::End,
-        LeaseState::Active if sight.lost && sight.purchase.on_failure != OnFailure::Keep => Step::Leave,
+        LeaseState::Active
+            if sight.lost
+                && sight.purchase.on_failure != OnFailure::Keep
+                && sight.now < u64::from(lease.funded_until) =>
+        {
+            Step::Leave
+        }
         LeaseState::Active if due_top_up(sight.purchase, lease, sight.now) > 0 => Step::TopUp,
         LeaseState::Active if sight.access_due && sight.now < u64::from(lease.funded_until) => {
             Step::FetchAccess

@@ -45,6 +45,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 pub struct Buyer {
     core: Arc<Core>,
     jobs: Arc<Jobs>,
+    /// Looks at machines: apart, so that none is given up while a transaction keeps us from looking.
+    looks: Arc<Jobs>,
     floor: u128,
     /// What is known of the machines, by lease.
     machines: Mutex<HashMap<B256, access::Machine>>,
@@ -64,7 +66,8 @@ impl Buyer {
         core.metrics.expect_steps("buyer", Step::ALL.map(Step::as_str));
         Arc::new(Self {
             core,
-            jobs: Jobs::new(stop),
+            jobs: Jobs::new(stop.clone()),
+            looks: Jobs::new(stop),
             floor: config.market.floor,
             machines: Mutex::default(),
             give_up_after: config.buyer.give_up_after,
@@ -86,24 +89,29 @@ impl Buyer {
                 () = stop.cancelled() => break,
                 () = self.core.wake.buyer.notified() => {}
                 () = self.jobs.finished() => {}
+                () = self.looks.finished() => {}
                 () = tokio::time::sleep(PASS_INTERVAL) => {}
             }
         }
-        self.jobs.drain(DRAIN_LIMIT).await;
+        tokio::join!(self.jobs.drain(DRAIN_LIMIT), self.looks.drain(DRAIN_LIMIT));
     }
 
     fn pass(self: &Arc<Self>) -> Result<(), EngineError> {
         for purchase in self.core.store.all::<Purchase>()? {
             let lease = self.core.store.get::<ChainLease>(purchase.id.as_slice())?;
+            let access_due = self.access_due(&purchase);
             let step = decide(&Sight {
                 purchase: &purchase,
                 lease: lease.as_ref().map(|lease| &lease.view),
                 now: self.core.now(),
                 watched_until: self.core.watched_until(),
                 ended: lease.as_ref().is_some_and(|lease| lease.end.is_some()),
-                access_due: self.access_due(&purchase),
+                access_due,
                 lost: self.is_lost(purchase.id),
             });
+            if step == Step::TopUp && access_due {
+                self.start(Step::FetchAccess, purchase.id);
+            }
             if step != Step::Wait && !(step == Step::End && self.ending().contains(&purchase.id)) {
                 self.start(step, purchase.id);
             }
@@ -113,7 +121,8 @@ impl Buyer {
 
     fn start(self: &Arc<Self>, step: Step, id: B256) {
         let engine = Arc::clone(self);
-        self.jobs.start(id, async move {
+        let jobs = if step == Step::FetchAccess { &self.looks } else { &self.jobs };
+        jobs.start(id, async move {
             let end = match engine.perform(step, id).await {
                 Ok(end) => end,
                 Err(error) => {

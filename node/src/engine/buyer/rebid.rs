@@ -36,6 +36,8 @@ impl Buyer {
                 tracing::info!(bid = %id, new = %new.id, left, "the lease failed: bidding again without its provider");
                 Ok(())
             }
+            // The chain, the key or the disk may be back in a moment: until then the file stays open.
+            Err(error) if error.is_passing() => Err(error),
             Err(error) => {
                 tracing::warn!(bid = %id, %error, "the lease failed and cannot be bid for again");
                 self.update(id, |p| p.trouble = Some(format!("not bid for again: {error}")))

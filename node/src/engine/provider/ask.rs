@@ -18,6 +18,10 @@ use crate::{
     store::{ChainLease, Promise, ProviderPhase},
 };
 
+/// Gas that a provider's side of a lease may take: activate, a claim, the end, and some to spare. Who has accepted and
+/// cannot pay it loses the bond.
+const GAS_OF_A_LEASE: u64 = 200_000;
+
 /// A request that passed every check which needs no money and no capacity.
 struct Request {
     id: B256,
@@ -139,18 +143,27 @@ impl Provider {
                 "the bid is not signed by its buyer or an operator of it",
             ));
         }
-        let (buyer, ours, lease, balances) = tokio::try_join!(
+        let (buyer, ours, lease, balances, price) = tokio::try_join!(
             core.refresh_maker(bid.buyer),
             core.refresh_maker(core.address()),
             core.chain.lease(request.id),
             core.chain.balances(core.key()),
+            core.chain.price_of(GAS_OF_A_LEASE),
         )
         .map_err(|e| busy(&e))?;
         if lease.state != LeaseState::None {
             return Err(decline(DeclineCode::Malformed, "this bid was settled or cancelled on chain"));
         }
-        if balances.eth == 0 {
-            tracing::warn!("asks are declined: the wallet has no gas money to activate a lease with");
+        let open = core.store.all::<Promise>().map_err(|e| busy(&e))?.len() as u128;
+        let need = price.saturating_mul(open + 1);
+        if balances.eth < need {
+            let have = balances.eth;
+            tracing::warn!(
+                have,
+                need,
+                open,
+                "asks are declined: the wallet has no gas money for one more lease (wei)"
+            );
             return Err(decline(DeclineCode::ProviderFunds, "the provider has no gas money"));
         }
         Ok((buyer, ours))

@@ -56,6 +56,11 @@ impl Step {
         Self::Retire,
     ];
 
+    /// Whether it is done on the machine, and not on chain or in the store alone.
+    pub(super) const fn is_on_the_machine(self) -> bool {
+        matches!(self, Self::Provision | Self::Pause | Self::Remove)
+    }
+
     /// The name in metrics.
     pub(super) const fn as_str(self) -> &'static str {
         match self {

@@ -153,7 +153,7 @@ impl Provider {
 
     /// Whether the newest blocks have not been read yet.
     pub(super) fn is_reading(&self) -> bool {
-        self.core.watched_until().saturating_add(LONGEST_BLINDNESS) < self.core.now()
+        self.core.caught_up_at().saturating_add(LONGEST_BLINDNESS) < self.core.now()
     }
 }
 

@@ -62,7 +62,10 @@ pub struct Provider {
     config: ProviderConfig,
     floor: u128,
     offer_lifetime: Duration,
+    /// Steps that wait for the chain, and those that only write something down.
     jobs: Arc<Jobs>,
+    /// Steps on machines: apart, so that none waits while a transaction does, and an unpaid one is stopped in time.
+    machine_jobs: Arc<Jobs>,
     asks: tokio::sync::Mutex<()>,
     /// One claim at a time looks what is worth claiming.
     claims: tokio::sync::Mutex<()>,
@@ -112,7 +115,8 @@ impl Provider {
             config,
             floor: market.floor,
             offer_lifetime: market.offer_lifetime,
-            jobs: Jobs::new(stop),
+            jobs: Jobs::new(stop.clone()),
+            machine_jobs: Jobs::new(stop),
             asks: tokio::sync::Mutex::new(()),
             claims: tokio::sync::Mutex::new(()),
             announced: Mutex::default(),
@@ -141,10 +145,11 @@ impl Provider {
                 () = stop.cancelled() => break,
                 () = self.core.wake.provider.notified() => {}
                 () = self.jobs.finished() => {}
+                () = self.machine_jobs.finished() => {}
                 () = tokio::time::sleep(PASS_INTERVAL) => {}
             }
         }
-        self.jobs.drain(DRAIN_LIMIT).await;
+        tokio::join!(self.jobs.drain(DRAIN_LIMIT), self.machine_jobs.drain(DRAIN_LIMIT));
     }
 
     async fn pass(self: &Arc<Self>, sweep: bool) -> Result<(), EngineError> {
@@ -209,14 +214,14 @@ impl Provider {
         Ok(())
     }
 
-    /// Starts `work` for a lease in the background; says `trouble` when it fails.
+    /// Starts `work` on a lease's machine or disk in the background; says `trouble` when it fails.
     fn try_for(
         &self,
         lease: B256,
         trouble: &'static str,
         work: impl Future<Output = Result<(), EngineError>> + Send + 'static,
     ) {
-        self.jobs.start(lease, async move {
+        self.machine_jobs.start(lease, async move {
             match work.await {
                 Ok(()) => JobEnd::Done,
                 Err(error) => {

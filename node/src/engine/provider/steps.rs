@@ -16,10 +16,15 @@ use crate::{
 const MOST_CLAIMED: usize = 100;
 
 impl Provider {
-    /// Starts a step in the background, unless one is under way for this lease.
+    /// Starts a step in the background, unless one of its kind is under way for this lease.
     pub(super) fn start(self: &Arc<Self>, step: Step, id: B256) {
+        // The claim that is under way may take this lease along: no need to wait in its place.
+        if step == Step::Claim && self.claims.try_lock().is_err() {
+            return;
+        }
         let engine = Arc::clone(self);
-        self.jobs.start(id, async move {
+        let jobs = if step.is_on_the_machine() { &self.machine_jobs } else { &self.jobs };
+        jobs.start(id, async move {
             let end = match engine.perform(step, id).await {
                 Ok(()) => JobEnd::Done,
                 Err(error) => {

@@ -4,6 +4,8 @@
 //! (a stack of blocks, each the balances and leases of [`Fake`] after it), the clock (a number) and the machines (a set of
 //! names): they play by the contract's and the adapter's rules and do nothing else.
 
+mod fake_chain;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, B256};
@@ -11,9 +13,10 @@ use proptest::prelude::*;
 use sublet_adapter::InstanceState;
 use sublet_market::{Resources, lease::Params};
 
+use self::fake_chain::{Block, Fake};
 use super::{Ledger, Locked, Want, free};
 use crate::{
-    chain::{LeaseState, LeaseView},
+    chain::LeaseState,
     engine::{
         provider::decide::{Sight, Step, Worth, decide},
         samples,
@@ -80,92 +83,6 @@ fn events() -> impl Strategy<Value = Event> {
         3 => (0usize..6).prop_map(Event::HalfPass),
         1 => Just(Event::Crash),
     ]
-}
-
-/// The chain after a block.
-#[derive(Debug, Clone)]
-struct Block {
-    time: u64,
-    our_free: u128,
-    leases: BTreeMap<B256, LeaseView>,
-}
-
-/// A chain of blocks; the last one is being built.
-struct Fake(Vec<Block>);
-
-impl Fake {
-    fn head(&mut self) -> &mut Block {
-        self.0.last_mut().unwrap()
-    }
-
-    fn now(&self) -> u64 {
-        self.0.last().unwrap().time
-    }
-
-    fn view(&self, id: B256) -> LeaseView {
-        let head = self.0.last().unwrap();
-        head.leases.get(&id).cloned().unwrap_or_else(|| samples::view(LeaseState::None))
-    }
-
-    /// The newest block that is deep enough.
-    fn confirmed(&self) -> &Block {
-        &self.0[self.0.len().saturating_sub(1 + CONFIRMATIONS)]
-    }
-
-    fn blocks(&mut self, count: usize, seconds: u64) {
-        for _ in 0..count {
-            let next = Block { time: self.now() + seconds, ..self.0.last().unwrap().clone() };
-            self.0.push(next);
-        }
-    }
-
-    /// What was confirmed stays; the times of the blocks that take their place are the same.
-    fn reorg(&mut self, depth: usize) {
-        let depth = depth.min(self.0.len() - 1);
-        let times: Vec<u64> = self.0.split_off(self.0.len() - depth).iter().map(|block| block.time).collect();
-        for time in times {
-            let next = Block { time, ..self.0.last().unwrap().clone() };
-            self.0.push(next);
-        }
-    }
-
-    /// The contract's settle. Says whether the provider's bond was there; a late one is refused by its own rule.
-    fn settle(&mut self, promise: &Promise) -> bool {
-        let bond = promise.accept.order.bond();
-        let head = self.head();
-        if head.time > promise.accept.order.settle_by || head.leases.contains_key(&promise.id) {
-            return true;
-        }
-        if head.our_free < bond {
-            return false;
-        }
-        head.our_free -= bond;
-        let activate_by = u32::try_from(head.time + ACTIVATE_WITHIN).unwrap();
-        let view = LeaseView { activate_by, ..samples::view(LeaseState::Opened) };
-        head.leases.insert(promise.id, view);
-        true
-    }
-
-    fn activate(&mut self, id: B256) {
-        let head = self.head();
-        let now = u32::try_from(head.time).unwrap();
-        let Some(view) = head.leases.get_mut(&id) else { return };
-        if view.state == LeaseState::Opened && now <= view.activate_by {
-            view.state = LeaseState::Active;
-            view.paid_until = now;
-            view.funded_until = now + u32::try_from(DURATION).unwrap();
-        }
-    }
-
-    /// Any end: the bond comes back. (Where it goes to the buyer there is less to hand out, which is the easier case.)
-    fn end(&mut self, id: B256, bond: u128) {
-        let head = self.head();
-        let Some(view) = head.leases.get_mut(&id) else { return };
-        if view.state != LeaseState::Ended {
-            view.state = LeaseState::Ended;
-            head.our_free += bond;
-        }
-    }
 }
 
 /// An ask between what it has read of the chain and its turn.

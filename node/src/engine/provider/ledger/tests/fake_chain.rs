@@ -1,0 +1,98 @@
+//! The chain of the property test: balances and leases that change by the contract's rules, block after block.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::B256;
+
+use super::{ACTIVATE_WITHIN, CONFIRMATIONS, DURATION};
+use crate::{
+    chain::{LeaseState, LeaseView},
+    engine::samples,
+    store::Promise,
+};
+
+/// The chain after a block.
+#[derive(Debug, Clone)]
+pub(super) struct Block {
+    pub(super) time: u64,
+    pub(super) our_free: u128,
+    pub(super) leases: BTreeMap<B256, LeaseView>,
+}
+
+/// A chain of blocks; the last one is being built.
+pub(super) struct Fake(pub(super) Vec<Block>);
+
+impl Fake {
+    pub(super) fn head(&mut self) -> &mut Block {
+        self.0.last_mut().unwrap()
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.0.last().unwrap().time
+    }
+
+    pub(super) fn view(&self, id: B256) -> LeaseView {
+        let head = self.0.last().unwrap();
+        head.leases.get(&id).cloned().unwrap_or_else(|| samples::view(LeaseState::None))
+    }
+
+    /// The newest block that is deep enough.
+    pub(super) fn confirmed(&self) -> &Block {
+        &self.0[self.0.len().saturating_sub(1 + CONFIRMATIONS)]
+    }
+
+    pub(super) fn blocks(&mut self, count: usize, seconds: u64) {
+        for _ in 0..count {
+            let next = Block { time: self.now() + seconds, ..self.0.last().unwrap().clone() };
+            self.0.push(next);
+        }
+    }
+
+    /// What was confirmed stays; the times of the blocks that take their place are the same.
+    pub(super) fn reorg(&mut self, depth: usize) {
+        let depth = depth.min(self.0.len() - 1);
+        let times: Vec<u64> = self.0.split_off(self.0.len() - depth).iter().map(|block| block.time).collect();
+        for time in times {
+            let next = Block { time, ..self.0.last().unwrap().clone() };
+            self.0.push(next);
+        }
+    }
+
+    /// The contract's settle. Says whether the provider's bond was there; a late one is refused by its own rule.
+    pub(super) fn settle(&mut self, promise: &Promise) -> bool {
+        let bond = promise.accept.order.bond();
+        let head = self.head();
+        if head.time > promise.accept.order.settle_by || head.leases.contains_key(&promise.id) {
+            return true;
+        }
+        if head.our_free < bond {
+            return false;
+        }
+        head.our_free -= bond;
+        let activate_by = u32::try_from(head.time + ACTIVATE_WITHIN).unwrap();
+        let view = LeaseView { activate_by, ..samples::view(LeaseState::Opened) };
+        head.leases.insert(promise.id, view);
+        true
+    }
+
+    pub(super) fn activate(&mut self, id: B256) {
+        let head = self.head();
+        let now = u32::try_from(head.time).unwrap();
+        let Some(view) = head.leases.get_mut(&id) else { return };
+        if view.state == LeaseState::Opened && now <= view.activate_by {
+            view.state = LeaseState::Active;
+            view.paid_until = now;
+            view.funded_until = now + u32::try_from(DURATION).unwrap();
+        }
+    }
+
+    /// Any end: the bond comes back. (Where it goes to the buyer there is less to hand out, which is the easier case.)
+    pub(super) fn end(&mut self, id: B256, bond: u128) {
+        let head = self.head();
+        let Some(view) = head.leases.get_mut(&id) else { return };
+        if view.state != LeaseState::Ended {
+            view.state = LeaseState::Ended;
+            head.our_free += bond;
+        }
+    }
+}
