@@ -4,11 +4,17 @@
 //! the chain or the clock, so a message that fails here is ignored, never held against the peer that
 //! forwarded it.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    collections::HashMap,
+    ops::ControlFlow,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use futures::{FutureExt as _, StreamExt as _, stream};
+use libp2p::PeerId;
 use sublet_market::{Decline, DeclineCode, OrderMessage, TradeRequest, TradeResponse, clean_lines};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -21,6 +27,8 @@ use crate::p2p::{Inbound, InboundOrder, InboundTrade, SyncedOrder, SyncedOrders,
 
 /// How many orders may wait for the chain at once; the network sheds gossip beyond that.
 const MOST_ORDERS: usize = 48;
+/// And of these, from one peer: a flood of strangers' orders, each with a question for the chain, leaves room for the others.
+const MOST_ORDERS_OF_ONE: usize = MOST_ORDERS / 4;
 /// How many batches out of peers' books may be in work at once, each of 512 orders at most: more than the network has
 /// under way.
 const MOST_BATCHES: usize = 8;
@@ -40,6 +48,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let orders = Arc::new(Semaphore::new(MOST_ORDERS));
+    let shares = Shares::default();
     let requests = Arc::new(Semaphore::new(MOST_REQUESTS));
     let quotes = Arc::new(Semaphore::new(MOST_QUOTES));
     let synced = Arc::new(Semaphore::new(MOST_BATCHES));
@@ -53,8 +62,21 @@ pub async fn run(
             None => return,
             // No room: dropping the verdict means "ignore", dropping the reply tells the peer to try again.
             Some(Inbound::Order(order)) => {
-                let core = Arc::clone(&core);
-                spawn(&orders, &stop, async move { take_order(&core, order).await });
+                let InboundOrder { from, message, signer, digest, verdict } = *order;
+                let kind = Kind::of(&message);
+                // Where there is nothing to wait for, no flood of strangers' orders keeps an order out.
+                match admit::admit_at_once(&core, message, digest, signer) {
+                    ControlFlow::Break(admitted) => tell(&core, kind, admitted, verdict),
+                    ControlFlow::Continue(message) => {
+                        let Some(share) = shares.take(from) else { continue };
+                        let core = Arc::clone(&core);
+                        spawn(&orders, &stop, async move {
+                            let admitted = admit::admit_checked(&core, message, digest, signer).await;
+                            tell(&core, kind, admitted, verdict);
+                            drop(share);
+                        });
+                    }
+                }
             }
             Some(Inbound::Trade(trade)) => {
                 let (core, buyer, provider) = (Arc::clone(&core), Arc::clone(&buyer), provider.clone());
@@ -68,6 +90,45 @@ pub async fn run(
             }
             // What was signed while nobody listened can go out now.
             Some(Inbound::PeerJoined(_)) => core.wake.all(),
+        }
+    }
+}
+
+/// Orders of each peer that wait for the chain.
+#[derive(Clone, Default)]
+struct Shares(Arc<Mutex<HashMap<PeerId, usize>>>);
+
+/// One of a peer's places; given back when dropped.
+struct Share {
+    shares: Shares,
+    peer: PeerId,
+}
+
+impl Shares {
+    fn take(&self, peer: PeerId) -> Option<Share> {
+        let mut counts = self.counts();
+        let count = counts.entry(peer).or_default();
+        if *count >= MOST_ORDERS_OF_ONE {
+            tracing::debug!(%peer, "an order was dropped: too many of this peer's wait for the chain");
+            return None;
+        }
+        *count += 1;
+        Some(Share { shares: self.clone(), peer })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<PeerId, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut counts = self.shares.counts();
+        if let Some(count) = counts.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.peer);
+            }
         }
     }
 }
@@ -88,13 +149,26 @@ fn spawn(room: &Arc<Semaphore>, stop: &CancellationToken, work: impl Future<Outp
     });
 }
 
-async fn take_order(core: &Core, order: Box<InboundOrder>) {
-    let InboundOrder { message, signer, digest, verdict, .. } = *order;
-    let is_bid = matches!(message, OrderMessage::Bid { .. });
-    let decision = match admit::admit_checked(core, message, digest, signer).await {
+/// Whom an order is news for.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Bid,
+    Offer,
+}
+
+impl Kind {
+    fn of(message: &OrderMessage) -> Self {
+        if matches!(message, OrderMessage::Bid { .. }) { Self::Bid } else { Self::Offer }
+    }
+}
+
+fn tell(core: &Core, kind: Kind, admitted: Result<(), NotAdmitted>, verdict: oneshot::Sender<Verdict>) {
+    let decision = match admitted {
         Ok(()) => {
-            // Who looks for offers, and who looks for bids.
-            if is_bid { &core.wake.quotes } else { &core.wake.buyer }.notify_one();
+            match kind {
+                Kind::Bid => core.wake.quotes.notify_one(),
+                Kind::Offer => core.wake.buyer.notify_one(),
+            }
             Verdict::Accept
         }
         Err(reason) => {
@@ -162,4 +236,21 @@ async fn answer(core: &Core, buyer: &Buyer, provider: Option<&Provider>, trade: 
 
 fn declined(code: DeclineCode, detail: &str) -> TradeResponse {
     TradeResponse::Declined(Decline::new(code, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_peer_has_its_share_of_the_places_and_gets_them_back() {
+        let (shares, greedy, other) = (Shares::default(), PeerId::random(), PeerId::random());
+        let mut held: Vec<Share> = (0..100).filter_map(|_| shares.take(greedy)).collect();
+        assert_eq!(held.len(), MOST_ORDERS_OF_ONE);
+        assert!(shares.take(other).is_some());
+        held.pop();
+        assert!(shares.take(greedy).is_some());
+        held.clear();
+        assert!(shares.counts().is_empty());
+    }
 }

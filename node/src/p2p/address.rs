@@ -21,6 +21,21 @@ pub(super) fn dialable(addresses: Vec<Multiaddr>, seen_at: &Multiaddr) -> impl I
     addresses.into_iter().filter(usable).take(MAX_ADDRESSES)
 }
 
+/// Where an address is, as far as one host holds it: an IPv4 address, or the 64 bits of an IPv6 network. Nothing for loopback:
+/// all of a test network may be there.
+pub(super) fn host(address: &Multiaddr) -> Option<u64> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) if !ip.is_loopback() => Some(u64::from(u32::from(ip))),
+        Protocol::Ip6(ip) => match ip.to_ipv4_mapped() {
+            Some(ip) if ip.is_loopback() => None,
+            Some(ip) => Some(u64::from(u32::from(ip))),
+            None if ip.is_loopback() => None,
+            None => u64::try_from(u128::from(ip) >> 64).ok(),
+        },
+        _ => None,
+    }
+}
+
 fn is_loopback(address: &Multiaddr) -> bool {
     match address.iter().next() {
         Some(Protocol::Ip4(ip)) => ip.is_loopback(),
@@ -49,6 +64,20 @@ mod tests {
         let far: Vec<_> = dialable(said, &"/ip4/203.0.113.5/tcp/9".parse().unwrap()).collect();
         assert_eq!(near, parse(&["/ip4/127.0.0.1/tcp/1", "/ip4/192.168.1.2/tcp/1"]));
         assert_eq!(far, parse(&["/ip4/192.168.1.2/tcp/1"]));
+    }
+
+    #[test]
+    fn one_host_is_told_from_another() {
+        let host = |text: &str| host(&text.parse().unwrap());
+        assert_eq!(host("/ip4/192.0.2.1/tcp/1"), host("/ip6/::ffff:192.0.2.1/udp/2/quic-v1"));
+        assert_ne!(host("/ip4/192.0.2.1/tcp/1"), host("/ip4/192.0.2.2/tcp/1"));
+        assert_eq!(host("/ip6/2001:db8::1/tcp/1"), host("/ip6/2001:db8::ffff:1/tcp/1"));
+        assert_ne!(host("/ip6/2001:db8::1/tcp/1"), host("/ip6/2001:db8:0:1::1/tcp/1"));
+        for nobody in
+            ["/ip4/127.0.0.1/tcp/1", "/ip6/::1/tcp/1", "/ip6/::ffff:127.0.0.1/tcp/1", "/dns/a.example/tcp/1"]
+        {
+            assert_eq!(host(nobody), None);
+        }
     }
 
     #[test]

@@ -123,6 +123,6 @@ pub fn peers(text: &str, capacity: usize, met: PeerId, addresses: Vec<Multiaddr>
     let stored: Vec<Stored> = serde_json::from_str(text).ok()?;
     let now = Instant::now();
     let mut store = PeerStore::new(stored, capacity, now);
-    store.met(met, addresses, u64::MAX, now);
+    store.met(met, addresses, u64::MAX, false, now);
     store.changes()
 }

@@ -1,7 +1,8 @@
 //! The peers that were met, on disk: a node that starts again finds the network without its bootstrap peers. Only peers of
-//! our market that told us where they listen are kept, a bounded number, the ones not seen for the longest go first.
+//! our market that told us where they listen are kept, a bounded number. First go those that only ever came to us, for
+//! anybody can send as many as he likes; then the ones not seen for the longest.
 //!
-//! Stored peers are dialled only while few are connected, one at a time, each with a growing pause after a failure; one
+//! Stored peers are dialled only while we have reached few ourselves, one at a time, each with a growing pause after a failure; one
 //! that never answers is forgotten. Pure bookkeeping over injected clocks, but for [`load`].
 
 use std::{
@@ -16,7 +17,7 @@ use libp2p::{
 };
 use serde::{Deserialize, Serialize};
 
-/// With so many peers there is no need for more: gossip's mesh has six, and the routing table finds the rest.
+/// With so many peers that we have dialled there is no need for more; those that came to us may all be one stranger's. So many: gossip's mesh has six, and the routing table finds the rest.
 const ENOUGH_PEERS: usize = 8;
 
 /// Addresses that are kept of one peer.
@@ -41,12 +42,16 @@ pub(super) struct Stored {
     addresses: Vec<Multiaddr>,
     /// When it was last met, Unix seconds.
     seen: u64,
+    /// We dialled it once, and it was there.
+    #[serde(default)]
+    reached: bool,
 }
 
 #[derive(Debug)]
 struct Entry {
     addresses: Vec<Multiaddr>,
     seen: u64,
+    reached: bool,
     failures: u32,
     next: Instant,
 }
@@ -82,28 +87,36 @@ pub(super) fn load(path: &Path) -> Vec<Stored> {
 impl PeerStore {
     pub(super) fn new(stored: Vec<Stored>, capacity: usize, now: Instant) -> Self {
         let mut store = Self { capacity, entries: HashMap::new(), changed: false };
-        for Stored { peer, addresses, seen } in stored {
+        for Stored { peer, addresses, seen, reached } in stored {
             if let Ok(peer) = peer.parse() {
-                store.met(peer, addresses, seen, now);
+                store.met(peer, addresses, seen, reached, now);
             }
         }
         store.changed = false;
         store
     }
 
-    /// A peer of our market says where it listens; `seen` is the time in Unix seconds.
-    pub(super) fn met(&mut self, peer: PeerId, mut addresses: Vec<Multiaddr>, seen: u64, now: Instant) {
+    /// A peer of our market says where it listens; `seen` is the time in Unix seconds, `reached` whether we dialled it.
+    pub(super) fn met(
+        &mut self,
+        peer: PeerId,
+        mut addresses: Vec<Multiaddr>,
+        seen: u64,
+        reached: bool,
+        now: Instant,
+    ) {
         addresses.truncate(MAX_ADDRESSES);
         if addresses.is_empty() || self.capacity == 0 {
             return;
         }
         self.changed = true;
-        self.entries.insert(peer, Entry { addresses, seen, failures: 0, next: now });
+        let reached = reached || self.entries.get(&peer).is_some_and(|entry| entry.reached);
+        self.entries.insert(peer, Entry { addresses, seen, reached, failures: 0, next: now });
+        let least = |(_, entry): &(&PeerId, &Entry)| (entry.reached, entry.seen);
         if self.entries.len() > self.capacity
-            && let Some(oldest) =
-                self.entries.iter().min_by_key(|(_, entry)| entry.seen).map(|(peer, _)| *peer)
+            && let Some(least) = self.entries.iter().min_by_key(least).map(|(peer, _)| *peer)
         {
-            self.entries.remove(&oldest);
+            self.entries.remove(&least);
         }
     }
 
@@ -112,18 +125,20 @@ impl PeerStore {
         self.changed |= self.entries.remove(peer).is_some();
     }
 
-    /// The next dial, if few peers are connected and one is due: the peer that was met last.
+    /// The next dial, if we have reached few of the connected peers and one is due: one that was reached before, if there is
+    /// any, and the one that was met last.
     pub(super) fn due(
         &mut self,
         now: Instant,
-        connected: usize,
+        reached: usize,
         is_connected: impl Fn(&PeerId) -> bool,
     ) -> Option<DialOpts> {
-        if connected >= ENOUGH_PEERS {
+        if reached >= ENOUGH_PEERS {
             return None;
         }
         let due = |(peer, entry): &(&PeerId, &mut Entry)| entry.next <= now && !is_connected(peer);
-        let (peer, entry) = self.entries.iter_mut().filter(due).max_by_key(|(_, entry)| entry.seen)?;
+        let (peer, entry) =
+            self.entries.iter_mut().filter(due).max_by_key(|(_, entry)| (entry.reached, entry.seen))?;
         // Whatever becomes of it, it is not dialled again at once.
         entry.next = now + FIRST_PAUSE;
         let opts = DialOpts::peer_id(*peer)
@@ -159,6 +174,7 @@ impl PeerStore {
             peer: peer.to_string(),
             addresses: entry.addresses.clone(),
             seen: entry.seen,
+            reached: entry.reached,
         };
         let mut all: Vec<Stored> = self.entries.iter().map(stored).collect();
         all.sort_by(|a, b| b.seen.cmp(&a.seen).then_with(|| a.peer.cmp(&b.peer)));
@@ -183,8 +199,8 @@ mod tests {
         let mut store = PeerStore::new(Vec::new(), 10, now);
         assert_eq!(store.changes(), None);
         let (one, two) = (PeerId::random(), PeerId::random());
-        store.met(one, address(), 5, now);
-        store.met(two, address(), 6, now);
+        store.met(one, address(), 5, false, now);
+        store.met(two, address(), 6, false, now);
         std::fs::write(&path, store.changes().unwrap()).unwrap();
         assert_eq!(store.changes(), None, "nothing new");
         let mut again = PeerStore::new(load(&path), 10, now);
@@ -202,17 +218,33 @@ mod tests {
         let mut store = PeerStore::new(Vec::new(), 3, now);
         let peers: Vec<PeerId> = (0..10).map(|_| PeerId::random()).collect();
         for (seen, peer) in peers.iter().enumerate() {
-            store.met(*peer, vec![address().remove(0); 100], seen as u64, now);
+            store.met(*peer, vec![address().remove(0); 100], seen as u64, false, now);
         }
         assert_eq!(store.entries.len(), 3);
         assert!(peers[7..].iter().all(|peer| store.entries[peer].addresses.len() == MAX_ADDRESSES));
     }
 
     #[test]
+    fn strangers_who_come_to_us_do_not_crowd_out_whom_we_have_reached() {
+        let now = Instant::now();
+        let mut store = PeerStore::new(Vec::new(), 3, now);
+        let friend = PeerId::random();
+        store.met(friend, address(), 1, true, now);
+        store.met(friend, address(), 2, false, now);
+        for seen in 3..100 {
+            store.met(PeerId::random(), address(), seen, false, now);
+        }
+        assert_eq!(store.due(now, 0, |_| false).unwrap().get_peer_id(), Some(friend));
+        let text = store.changes().unwrap();
+        let mut again = PeerStore::new(serde_json::from_str(&text).unwrap(), 3, now);
+        assert_eq!(again.due(now, 0, |_| false).unwrap().get_peer_id(), Some(friend));
+    }
+
+    #[test]
     fn a_peer_that_does_not_answer_is_dialled_ever_more_seldom_and_then_forgotten() {
         let (mut now, peer) = (Instant::now(), PeerId::random());
         let mut store = PeerStore::new(Vec::new(), 3, now);
-        store.met(peer, address(), 1, now);
+        store.met(peer, address(), 1, false, now);
         let mut pauses = Vec::new();
         while store.due(now, 0, |_| false).is_some() {
             store.failed(&peer, now);
@@ -228,7 +260,7 @@ mod tests {
     fn nobody_is_dialled_while_there_are_peers_enough() {
         let (now, peer) = (Instant::now(), PeerId::random());
         let mut store = PeerStore::new(Vec::new(), 3, now);
-        store.met(peer, address(), 1, now);
+        store.met(peer, address(), 1, false, now);
         assert!(store.due(now, ENOUGH_PEERS, |_| false).is_none());
         assert!(store.due(now, 1, |connected| *connected == peer).is_none());
         assert!(store.due(now, 1, |_| false).is_some());

@@ -46,6 +46,12 @@ struct Entry {
     pointless: bool,
 }
 
+impl Entry {
+    fn is_idle(&self) -> bool {
+        !self.running && !self.pointless
+    }
+}
+
 impl Agenda {
     pub(super) fn new(interval: Duration, now: Instant) -> Self {
         Self { interval, next_turn: now + interval, peers: HashMap::new() }
@@ -63,25 +69,30 @@ impl Agenda {
 
     /// The next peer to ask now; must be followed by [`Self::ended`].
     pub(super) fn next(&mut self, now: Instant) -> Option<PeerId> {
-        let idle = |entry: &Entry| !entry.running && !entry.pointless;
-        let due = self
-            .peers
-            .iter()
-            .filter(|(_, entry)| idle(entry) && entry.due.is_some_and(|due| due <= now))
-            .min_by_key(|(_, entry)| entry.due)
-            .map(|(peer, _)| *peer);
-        let peer = due.or_else(|| {
-            if now < self.next_turn {
-                return None;
-            }
-            self.next_turn = now + self.interval;
-            let turn = self.peers.iter().filter(|(_, entry)| idle(entry) && entry.due.is_none());
-            turn.min_by_key(|(_, entry)| entry.last).map(|(peer, _)| *peer)
-        })?;
+        // Before all else, or peers that are slow on purpose would be due again and again, and nobody had his turn.
+        let turn = self.turn(now);
+        let due = || {
+            self.peers
+                .iter()
+                .filter(|(_, entry)| entry.is_idle() && entry.due.is_some_and(|due| due <= now))
+                .min_by_key(|(_, entry)| (entry.failures, entry.due))
+                .map(|(peer, _)| *peer)
+        };
+        let peer = turn.or_else(due)?;
         let entry = self.peers.get_mut(&peer)?;
         entry.running = true;
         entry.due = None;
         entry.last = Some(now);
+        Some(peer)
+    }
+
+    fn turn(&mut self, now: Instant) -> Option<PeerId> {
+        if now < self.next_turn {
+            return None;
+        }
+        let whole = self.peers.iter().filter(|(_, entry)| entry.is_idle() && entry.due.is_none());
+        let peer = whole.min_by_key(|(_, entry)| entry.last).map(|(peer, _)| *peer)?;
+        self.next_turn = now + self.interval;
         Some(peer)
     }
 
@@ -152,6 +163,28 @@ mod tests {
         }
         assert_eq!(pauses[..8], [0, 5, 10, 20, 40, 80, 160, 300]);
         assert_eq!(pauses.last(), Some(&MAX_PAUSE.as_secs()));
+    }
+
+    #[test]
+    fn peers_that_fail_without_end_do_not_take_the_turns_of_others() {
+        let start = Instant::now();
+        let (honest, slow) = (PeerId::random(), [(); 7].map(|()| PeerId::random()));
+        let mut agenda = Agenda::new(INTERVAL, start);
+        agenda.joined(honest, start);
+        for at in [start, start + SECOND_LOOK] {
+            assert_eq!(agenda.next(at), Some(honest));
+            agenda.ended(&honest, End::Completed, at);
+        }
+        slow.iter().for_each(|peer| agenda.joined(*peer, start));
+        // One session at a time, each of two minutes: somebody is always due.
+        let (mut now, mut turns) = (start + SECOND_LOOK, 0);
+        for _ in 0..100 {
+            let peer = agenda.next(now).unwrap();
+            turns += usize::from(peer == honest);
+            now += if peer == honest { Duration::from_secs(1) } else { Duration::from_secs(120) };
+            agenda.ended(&peer, if peer == honest { End::Completed } else { End::Failed }, now);
+        }
+        assert!(turns >= 40, "{turns}");
     }
 
     #[test]

@@ -94,6 +94,8 @@ struct Peer {
     /// The engine knows of it. Once a connection: who leaves the topic and joins again has missed nothing worth
     /// announcing everything for.
     announced: bool,
+    /// We dialled it. Of those that came to us, all may be one stranger's.
+    reached: bool,
 }
 
 impl State {
@@ -202,8 +204,13 @@ impl Task {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let address = endpoint.get_remote_address().clone();
                 tracing::debug!(peer = %peer_id, %address, "connected");
-                let peer = || Peer { info: PeerInfo::new(peer_id, address), announced: false };
-                self.state.peers.entry(peer_id).or_insert_with(peer);
+                if endpoint.is_listener() && self.is_crowded(&address) {
+                    tracing::debug!(peer = %peer_id, %address, "too many peers of one address: the newcomer is let go");
+                    self.swarm.close_connection(connection_id);
+                }
+                let peer =
+                    || Peer { info: PeerInfo::new(peer_id, address), announced: false, reached: false };
+                self.state.peers.entry(peer_id).or_insert_with(peer).reached |= endpoint.is_dialer();
                 self.bootstrap.established(connection_id, peer_id);
                 self.store.connected(&peer_id);
                 self.requests.connected(&mut self.swarm, peer_id);

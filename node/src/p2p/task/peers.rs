@@ -21,6 +21,10 @@ use crate::{
     wall,
 };
 
+/// Peers that may come to us from one address, or one network of IPv6: several nodes of one office, and not all the room
+/// that there is.
+const MOST_OF_ONE_HOST: usize = 16;
+
 impl Task {
     pub(super) fn on_dial_failure(&mut self, connection: ConnectionId, error: &DialError) {
         let obtained = match error {
@@ -91,7 +95,8 @@ impl Task {
     }
 
     pub(super) fn on_identified(&mut self, peer: PeerId, info: identify::Info) {
-        let Some(Peer { info: known, .. }) = self.state.peers.get_mut(&peer) else { return };
+        let Some(Peer { info: known, reached, .. }) = self.state.peers.get_mut(&peer) else { return };
+        let reached = *reached;
         known.agent = clean_agent(&info.agent_version);
         // A peer of another market, or one that only listens in, is no use for routing.
         if !self.discover || !info.protocols.contains(&self.names.kad) {
@@ -101,7 +106,14 @@ impl Task {
         for address in &addresses {
             self.swarm.behaviour_mut().kad.add_address(&peer, address.clone());
         }
-        self.store.met(peer, addresses, wall::unix_seconds(), Instant::now());
+        self.store.met(peer, addresses, wall::unix_seconds(), reached, Instant::now());
+    }
+
+    /// Whether as many peers as one host may send have come from where this address is.
+    pub(super) fn is_crowded(&self, address: &Multiaddr) -> bool {
+        let Some(host) = address::host(address) else { return false };
+        let came = self.state.peers.values().filter(|peer| !peer.reached);
+        came.filter(|peer| address::host(&peer.info.address) == Some(host)).count() >= MOST_OF_ONE_HOST
     }
 
     /// Dials the next peer that mDNS has found.
@@ -116,7 +128,8 @@ impl Task {
     /// Dials a peer of old if there are few.
     pub(super) fn dial_stored(&mut self, now: Instant) {
         let peers = &self.state.peers;
-        let Some(dial) = self.store.due(now, peers.len(), |peer| peers.contains_key(peer)) else { return };
+        let reached = peers.values().filter(|peer| peer.reached).count();
+        let Some(dial) = self.store.due(now, reached, |peer| peers.contains_key(peer)) else { return };
         if let Err(error) = self.swarm.dial(dial) {
             tracing::debug!(%error, "a peer of old was not dialled");
         }
