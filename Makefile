@@ -50,7 +50,7 @@ bench: ## What the book, the checks of orders and the network cost: reports/benc
 
 .PHONY: scale
 scale: ## What one peer needs at 1,000 to 100,000 peers, as docs/scale.md says it (MEASURE=1: measures first, 15 minutes)
-	@$(MEASURE_WITH) --bin scale -- $(if $(MEASURE),--measure)
+	@$(if $(MEASURE),$(MEASURE_WITH) --bin scale -- --measure,cargo run --quiet --locked --package sublet-tests --bin scale)
 
 .PHONY: fuzz
 fuzz: ## Strangers' bytes into everything that reads them (TIME=60 s for each; TARGET=a,b: these; KEEP=1: keep finds)

@@ -90,6 +90,8 @@ async fn take_back(
             stage.top_up(id).await?;
             let seen = stage.chain_lease(id).await?;
             let dropped = stage.reorg(depth, &seen, id).await?;
+            // A deep one takes the activation back too.
+            reaches(stage, id, "active again", |state| state == LeaseState::Active).await?;
             let after = agree(stage, id).await?;
             log_in(stage, id).await?;
             Ok(format!("{dropped}; funded until {after} on chain and in both nodes"))
