@@ -13,7 +13,7 @@ contract ConservationProof is SymbolicBase {
         unchecked {
             assert(product.times(factor, a) == product.times(a, factor));
             assert(product.times(factor, a + b) == product.times(factor, a) + product.times(factor, b));
-            assert(product.times(a, b & 1) == a & (0 - (b & 1)));
+            assert(a >> 64 != 0 || b >> 32 != 0 || product.times(a, b) < 2 ** 96);
         }
     }
 
@@ -105,7 +105,9 @@ contract ConservationProof is SymbolicBase {
             spread(s.rate, paidTo - s.paidUntil, burnedTo - paidTo);
             spread(s.rate, burnedTo - s.paidUntil, s.fundedUntil - burnedTo);
             commute(s.rate, s.bondSeconds);
-            smaller(product.times(s.rate, s.bondSeconds), product.times(s.rate, burnedTo - paidTo));
+            fits(s.rate, s.bondSeconds);
+            fits(s.rate, burnedTo - paidTo);
+            fits(s.rate, s.fundedUntil - burnedTo);
         }
         assert(isOver() && loose() == total);
     }
