@@ -30,6 +30,11 @@ contract SymbolicMarket is Market {
         return _makers[maker].account.free();
     }
 
+    /// @dev All of a maker but its operators.
+    function accountOf(address maker) external view returns (Account) {
+        return _makers[maker].account;
+    }
+
     /// @dev The two words of a lease, which are all of it.
     function words(bytes32 id) external view returns (LeaseTerms terms, LeaseRun run) {
         return (_leases[id].terms, _leases[id].run);

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import { IMarket } from "../../src/interfaces/IMarket.sol";
 import { Account } from "../../src/types/Account.sol";
 import { LeaseRun } from "../../src/types/LeaseRun.sol";
+import { LeaseTerms } from "../../src/types/LeaseTerms.sol";
 import { SymbolicBase } from "./SymbolicBase.sol";
 
 /// @title What somebody can do who is neither buyer nor provider, nor the operator of one
@@ -15,9 +16,31 @@ contract ThirdPartyProof is SymbolicBase {
         uint8 v;
     }
 
-    /// @dev Calls that only a party may make: none of them goes through.
-    function check_party_calls_revert(Start memory s, address caller, uint32 secs, uint256 kind) public {
-        active(s);
+    /// @dev Somebody who has no part in a call, and any account of theirs.
+    struct Bystander {
+        address who;
+        uint256 account;
+    }
+
+    /// @dev Anybody, who has tokens and a balance of its own and has approved the Market.
+    struct Caller {
+        address who;
+        uint96 free;
+        address key;
+        uint256 amount;
+        uint8 kind;
+    }
+
+    /// @dev What two makers have before they settle.
+    struct Funds {
+        uint96 buyer;
+        uint96 provider;
+    }
+
+    /// @dev Calls that only a party may make: none of them goes through, whether the lease has begun or not.
+    function check_party_calls_revert(Start memory s, address caller, uint32 secs, uint256 kind, bool begun) public {
+        if (begun) active(s);
+        else opened(s);
         bytes memory call = abi.encodeCall(IMarket.topUp, (ID, secs));
         if (kind == 1) call = abi.encodeCall(IMarket.close, (ID));
         if (kind == 2) call = abi.encodeCall(IMarket.reject, (ID));
@@ -59,35 +82,80 @@ contract ThirdPartyProof is SymbolicBase {
     }
 
     /// @dev Everything that has no lease in it: a maker's money is moved by the maker alone, and grows by deposits.
-    function check_accounts_move_only_their_own(Start memory s, address caller, address key, uint256 amount, uint8 kind)
+    function check_accounts_move_only_their_own(Start memory s, Caller memory c, Bystander memory other) public {
+        active(s);
+        begin(c, other);
+        PROVER.assume(c.kind < 5);
+        bytes memory call = abi.encodeCall(IMarket.deposit, (c.amount));
+        if (c.kind == 1) call = abi.encodeCall(IMarket.depositFor, (c.key, c.amount));
+        if (c.kind == 2) call = abi.encodeCall(IMarket.withdraw, (c.amount));
+        if (c.kind == 3) call = abi.encodeCall(IMarket.setOperator, (c.key, c.amount == 1));
+        if (c.kind == 4) call = abi.encodeCall(IMarket.bumpEpoch, ());
+        if (!attempt(c.who, call)) return;
+        bool gift = c.kind == 1;
+        assertUntouched(s, gift && c.key == BUYER ? c.amount : 0, gift && c.key == PROVIDER ? c.amount : 0, other);
+        assertBucket(s.payouts, s.fees);
+        uint256 mine = c.free;
+        if (c.kind == 0 || (gift && c.key == c.who)) mine += c.amount;
+        if (c.kind == 2) mine -= c.amount;
+        assert(market.freeOf(c.who) == mine);
+        assert(!market.isOperator(BUYER, c.who) && !market.isOperator(BUYER, c.key));
+        assert(!market.isOperator(PROVIDER, c.who) && !market.isOperator(PROVIDER, c.key));
+    }
+
+    /// @dev A deposit with any permit, good or not, is the caller's.
+    function check_a_permit_moves_only_its_own(
+        Start memory s,
+        Caller memory c,
+        Bystander memory other,
+        uint256 deadline,
+        Signature memory p
+    ) public {
+        active(s);
+        begin(c, other);
+        if (!attempt(c.who, abi.encodeCall(IMarket.depositWithPermit, (c.amount, deadline, p.v, p.r, p.s)))) return;
+        assertUntouched(s, 0, 0, other);
+        assertBucket(s.payouts, s.fees);
+        assert(market.freeOf(c.who) == c.free + c.amount);
+    }
+
+    /// @dev The bucket is emptied, and nothing else.
+    function check_flushBurn_empties_only_the_bucket(Start memory s, Caller memory c, Bystander memory other) public {
+        active(s);
+        begin(c, other);
+        if (!attempt(c.who, abi.encodeCall(IMarket.flushBurn, ()))) return;
+        assertUntouched(s, 0, 0, other);
+        assertBucket(0, 0);
+        assert(market.freeOf(c.who) == c.free);
+    }
+
+    /// @dev Only its buyer cancels a bid, and that moves nothing.
+    function check_cancel_moves_nothing(Start memory s, Caller memory c, Bystander memory other, IMarket.Bid memory bid)
         public
     {
         active(s);
-        PROVER.assume(caller != address(market) && caller != address(this));
-        token.transfer(caller, 1 ether);
-        VM.prank(caller);
-        token.approve(address(market), type(uint256).max);
-        bytes memory call = abi.encodeCall(IMarket.deposit, (amount));
-        if (kind == 1) call = abi.encodeCall(IMarket.depositFor, (key, amount));
-        if (kind == 2) call = abi.encodeCall(IMarket.withdraw, (amount));
-        if (kind == 3) call = abi.encodeCall(IMarket.setOperator, (key, amount == 1));
-        if (kind == 4) call = abi.encodeCall(IMarket.bumpEpoch, ());
-        if (!attempt(caller, call)) return;
-        uint256 gift = kind == 1 && key == BUYER ? amount : 0;
-        assert(market.freeOf(BUYER) == s.buyerFree + gift);
-        assert(!market.isOperator(BUYER, caller) && !market.isOperator(BUYER, key));
+        begin(c, other);
+        if (!attempt(c.who, abi.encodeCall(IMarket.cancel, (bid)))) return;
+        assert(bid.buyer == c.who && market.freeOf(c.who) == c.free);
+        assertUntouched(s, 0, 0, other);
+        assertBucket(s.payouts, s.fees);
     }
 
-    /// @dev Without the signatures of both there is no lease, and only the settler opens it. Both have the money.
+    /// @dev Without the signatures of both there is no lease, and only the settler opens it. Each locks what its side of
+    /// the match says, and nobody else anything.
     function check_settle_needs_both_signatures(
         IMarket.Bid calldata bid,
         IMarket.Accept calldata accept,
         Signature calldata b,
         Signature calldata a,
-        address caller
+        address caller,
+        Funds calldata funds,
+        Bystander calldata other
     ) public {
-        market.setAccount(bid.buyer, Account.wrap(type(uint96).max));
-        market.setAccount(accept.provider, Account.wrap(type(uint96).max));
+        PROVER.assume(other.who != bid.buyer && other.who != accept.provider);
+        market.setAccount(other.who, Account.wrap(other.account));
+        market.setAccount(bid.buyer, Account.wrap(funds.buyer));
+        market.setAccount(accept.provider, Account.wrap(funds.provider));
         bytes memory bidSignature = abi.encodePacked(b.r, b.s, b.v);
         bytes memory acceptSignature = abi.encodePacked(a.r, a.s, a.v);
         VM.prank(caller);
@@ -96,6 +164,39 @@ contract ThirdPartyProof is SymbolicBase {
         assert(caller == bid.settler);
         assert(ecrecover(market.bidDigest(bid), b.v, b.r, b.s) == bid.buyer);
         assert(ecrecover(market.acceptDigest(accept), a.v, a.r, a.s) == accept.provider);
+        assert(Account.unwrap(market.accountOf(other.who)) == other.account);
+        commute(accept.rate, bid.duration);
+        commute(accept.rate, accept.bondSeconds);
+        unchecked {
+            assert(market.freeOf(bid.buyer) == funds.buyer - product.times(accept.rate, bid.duration));
+            assert(market.freeOf(accept.provider) == funds.provider - product.times(accept.rate, accept.bondSeconds));
+        }
+    }
+
+    function begin(Caller memory c, Bystander memory other) private {
+        PROVER.assume(c.who != address(market) && c.who != address(this) && c.who != BUYER && c.who != PROVIDER);
+        PROVER.assume(other.who != c.who && other.who != c.key && other.who != BUYER && other.who != PROVIDER);
+        market.setAccount(other.who, Account.wrap(other.account));
+        market.setAccount(c.who, Account.wrap(c.free));
+        token.transfer(address(market), 100_000 ether);
+        token.transfer(c.who, 1 ether);
+        VM.prank(c.who);
+        token.approve(address(market), type(uint256).max);
+    }
+
+    /// @dev Balance, epoch and points of all who did not call, and the lease, are as they were but for gifts.
+    function assertUntouched(Start memory s, uint256 toBuyer, uint256 toProvider, Bystander memory other) private view {
+        assert(Account.unwrap(market.accountOf(BUYER)) == s.buyerFree + toBuyer);
+        assert(Account.unwrap(market.accountOf(PROVIDER)) == s.providerFree + toProvider);
+        assert(Account.unwrap(market.accountOf(other.who)) == other.account);
+        (LeaseTerms terms, LeaseRun run) = market.words(ID);
+        assert(terms.maxEnd() == s.maxEnd && terms.rate() == s.rate && run.state() == IMarket.LeaseState.Active);
+        assert(run.paidUntil() == s.paidUntil && run.fundedUntil() == s.fundedUntil);
+    }
+
+    function assertBucket(uint256 payouts, uint256 fees) private view {
+        (uint256 payouts_, uint256 fees_) = market.burnBucket();
+        assert(payouts_ == payouts && fees_ == fees);
     }
 
     function attempt(address caller, bytes memory call) private returns (bool ok) {
