@@ -54,6 +54,7 @@ contract ConservationTest is Base {
     /// @dev One long history, the same each time: none of the checks is an empty one.
     function test_a_long_history_has_every_end() public {
         bytes4[7] memory calls = selectors();
+        uint256[3][3] memory left;
         for (uint256 i = 0; i < 800; i++) {
             uint256 seed = uint256(keccak256(abi.encode(i)));
             (bool ok, bytes memory why) = address(handler).call(abi.encodeWithSelector(calls[seed % 7], seed));
@@ -62,6 +63,7 @@ contract ConservationTest is Base {
                 if iszero(ok) { revert(add(why, 32), mload(why)) }
             }
             handler.assertConserved();
+            if (i % 50 == 0) add(left, handler.everybodyCanLeave());
         }
         handler.assertNoGain();
         afterInvariant();
@@ -69,6 +71,15 @@ contract ConservationTest is Base {
             assertTrue(handler.ends(IMarket.EndReason(i)) > 0, string.concat("no end ", VM.toString(i)));
         }
         assertTrue(handler.repelled() > 0 && handler.flushed() > 0 && handler.withdrawn() > 0, "nothing happened");
+        for (uint256 i = 0; i < 9; i++) {
+            assertTrue(left[i / 3][i % 3] > 0, string.concat("nobody left: side, stage ", VM.toString(i)));
+        }
+    }
+
+    function add(uint256[3][3] memory sums, uint256[3][3] memory more) private pure {
+        for (uint256 i = 0; i < 9; i++) {
+            sums[i / 3][i % 3] += more[i / 3][i % 3];
+        }
     }
 
     function selectors() private view returns (bytes4[7] memory) {

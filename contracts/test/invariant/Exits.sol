@@ -12,12 +12,22 @@ contract Exits is Attacks {
         Stranger
     }
 
+    enum Stage {
+        Opened,
+        Active,
+        OutOfFunds
+    }
+
     /// @notice Ends all leases in three ways, each from the same moment: by the buyers, by the providers, by a stranger.
-    function everybodyCanLeave() external {
+    /// @return left how often each side left a lease of each stage; a counter would go back in time with the rest
+    function everybodyCanLeave() external returns (uint256[3][3] memory left) {
         for (uint256 i = 0; i <= uint256(type(Side).max); i++) {
             uint256 moment = VM.snapshotState();
             for (uint256 j = 0; j < ids.length; j++) {
-                getOut(ids[j], Side(i));
+                IMarket.LeaseView memory v = market.lease(ids[j]);
+                if (v.state == IMarket.LeaseState.Ended) continue;
+                left[i][uint256(stageOf(v))]++;
+                getOut(ids[j], v, Side(i));
             }
             assertDrained();
             assertTrue(VM.revertToState(moment), "no way back");
@@ -36,9 +46,7 @@ contract Exits is Attacks {
     }
 
     /// @dev With no call of the other side; time may pass.
-    function getOut(bytes32 id, Side side) private {
-        IMarket.LeaseView memory v = market.lease(id);
-        if (v.state == IMarket.LeaseState.Ended) return;
+    function getOut(bytes32 id, IMarket.LeaseView memory v, Side side) private {
         address caller = side == Side.Buyers ? v.buyer : side == Side.Providers ? v.provider : actors[STRANGER];
         uint256 over = uint256(v.fundedUntil) + HOLD;
         bytes memory call;
@@ -54,6 +62,11 @@ contract Exits is Attacks {
             call = abi.encodeCall(IMarket.finish, (id));
         }
         assertTrue(attempt(caller, call), "locked in");
+    }
+
+    function stageOf(IMarket.LeaseView memory v) private view returns (Stage) {
+        if (v.state == IMarket.LeaseState.Opened) return Stage.Opened;
+        return block.timestamp < v.fundedUntil ? Stage.Active : Stage.OutOfFunds;
     }
 
     function waitFor(uint256 moment) private {
