@@ -141,8 +141,8 @@ contract ThirdPartyProof is SymbolicBase {
         assertBucket(s.payouts, s.fees);
     }
 
-    /// @dev Without the signatures of both there is no lease, and only the settler opens it. Each locks what its side of
-    /// the match says, and nobody else anything.
+    /// @dev Without the signatures of both there is no lease, and only the settler opens it. Each locks what its
+    /// side of the match says, and nobody else anything.
     function check_settle_needs_both_signatures(
         IMarket.Bid calldata bid,
         IMarket.Accept calldata accept,
