@@ -1,4 +1,5 @@
-//! What the book and the checking of orders cost. One JSON object a line on stdout; every figure is the median of several runs.
+//! What the book and the checking of orders cost. One JSON object a line on stdout; times of searches are percentiles of
+//! thousands; the other figures are of one run each.
 //!
 //! `cargo bench -p sublet-market --bench book` takes a minute; with `-- quick`, books of up to 100,000 offers only.
 //! Figures that are compared with others (`naive_best_ms_10k`, `recover_bare_per_s`) are of the same run.

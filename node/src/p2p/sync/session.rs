@@ -14,7 +14,8 @@ use super::{
 /// Questions of one comparison. Two full books without a common order need about 80; equal ones 1.
 const MAX_ROUNDS: usize = 256;
 
-/// Digests that one session asks for: more than any book holds. 10 MB.
+/// Digests that one session asks for: as many as a book of the default limits holds, cancels
+/// included. 10 MB.
 pub(super) const MAX_NEEDED: usize = 300_000;
 
 /// What a peer did that no honest one does.
