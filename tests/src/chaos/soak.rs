@@ -34,7 +34,9 @@ use crate::story::say;
 
 const PROVIDERS: [&str; 5] = ["p1", "p2", "p3", "p4", "p5"];
 const BUYERS: usize = 20;
-/// One lease may take so long under load, from the bid to its end.
+/// There are four times as many buyers as machines, and whoever asks first has one: a buyer may be out of luck for so long.
+const LONGEST_WAIT: Duration = Duration::from_secs(1_800);
+/// One lease may take so long under load, from its machine to its end.
 const LONGEST: Duration = Duration::from_secs(600);
 /// How long everything may take to come to rest in the end.
 const REST: Duration = Duration::from_secs(180);
@@ -42,7 +44,8 @@ const POLL: Duration = Duration::from_millis(500);
 /// Chain time runs ahead by so many seconds now and then, so that leases run out.
 const LEAP: u64 = 20;
 const LEAP_EVERY: Duration = Duration::from_secs(12);
-/// The most that a node may grow after the first quarter: a leak of a few kilobytes a lease would show.
+/// The most that a node may grow after the first quarter: a leak of some
+/// megabytes a lease would show.
 const MOST_GROWTH_MIB: u64 = 40;
 
 /// How a lease is brought to its end.
@@ -173,11 +176,10 @@ impl Soak {
                 return Ok(());
             }
             let end = End::by_dice(dice(turn));
-            let lease = self.lease(&client, node, end);
-            match tokio::time::timeout(LONGEST, lease).await {
-                Ok(lease) => lease.with_context(|| format!("lease {turn} of {}, {end:?}", node.name()))?,
-                Err(_) => bail!("lease {turn} of {} did not end within {} s", node.name(), LONGEST.as_secs()),
-            }
+            let what = || format!("lease {turn} of {}, {end:?}", node.name());
+            let rented = within(LONGEST_WAIT, self.rent_somewhere(&client, node)).await;
+            let id = rented.with_context(what)?;
+            within(LONGEST, self.end(&client, id, end)).await.with_context(what)?;
             *self.ended().entry(end).or_default() += 1;
             let done = self.count();
             if done.is_multiple_of(20) {
@@ -186,13 +188,16 @@ impl Soak {
         }
     }
 
-    async fn lease(&self, client: &ApiClient, node: &NodeProcess, end: End) -> anyhow::Result<()> {
-        let id = loop {
+    async fn rent_somewhere(&self, client: &ApiClient, node: &NodeProcess) -> anyhow::Result<B256> {
+        loop {
             if let Some(id) = self.rent(client, node).await? {
-                break id;
+                return Ok(id);
             }
             self.expired.fetch_add(1, Ordering::Relaxed);
-        };
+        }
+    }
+
+    async fn end(&self, client: &ApiClient, id: B256, end: End) -> anyhow::Result<()> {
         let path = format!("/v1/leases/{id}");
         match end {
             End::Close => end_by(client, &path, "close").await?,
@@ -314,6 +319,11 @@ impl Soak {
         }
         logs
     }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let timed = tokio::time::timeout(limit, work).await;
+    timed.unwrap_or_else(|_| bail!("nothing came of it within {} s", limit.as_secs()))
 }
 
 /// Ends a lease as its buyer or its provider; it may have run out meanwhile.
