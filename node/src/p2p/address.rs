@@ -1,5 +1,7 @@
 //! What peers say of themselves, made safe to dial and to show.
 
+use std::net::IpAddr;
+
 use libp2p::{Multiaddr, multiaddr::Protocol};
 
 /// Addresses taken from one peer's identify message; a host has a handful.
@@ -24,15 +26,15 @@ pub(super) fn dialable(addresses: Vec<Multiaddr>, seen_at: &Multiaddr) -> impl I
 /// Where an address is, as far as one host holds it: an IPv4 address, or the 64 bits of an IPv6 network. Nothing for loopback:
 /// all of a test network may be there.
 pub(super) fn host(address: &Multiaddr) -> Option<u64> {
-    match address.iter().next()? {
-        Protocol::Ip4(ip) if !ip.is_loopback() => Some(u64::from(u32::from(ip))),
-        Protocol::Ip6(ip) => match ip.to_ipv4_mapped() {
-            Some(ip) if ip.is_loopback() => None,
-            Some(ip) => Some(u64::from(u32::from(ip))),
-            None if ip.is_loopback() => None,
-            None => u64::try_from(u128::from(ip) >> 64).ok(),
-        },
-        _ => None,
+    let ip = match address.iter().next()? {
+        Protocol::Ip4(ip) => IpAddr::V4(ip),
+        Protocol::Ip6(ip) => IpAddr::V6(ip).to_canonical(),
+        _ => return None,
+    };
+    match ip {
+        ip if ip.is_loopback() => None,
+        IpAddr::V4(ip) => Some(u64::from(u32::from(ip))),
+        IpAddr::V6(ip) => u64::try_from(u128::from(ip) >> 64).ok(),
     }
 }
 

@@ -17,7 +17,8 @@ use libp2p::{
 };
 use serde::{Deserialize, Serialize};
 
-/// With so many peers that we have dialled there is no need for more; those that came to us may all be one stranger's. So many: gossip's mesh has six, and the routing table finds the rest.
+/// Once we are connected to so many peers that we dialled ourselves, no stored one is dialled: gossip's mesh has six, and the
+/// routing table finds the rest. Peers that came to us do not count: they may all be one stranger's.
 const ENOUGH_PEERS: usize = 8;
 
 /// Addresses that are kept of one peer.
