@@ -12,9 +12,15 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{self, ServeError},
     backend,
-    chain::{self, Chain, ChainError, ChainOptions, Cursor, Deployment, SendOptions, WatchConfig},
+    chain::{self, Chain, ChainError, ChainOptions, Cursor, Deployment, Journal, SendOptions, WatchConfig},
     config::{Config, ConfigError},
-    engine::{Core, EngineError, buyer::Buyer, intake, mirror, provider::Provider, share::SharedBook},
+    engine::{
+        Core, EngineError,
+        buyer::Buyer,
+        intake, mirror,
+        provider::{Provider, Vigil},
+        share::SharedBook,
+    },
     home::{Home, HomeError},
     keys::WalletSigner,
     metrics::{self, Metrics},
@@ -24,6 +30,8 @@ use crate::{
 
 /// How long the tasks of a stopping node may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// How long a node whose machines run waits before it asks a chain again that did not answer.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(5);
 const WEI_PER_GWEI: u128 = 1_000_000_000;
 
 /// What can keep a node from running.
@@ -86,8 +94,13 @@ pub async fn run(
         Some(section) => Some(metrics::http::bind(section.listen).await?),
         None => None,
     };
-    let (core, inbound) = connect(home, &config, wallet, store, &inner).await?;
-    let adapter = make_adapter(&config, core.address()).await?;
+    // Before the chain: what a node before this one has left running is looked after while the chain does not answer.
+    let adapter = make_adapter(&config, config.wallet.maker.unwrap_or(wallet.address())).await?;
+    let chain = match reach_chain(&config, wallet.clone(), &store, adapter.as_ref(), &stop).await {
+        Err(_) if stop.is_cancelled() => return Ok(()),
+        reached => reached?,
+    };
+    let (core, inbound) = connect(home, &config, chain, wallet, store, &inner).await?;
     let engines = Engines::new(&core, &config, adapter, &inner);
     let mut tasks = engines.spawn(&core, &config, inbound, &inner)?;
     let network = core.p2p.status().await?;
@@ -125,29 +138,74 @@ pub async fn run(
     if stop.is_cancelled() { Ok(()) } else { Err(NodeError::Failed) }
 }
 
-/// The chain as the configuration names it.
+/// The chain as the configuration names it; what is sent to it is in `journal` first.
 ///
 /// # Errors
 /// What keeps the deployment file from being read, and [`Chain::connect_with`].
-pub async fn connect_chain(config: &Config, wallet: WalletSigner) -> Result<Chain, ChainError> {
+pub async fn connect_chain(
+    config: &Config,
+    wallet: WalletSigner,
+    journal: Arc<dyn Journal>,
+) -> Result<Chain, ChainError> {
     let deployment = Deployment::read(&config.chain.deployment)?;
     let send = SendOptions {
         max_fee_per_gas: u128::from(config.chain.max_fee_gwei) * WEI_PER_GWEI,
         ..SendOptions::default()
     };
-    let options = ChainOptions { send, ..ChainOptions::default() };
+    let options = ChainOptions { send, journal, ..ChainOptions::default() };
     Chain::connect_with(&config.chain.rpc_urls(), deployment, wallet, options).await
+}
+
+/// The chain. A provider whose machines run waits for one that does not answer, and stops what is not paid for any more.
+async fn reach_chain(
+    config: &Config,
+    wallet: WalletSigner,
+    store: &Store,
+    adapter: Option<&Arc<dyn Adapter>>,
+    stop: &CancellationToken,
+) -> Result<Chain, NodeError> {
+    let connect = || connect_chain(config, wallet.clone(), Arc::new(store.clone()));
+    let error = match connect().await {
+        Err(error) if error.is_retryable() => error,
+        connected => return Ok(connected?),
+    };
+    let Some((section, adapter)) = config.provider.as_ref().zip(adapter) else { return Err(error.into()) };
+    let vigil = Vigil::new(store.clone(), Arc::clone(adapter), section.max_blind);
+    if !vigil.is_needed().await? {
+        return Err(error.into());
+    }
+    tracing::warn!(
+        %error,
+        "machines run and the chain does not answer: the node waits for it, and stops what is not paid for any more"
+    );
+    let answered = async {
+        loop {
+            tokio::time::sleep(RECONNECT_PAUSE).await;
+            match connect().await {
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(%error, "the chain still does not answer")
+                }
+                connected => return connected,
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(error.into()),
+        connected = answered => Ok(connected?),
+        () = vigil.keep() => Err(error.into()),
+    }
 }
 
 /// Store, chain and peers.
 async fn connect(
     home: &Home,
     config: &Config,
+    chain: Chain,
     wallet: WalletSigner,
     store: Store,
     stop: &CancellationToken,
 ) -> Result<(Arc<Core>, mpsc::Receiver<Inbound>), NodeError> {
-    let chain = connect_chain(config, wallet.clone()).await?;
     store.bind_market(chain.domain().separator())?;
     let limits = BookLimits { floor: config.market.floor, ..BookLimits::default() };
     let mut book = Book::new(chain.domain(), limits);

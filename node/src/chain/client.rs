@@ -15,7 +15,7 @@ use super::{
     event,
     lease::{Balances, LeaseView},
     rpc::{Head, Rpc},
-    sender::{Order, SendOptions, Sender},
+    sender::{Journal, Order, SendOptions, Sender, Unwritten},
     time::{ChainTime, HeadClock, SeenHead},
     verify::verify,
 };
@@ -28,11 +28,17 @@ pub struct ChainOptions {
     pub request_timeout: Duration,
     /// How transactions are sent.
     pub send: SendOptions,
+    /// Where they are written down before.
+    pub journal: Arc<dyn Journal>,
 }
 
 impl Default for ChainOptions {
     fn default() -> Self {
-        Self { request_timeout: Duration::from_secs(10), send: SendOptions::default() }
+        Self {
+            request_timeout: Duration::from_secs(10),
+            send: SendOptions::default(),
+            journal: Arc::new(Unwritten::default()),
+        }
     }
 }
 
@@ -74,7 +80,8 @@ impl Chain {
         }
         verify(&rpc, &deployment).await?;
         let clock = HeadClock::new(rpc.head().await?);
-        let sender = Sender::new(rpc.clone(), signer.into(), deployment.chain_id, options.send);
+        let sender =
+            Sender::new(rpc.clone(), signer.into(), deployment.chain_id, options.send, options.journal);
         Ok(Self(Arc::new(Inner { rpc, deployment, sender, clock })))
     }
 

@@ -43,7 +43,7 @@ pub async fn deploy(
         Some(salt) => salt,
         None => random_salt()?,
     };
-    let sender = Sender::new(rpc.clone(), signer.into(), chain_id, options.chain.send);
+    let sender = Sender::new(rpc.clone(), signer.into(), chain_id, options.chain.send, options.chain.journal);
 
     let code = CloudToken::BYTECODE.clone();
     let (token, token_report) = create(&sender, "deploy CloudToken", code).await?;

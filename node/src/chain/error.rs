@@ -153,6 +153,24 @@ pub enum ChainError {
         /// How long the node has waited.
         seconds: u64,
     },
+    /// An earlier transaction of the same key is not mined, so nothing was sent: it would only wait behind that one.
+    #[error(
+        "{call} waits for an earlier transaction: {earlier}, sent as {hash} (nonce {nonce}), is not mined, although its fee \
+         was raised; nothing was sent; raise `chain.max_fee_gwei` or wait for a quieter time"
+    )]
+    Blocked {
+        /// The call.
+        call: &'static str,
+        /// The call of the earlier transaction.
+        earlier: String,
+        /// Its newest version.
+        hash: B256,
+        /// Its nonce.
+        nonce: u64,
+    },
+    /// What is to be sent cannot be written down first.
+    #[error("nothing was sent, because it cannot be written down first: {0}")]
+    Journal(String),
     /// Another transaction of the same key took the nonce: this one will never be mined.
     #[error(
         "another transaction took nonce {nonce} of {address}, so {call} was not carried out: \
@@ -221,6 +239,8 @@ impl ChainError {
                 | Self::Rpc { .. }
                 | Self::FeeTooHigh { .. }
                 | Self::Superseded { .. }
+                | Self::Blocked { .. }
+                | Self::Journal(_)
                 | Self::Moved { .. }
                 | Self::Behind { .. }
         )

@@ -36,7 +36,7 @@ pub use event::{LoggedEvent, MarketEvent};
 pub use faucet::faucet;
 pub use lease::{Balances, EndReason, LeaseState, LeaseView};
 pub use rpc::Head;
-pub use sender::SendOptions;
+pub use sender::{Fees, Flight, Journal, SendOptions};
 pub use time::{ChainTime, ManualTime, SeenHead};
 pub use verify::{Check, Verdict, check_deployment};
 pub use watcher::{ChainEvent, WatchConfig, watch};

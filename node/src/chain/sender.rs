@@ -5,8 +5,14 @@
 //! sender only ever broadcasts versions of *that* nonce: the same bytes again, or the same call with a higher fee
 //! when it is stuck. Whatever the RPC says in between, at most one of them can be mined. Out comes the receipt, or
 //! an error that says whether the call may still be carried out.
+//!
+//! Each is in the [`Journal`] before it is sent, until its nonce is used: one that an earlier call or process has left in
+//! the pool would hold up everything behind it, so it comes first.
 
-use std::time::{Duration, Instant};
+mod flight;
+mod land;
+
+use std::{sync::Arc, time::Duration};
 
 use alloy::{
     consensus::{Transaction as _, TxEnvelope},
@@ -16,11 +22,13 @@ use alloy::{
     rpc::types::{TransactionReceipt, TransactionRequest},
     transports::TransportError,
 };
-use alloy_primitives::{Address, B256, Bytes, TxKind};
+use alloy_primitives::{Address, Bytes, TxKind};
 use sublet_adapter::failpoint;
 use tokio::sync::Mutex;
 use tracing::{debug, warn};
 
+pub(crate) use self::flight::Unwritten;
+pub use self::flight::{Fees, Flight, Journal};
 use super::{
     error::ChainError,
     rpc::{Rpc, clip},
@@ -31,15 +39,8 @@ use crate::keys::WalletSigner;
 const UNKNOWN: &str = "unknown";
 /// How often a transaction is set up at most, because somebody else took the nonce in between.
 const NONCE_ATTEMPTS: usize = 3;
-/// A replacement must pay at least 10 % more (geth and its kin); 12.5 % leaves room for rounding.
-const BUMP_NUMERATOR: u128 = 9;
-const BUMP_DENOMINATOR: u128 = 8;
-/// How long a receipt may lag behind the nonce before the nonce counts as taken by another transaction: load
-/// balanced RPCs do not answer both from the same node.
-const RECEIPT_GRACE: Duration = Duration::from_secs(10);
-/// How long the transaction before this one, taken back by a reorganisation, may take to come into a block again.
-const GAP_GRACE: Duration = Duration::from_secs(10);
-
+/// What a transaction is called in messages that another call or process has sent.
+const EARLIER: &str = "an earlier transaction";
 /// How transactions are sent.
 #[derive(Debug, Clone)]
 pub struct SendOptions {
@@ -75,22 +76,6 @@ pub(crate) struct Order {
     pub(crate) input: Bytes,
 }
 
-/// Fees in wei per gas (EIP-1559).
-#[derive(Debug, Clone, Copy)]
-struct Fees {
-    max: u128,
-    priority: u128,
-}
-
-/// A signed transaction and all the hashes that it has had.
-struct Flight {
-    nonce: u64,
-    gas: u64,
-    fees: Fees,
-    raw: Vec<u8>,
-    hashes: Vec<B256>,
-}
-
 /// What a broadcast came to.
 enum Broadcast {
     /// Taken, or already known.
@@ -114,13 +99,21 @@ pub(crate) struct Sender {
     address: Address,
     chain_id: u64,
     options: SendOptions,
+    journal: Arc<dyn Journal>,
     turn: Mutex<()>,
 }
 
 impl Sender {
-    pub(crate) fn new(rpc: Rpc, signer: WalletSigner, chain_id: u64, options: SendOptions) -> Self {
+    pub(crate) fn new(
+        rpc: Rpc,
+        signer: WalletSigner,
+        chain_id: u64,
+        options: SendOptions,
+        journal: Arc<dyn Journal>,
+    ) -> Self {
         let address = signer.address();
-        Self { rpc, wallet: EthereumWallet::new(signer), address, chain_id, options, turn: Mutex::new(()) }
+        let wallet = EthereumWallet::new(signer);
+        Self { rpc, wallet, address, chain_id, options, journal, turn: Mutex::new(()) }
     }
 
     pub(crate) fn address(&self) -> Address {
@@ -130,26 +123,34 @@ impl Sender {
     /// Carries out one call and returns the receipt of its success.
     pub(crate) async fn send(&self, order: &Order) -> Result<TransactionReceipt, ChainError> {
         let _turn = self.turn.lock().await;
+        self.clear_the_way(order.call).await?;
         self.simulate(order).await?;
         for attempt in 1..=NONCE_ATTEMPTS {
             let mut flight = self.prepare(order).await?;
+            self.journal.note(&flight).map_err(ChainError::Journal)?;
             failpoint::reach(&["sender", order.call, "signed"]);
             let mut gone = false;
-            match self.broadcast(order, &flight).await {
+            match self.broadcast(order.call, &flight).await {
                 Broadcast::Sent => {}
                 Broadcast::Unclear(e) => {
                     warn!(call = order.call, error = %e, "the broadcast is unclear: watching for the receipt")
                 }
-                Broadcast::Refused(e) => return Err(e),
+                Broadcast::Refused(e) => {
+                    self.forget(&flight);
+                    return Err(e);
+                }
                 Broadcast::Mined => gone = true,
-                Broadcast::Occupied if attempt < NONCE_ATTEMPTS => {
+                Broadcast::Occupied => {
+                    self.forget(&flight);
+                    if attempt == NONCE_ATTEMPTS {
+                        return Err(self.superseded(order.call, flight.nonce));
+                    }
                     tokio::time::sleep(self.options.receipt_poll).await;
                     continue;
                 }
-                Broadcast::Occupied => return Err(self.superseded(order, flight.nonce)),
             }
             failpoint::reach(&["sender", order.call, "sent"]);
-            let receipt = match self.land(order, &mut flight).await {
+            let receipt = match self.finish(order.call, &mut flight).await {
                 Err(ChainError::Superseded { .. }) if gone && attempt < NONCE_ATTEMPTS => continue,
                 landed => landed?,
             };
@@ -157,23 +158,86 @@ impl Sender {
             return if receipt.status() { Ok(receipt) } else { Err(self.failure(order, &receipt).await) };
         }
         // The last attempt of the loop returns.
-        Err(self.superseded(order, 0))
+        Err(self.superseded(order.call, 0))
     }
 
-    fn superseded(&self, order: &Order, nonce: u64) -> ChainError {
-        ChainError::Superseded { call: order.call, address: self.address, nonce }
+    /// Waits for the receipt. While none is known the transaction stays in the journal.
+    async fn finish(
+        &self,
+        call: &'static str,
+        flight: &mut Flight,
+    ) -> Result<TransactionReceipt, ChainError> {
+        let landed = self.land(call, flight).await;
+        if !matches!(landed, Err(ChainError::Unconfirmed { .. })) {
+            self.forget(flight);
+        }
+        landed
     }
 
-    fn request(&self, order: &Order) -> TransactionRequest {
-        let mut request =
-            TransactionRequest::default().with_from(self.address).with_input(order.input.clone());
-        request.set_kind(order.to);
+    /// What stays in the journal by mistake is forgotten when its nonce is found used.
+    fn forget(&self, flight: &Flight) {
+        if let Err(error) = self.journal.forget(flight) {
+            warn!(call = flight.call, nonce = flight.nonce, %error, "cannot strike a transaction out of the journal");
+        }
+    }
+
+    /// Sees to the transactions that an earlier call, or a process before this one, has not seen mined. The one that is next
+    /// is waited for, and replaced if it is stuck: nothing of this key can be mined before it. One that no pool has is
+    /// forgotten: who wanted it looks at the state and decides again.
+    async fn clear_the_way(&self, call: &'static str) -> Result<(), ChainError> {
+        let mut open = self.journal.flights().map_err(ChainError::Journal)?;
+        open.retain(|flight| (flight.chain_id, flight.from) == (self.chain_id, self.address));
+        if open.is_empty() {
+            return Ok(());
+        }
+        open.sort_by_key(|flight| flight.nonce);
+        let counted = self.rpc.provider().get_transaction_count(self.address);
+        let mut mined = self.rpc.ask("eth_getTransactionCount", counted).await?;
+        for mut flight in open {
+            if flight.nonce < mined || !self.is_known(&flight).await? {
+                self.forget(&flight);
+            } else if flight.nonce == mined {
+                warn!(
+                    earlier = flight.call,
+                    nonce = flight.nonce,
+                    "an earlier transaction is not mined yet: it comes first, at a higher fee if it has to"
+                );
+                match self.finish(EARLIER, &mut flight).await {
+                    Err(ChainError::Unconfirmed { hash, nonce, .. }) => {
+                        return Err(ChainError::Blocked { call, earlier: flight.call, hash, nonce });
+                    }
+                    Err(ChainError::Superseded { .. }) | Ok(_) => mined = flight.nonce + 1,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether any version of a transaction is in the pool of the RPC, or mined.
+    async fn is_known(&self, flight: &Flight) -> Result<bool, ChainError> {
+        for hash in flight.hashes.iter().rev() {
+            let asked = self.rpc.provider().get_transaction_by_hash(*hash);
+            if self.rpc.ask("eth_getTransactionByHash", asked).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn superseded(&self, call: &'static str, nonce: u64) -> ChainError {
+        ChainError::Superseded { call, address: self.address, nonce }
+    }
+
+    fn request(&self, to: TxKind, input: &Bytes) -> TransactionRequest {
+        let mut request = TransactionRequest::default().with_from(self.address).with_input(input.clone());
+        request.set_kind(to);
         request
     }
 
     /// Runs the call without sending it; a refusal comes back decoded.
     async fn simulate(&self, order: &Order) -> Result<(), ChainError> {
-        let call = self.rpc.provider().call(self.request(order)).block(BlockId::pending());
+        let call = self.rpc.provider().call(self.request(order.to, &order.input)).block(BlockId::pending());
         match self.rpc.ask_raw(call).await? {
             Ok(_) => Ok(()),
             Err(e) => Err(self.refusal(order, "eth_call", &e)),
@@ -190,7 +254,7 @@ impl Sender {
     /// Reads nonce, gas and fees, checks the money and signs.
     async fn prepare(&self, order: &Order) -> Result<Flight, ChainError> {
         let provider = self.rpc.provider();
-        let estimate = provider.estimate_gas(self.request(order)).block(BlockId::pending());
+        let estimate = provider.estimate_gas(self.request(order.to, &order.input)).block(BlockId::pending());
         let nonce = provider.get_transaction_count(self.address).pending();
         let (estimate, nonce, have, fees) = tokio::join!(
             self.rpc.ask_raw(estimate),
@@ -214,8 +278,19 @@ impl Sender {
         if have < fees.max.saturating_mul(u128::from(gas)) {
             return Err(money(gas));
         }
-        let mut flight = Flight { nonce, gas, fees, raw: Vec::new(), hashes: Vec::new() };
-        self.sign(order, &mut flight).await?;
+        let mut flight = Flight {
+            chain_id: self.chain_id,
+            from: self.address,
+            nonce,
+            call: order.call.to_owned(),
+            to: order.to,
+            input: order.input.clone(),
+            gas,
+            fees,
+            raw: Bytes::new(),
+            hashes: Vec::new(),
+        };
+        self.sign(&mut flight).await?;
         Ok(flight)
     }
 
@@ -236,9 +311,9 @@ impl Sender {
         Ok(Fees { max, priority: estimate.max_priority_fee_per_gas.min(max) })
     }
 
-    async fn sign(&self, order: &Order, flight: &mut Flight) -> Result<(), ChainError> {
+    async fn sign(&self, flight: &mut Flight) -> Result<(), ChainError> {
         let request = self
-            .request(order)
+            .request(flight.to, &flight.input)
             .with_chain_id(self.chain_id)
             .with_nonce(flight.nonce)
             .with_gas_limit(flight.gas)
@@ -246,13 +321,13 @@ impl Sender {
             .with_max_priority_fee_per_gas(flight.fees.priority);
         let signed: TxEnvelope =
             request.build(&self.wallet).await.map_err(|e| ChainError::Signing(e.to_string()))?;
-        debug!(call = order.call, hash = %signed.tx_hash(), nonce = signed.nonce(), "signed");
+        debug!(call = flight.call, hash = %signed.tx_hash(), nonce = signed.nonce(), "signed");
         flight.hashes.push(*signed.tx_hash());
-        flight.raw = signed.encoded_2718();
+        flight.raw = signed.encoded_2718().into();
         Ok(())
     }
 
-    async fn broadcast(&self, order: &Order, flight: &Flight) -> Broadcast {
+    async fn broadcast(&self, call: &'static str, flight: &Flight) -> Broadcast {
         let sending = self.rpc.provider().send_raw_transaction(&flight.raw);
         let error = match self.rpc.ask_raw(sending).await {
             Ok(Ok(_)) => return Broadcast::Sent,
@@ -271,109 +346,16 @@ impl Sender {
         } else if lacks_money(&error) {
             let have = self.rpc.balance(self.address).await.unwrap_or(0);
             let need = flight.fees.max.saturating_mul(u128::from(flight.gas));
-            Broadcast::Refused(ChainError::GasMoney { call: order.call, address: self.address, have, need })
+            Broadcast::Refused(ChainError::GasMoney { call, address: self.address, have, need })
         } else {
             Broadcast::Refused(ours)
-        }
-    }
-
-    /// Waits for the receipt of any version of the transaction; broadcasts again what is stuck.
-    async fn land(&self, order: &Order, flight: &mut Flight) -> Result<TransactionReceipt, ChainError> {
-        let started = Instant::now();
-        let mut sent = started;
-        let mut taken: Option<Instant> = None;
-        let mut gap: Option<Instant> = None;
-        loop {
-            let looked = self.receipt(flight).await;
-            if let Ok(Some(receipt)) = looked {
-                return Ok(receipt);
-            }
-            let mined = self.mined_nonces().await;
-            taken = match mined {
-                Some(mined) if mined > flight.nonce => taken.or_else(|| Some(Instant::now())),
-                // Another endpoint is asked by now, or a block was taken back.
-                Some(_) => None,
-                None => taken,
-            };
-            // Only who knows that the nonce is gone, and knows no receipt, says that it was another transaction.
-            let denied = mined.is_some() && looked.is_ok();
-            if denied && taken.is_some_and(|since| since.elapsed() > RECEIPT_GRACE) {
-                return Err(self.superseded(order, flight.nonce));
-            }
-            // Each transaction waits for the one before: that one is missing only if a reorganisation took it back, and
-            // this one cannot be mined before somebody has sent it again.
-            gap = match gap {
-                None if mined.is_some_and(|mined| mined < flight.nonce) => Some(Instant::now()),
-                Some(_) if mined.is_some_and(|mined| mined >= flight.nonce) => None,
-                same => same,
-            };
-            let stuck = gap.is_some_and(|since| since.elapsed() > GAP_GRACE);
-            if stuck || started.elapsed() > self.options.confirm_timeout {
-                return Err(ChainError::Unconfirmed {
-                    call: order.call,
-                    hash: flight.hashes.last().copied().unwrap_or_default(),
-                    nonce: flight.nonce,
-                    seconds: started.elapsed().as_secs(),
-                });
-            }
-            if taken.is_none() && sent.elapsed() > self.options.resend_after {
-                self.push(order, flight).await;
-                sent = Instant::now();
-            }
-            tokio::time::sleep(self.options.receipt_poll).await;
-        }
-    }
-
-    /// The receipt of any version of the transaction.
-    async fn receipt(&self, flight: &Flight) -> Result<Option<TransactionReceipt>, ChainError> {
-        for hash in flight.hashes.iter().rev() {
-            let asked = self.rpc.provider().get_transaction_receipt(*hash);
-            if let Some(receipt) = self.rpc.ask("eth_getTransactionReceipt", asked).await? {
-                return Ok(Some(receipt));
-            }
-        }
-        Ok(None)
-    }
-
-    /// How many transactions of ours are mined. An RPC that does not answer is no evidence.
-    async fn mined_nonces(&self) -> Option<u64> {
-        let asked =
-            self.rpc.ask("eth_getTransactionCount", self.rpc.provider().get_transaction_count(self.address));
-        asked.await.ok()
-    }
-
-    /// Broadcasts a stuck transaction again, dearer if the cap and the balance allow.
-    async fn push(&self, order: &Order, flight: &mut Flight) {
-        let bump = |fee: u128| fee.saturating_mul(BUMP_NUMERATOR) / BUMP_DENOMINATOR + 1;
-        let wanted = Fees { max: bump(flight.fees.max), priority: bump(flight.fees.priority) };
-        let market = self.fees().await.map_or(wanted, |now| Fees {
-            max: now.max.max(wanted.max),
-            priority: now.priority.max(wanted.priority),
-        });
-        let affordable = self
-            .rpc
-            .balance(self.address)
-            .await
-            .is_ok_and(|have| have >= market.max.saturating_mul(u128::from(flight.gas)));
-        if affordable && market.max <= self.options.max_fee_per_gas {
-            let before = flight.fees;
-            flight.fees = Fees { max: market.max, priority: market.priority.min(market.max) };
-            // A key that is elsewhere may not answer. The version that is out there may be mined all the same.
-            if let Err(error) = self.sign(order, flight).await {
-                flight.fees = before;
-                warn!(call = order.call, %error, "cannot sign a dearer version: the old one is sent again");
-            }
-        }
-        if let Broadcast::Refused(e) | Broadcast::Unclear(e) = self.broadcast(order, flight).await {
-            // An earlier version may be mined all the same: only the receipt or the deadline ends the wait.
-            warn!(call = order.call, nonce = flight.nonce, error = %e, "cannot broadcast again");
         }
     }
 
     /// Why a mined transaction failed: the call is run again on its block.
     async fn failure(&self, order: &Order, receipt: &TransactionReceipt) -> ChainError {
         let block = receipt.block_number.map_or(BlockNumberOrTag::Latest, BlockNumberOrTag::Number);
-        let replay = self.rpc.provider().call(self.request(order)).block(block.into());
+        let replay = self.rpc.provider().call(self.request(order.to, &order.input)).block(block.into());
         let why = match self.rpc.ask_raw(replay).await {
             Ok(Err(e)) => revert(&e),
             _ => None,

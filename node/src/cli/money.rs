@@ -1,6 +1,8 @@
 //! Where a command about money goes: to the node of the home, or straight to the chain where none runs. A maker's key that
 //! is kept apart needs no node.
 
+use std::sync::Arc;
+
 use alloy_primitives::Address;
 
 use super::{
@@ -17,6 +19,7 @@ use crate::{
     config::Config,
     engine::purse::Purse,
     node::connect_chain,
+    store::ClosedStore,
 };
 
 /// Who is asked.
@@ -46,7 +49,8 @@ impl Door {
                 let config = Config::load(&context.home)?;
                 let wallet = passphrase.unlock(context, &config.wallet).await?;
                 let floor = config.market.floor;
-                let chain = connect_chain(&config, wallet).await?;
+                let journal = Arc::new(ClosedStore::new(context.home.store()));
+                let chain = connect_chain(&config, wallet, journal).await?;
                 let maker = config.wallet.maker.unwrap_or(chain.address());
                 Ok(Self::Chain { purse: Box::new(Purse::new(chain, maker, None)), floor })
             }

@@ -24,14 +24,21 @@ use crate::{
 /// How often the open leases are read whatever the events say.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
+/// How often it is noted that the chain was seen.
+const NOTE_SIGHT: Duration = Duration::from_secs(15);
+
 /// The store's key of the watcher's cursor.
 pub const CURSOR_KEY: &str = "watcher_cursor";
+/// The store's key of the time of a new block, noted every few seconds: a node that starts while no RPC answers counts its
+/// blindness from it.
+pub const SIGHT_KEY: &str = "chain_seen_at";
 
 /// Applies the watcher's events until `stop`. A failing disk or chain stops nothing: the same batch is
 /// tried again, because the cursor has not moved.
 pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: CancellationToken) {
     let mut skew = Skew::default();
     let mut looked = Instant::now();
+    let mut noted: Option<Instant> = None;
     loop {
         let event = tokio::select! {
             biased;
@@ -39,8 +46,12 @@ pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: 
             event = events.recv() => event,
         };
         let Some(event) = event else { return };
-        if matches!(event, ChainEvent::Head(_)) {
+        if let ChainEvent::Head(head) = &event {
             look_at_clocks(&mut skew, core.now());
+            if noted.is_none_or(|at| at.elapsed() >= NOTE_SIGHT) {
+                noted = Some(Instant::now());
+                note_sight(&core, head.timestamp);
+            }
             if looked.elapsed() >= LOOK_AGAIN {
                 looked = Instant::now();
                 look_again(&core).await;
@@ -49,6 +60,8 @@ pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: 
         let mut pause = Duration::from_millis(200);
         while let Err(error) = apply(&core, &event).await {
             tracing::warn!(%error, "the chain's events could not be taken in; trying again");
+            // A disk that is full does not make us blind: the chain is there, and is asked about each lease.
+            let _ = core.chain.head().await;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
@@ -59,17 +72,25 @@ pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: 
     }
 }
 
+/// Only a node that starts blind reads it: a disk that is full holds up nothing else.
+fn note_sight(core: &Core, timestamp: u64) {
+    if let Err(error) = core.store.put_meta(SIGHT_KEY, &timestamp) {
+        tracing::debug!(%error, "that the chain was seen cannot be noted");
+    }
+}
+
 /// Reads every open lease: of several endpoints behind one address, one that was behind may have left out an event.
 async fn look_again(core: &Core) {
-    let read = async {
-        for lease in core.store.all::<ChainLease>()? {
-            refresh_lease(core, lease.id).await?;
-        }
-        Ok::<_, EngineError>(())
-    };
-    if let Err(error) = read.await {
+    if let Err(error) = refresh_open_leases(core).await {
         tracing::debug!(%error, "the open leases could not be read again; the next look is in a minute");
     }
+}
+
+async fn refresh_open_leases(core: &Core) -> Result<(), EngineError> {
+    for lease in core.store.all::<ChainLease>()? {
+        refresh_lease(core, lease.id).await?;
+    }
+    Ok(())
 }
 
 fn look_at_clocks(skew: &mut Skew, chain: u64) {
@@ -108,9 +129,7 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
                 }
             }
             // Of an open one more may be known than its events tell: what a transaction of ours has changed.
-            for lease in core.store.all::<ChainLease>()? {
-                refresh_lease(core, lease.id).await?;
-            }
+            refresh_open_leases(core).await?;
             core.metrics.reorg();
         }
         ChainEvent::Health { ok, error } => {

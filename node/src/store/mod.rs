@@ -5,6 +5,7 @@
 //! newer binary has written.
 
 mod file;
+mod journal;
 mod records;
 
 use std::{path::Path, sync::Arc};
@@ -14,6 +15,7 @@ use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, TableErro
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::file::StoreFile;
+pub use self::journal::ClosedStore;
 pub use self::records::{
     BuyerPhase, ChainLease, Decline, Ending, LeaseEnd, OfferTemplate, OnFailure, Promise, ProviderPhase,
     Purchase,
@@ -94,6 +96,12 @@ pub trait Record: Serialize + DeserializeOwned {
 /// The node's durable memory; clones share it.
 #[derive(Clone)]
 pub struct Store(Arc<StoreFile>);
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store")
+    }
+}
 
 impl Store {
     /// Opens or creates the file. Fails when another process holds it, and when it is damaged.

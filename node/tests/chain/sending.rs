@@ -1,6 +1,6 @@
 //! The sender when the chain makes trouble: no gas money, stuck, failed and lost transactions.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use alloy::{
     network::TransactionBuilder as _,
@@ -8,8 +8,11 @@ use alloy::{
     rpc::types::TransactionRequest,
     signers::local::PrivateKeySigner,
 };
-use alloy_primitives::B256;
-use sublet::chain::{Call, Chain, ChainError, ChainOptions, SendOptions};
+use alloy_primitives::{Address, B256, Bytes, TxKind};
+use sublet::{
+    chain::{Call, Chain, ChainError, ChainOptions, Fees, Flight, Journal as _, SendOptions},
+    store::Store,
+};
 
 use crate::support::{CTK, World, instant, options, settled};
 
@@ -105,6 +108,97 @@ async fn a_transaction_that_is_never_mined_is_unclear_and_does_not_block_the_nex
     assert_eq!(chain.allowance(chain.address()).await.unwrap(), CTK, "it was mined after all");
     chain.execute(Call::Approve { amount: 2 * CTK }).await.unwrap();
     assert_eq!(chain.allowance(chain.address()).await.unwrap(), 2 * CTK);
+}
+
+/// A node that ended while its transaction was in the pool, at a fee that no block takes.
+#[tokio::test]
+async fn a_transaction_that_an_ended_process_left_stuck_is_replaced_and_comes_first() {
+    let world = World::new(instant()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let written = |send: fn(&mut SendOptions)| {
+        let journal = Arc::new(Store::open(&path).unwrap());
+        ChainOptions { journal, ..sending(send) }
+    };
+    let amount = 7 * CTK;
+    let chain = world.connect_with(&world.deployer, written(|_| {})).await;
+    let nonce = next_nonce(&world, &chain).await;
+    world.anvil.provider().anvil_set_auto_mine(false).await.unwrap();
+    let sent = tokio::spawn({
+        let chain = chain.clone();
+        async move { chain.execute(Call::Transfer { to: Address::repeat_byte(7), amount }).await }
+    });
+    let first = pooled(&world, &chain, nonce, None).await;
+    sent.abort();
+    drop(sent.await);
+    drop(chain);
+
+    let quick = written(|o| o.resend_after = Duration::from_millis(300));
+    let chain = world.connect_with(&world.deployer, quick).await;
+    let sent = tokio::spawn({
+        let chain = chain.clone();
+        async move { chain.execute(Call::Approve { amount: CTK }).await }
+    });
+    pooled(&world, &chain, nonce, Some(first)).await;
+    let behind = world.anvil.provider().get_transaction_by_sender_nonce(chain.address(), nonce + 1).await;
+    assert!(behind.unwrap().is_none(), "the new one waits for it");
+    world.anvil.provider().anvil_set_auto_mine(true).await.unwrap();
+    world.anvil.mine(1).await.unwrap();
+    sent.await.unwrap().unwrap();
+    assert_eq!(next_nonce(&world, &chain).await, nonce + 2, "each once");
+    let moved = chain.balances(Address::repeat_byte(7)).await.unwrap().wallet;
+    assert_eq!(moved, amount, "the one that was left, once");
+    let mined = async |hash| world.anvil.provider().get_transaction_receipt(hash).await.unwrap().is_some();
+    assert!(!mined(first).await, "a dearer version was mined");
+    drop(chain);
+    let left = Store::open(&path).unwrap().flights().unwrap();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// What no pool has is void: its nonce is used again, and whoever wanted the call decides anew.
+#[tokio::test]
+async fn a_transaction_that_was_written_down_and_never_sent_is_forgotten() {
+    let world = World::new(instant()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let journal: Arc<Store> = Arc::new(Store::open(&dir.path().join("db")).unwrap());
+    let chain =
+        world.connect_with(&world.deployer, ChainOptions { journal: journal.clone(), ..options() }).await;
+    let nonce = next_nonce(&world, &chain).await;
+    let never_sent = Flight {
+        chain_id: world.deployment.chain_id,
+        from: chain.address(),
+        nonce,
+        call: "transfer".into(),
+        to: TxKind::Call(world.deployment.token),
+        input: Bytes::new(),
+        gas: 100_000,
+        fees: Fees { max: 1, priority: 1 },
+        raw: Bytes::new(),
+        hashes: vec![B256::repeat_byte(9)],
+    };
+    let of_another_key = Flight { from: Address::repeat_byte(9), ..never_sent.clone() };
+    journal.note(&never_sent).unwrap();
+    journal.note(&of_another_key).unwrap();
+    chain.execute(Call::Approve { amount: CTK }).await.unwrap();
+    assert_eq!(next_nonce(&world, &chain).await, nonce + 1);
+    assert_eq!(journal.flights().unwrap(), [of_another_key], "which is none of ours");
+}
+
+/// While the earlier one cannot be mined at any fee that may be paid, nothing is queued behind it.
+#[tokio::test]
+async fn nothing_is_sent_behind_a_transaction_that_stays_stuck() {
+    let world = World::new(instant()).await;
+    let options = sending(|o| o.confirm_timeout = Duration::from_millis(500));
+    let chain = world.connect_with(&world.deployer, options).await;
+    world.anvil.provider().anvil_set_auto_mine(false).await.unwrap();
+    let nonce = next_nonce(&world, &chain).await;
+    let first = chain.execute(Call::Approve { amount: CTK }).await.unwrap_err();
+    assert!(first.is_unclear(), "{first}");
+    let second = chain.execute(Call::Approve { amount: 2 * CTK }).await.unwrap_err();
+    assert!(matches!(&second, ChainError::Blocked { nonce: n, .. } if *n == nonce), "{second}");
+    assert!(second.is_retryable() && !second.is_unclear(), "{second}");
+    let behind = world.anvil.provider().get_transaction_by_sender_nonce(chain.address(), nonce + 1).await;
+    assert!(behind.unwrap().is_none(), "it would only wait");
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ pub(crate) fn options() -> ChainOptions {
             confirm_timeout: Duration::from_secs(30),
             ..SendOptions::default()
         },
+        ..ChainOptions::default()
     }
 }
 

@@ -14,6 +14,7 @@ mod offers;
 mod quotes;
 mod steps;
 mod timed;
+mod vigil;
 
 use std::{
     collections::HashMap,
@@ -45,6 +46,7 @@ use crate::{
 };
 
 pub use offers::LiveOffer;
+pub use vigil::Vigil;
 
 /// How often machines that no promise explains are looked for.
 const ORPHAN_INTERVAL: Duration = Duration::from_secs(10);
