@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod node;
 pub mod p2p;
 pub mod setup;
+mod ssh;
 pub mod store;
 mod text_number;
 mod wall;

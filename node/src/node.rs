@@ -101,7 +101,7 @@ pub async fn run(
         reached => reached?,
     };
     let (core, inbound) = connect(home, &config, chain, wallet, store, &inner).await?;
-    let engines = Engines::new(&core, &config, adapter, &inner);
+    let engines = Engines::new(&core, home, &config, adapter, &inner);
     let mut tasks = engines.spawn(&core, &config, inbound, &inner)?;
     let network = core.p2p.status().await?;
     let address = core.address();
@@ -237,6 +237,7 @@ struct Engines {
 impl Engines {
     fn new(
         core: &Arc<Core>,
+        home: &Home,
         config: &Config,
         adapter: Option<Arc<dyn Adapter>>,
         stop: &CancellationToken,
@@ -244,7 +245,7 @@ impl Engines {
         let provider = config.provider.as_ref().zip(adapter).map(|(section, adapter)| {
             Provider::new(Arc::clone(core), adapter, section.clone(), &config.market, stop.clone())
         });
-        Self { buyer: Buyer::new(Arc::clone(core), config, stop.clone()), provider }
+        Self { buyer: Buyer::new(Arc::clone(core), home.clone(), config, stop.clone()), provider }
     }
 
     fn spawn(

@@ -3,6 +3,7 @@
 use alloy_primitives::Address;
 use serde::{Deserialize, Serialize};
 use sublet_contracts::{IMarket, UnknownVariant};
+use sublet_market::lease::{Action, Lease, Params, Party, State};
 
 use super::error::ChainError;
 
@@ -82,6 +83,37 @@ pub struct LeaseView {
     pub duration: u32,
     /// Longest life from activation in seconds (Opened).
     pub max_duration: u32,
+}
+
+impl LeaseView {
+    /// The lease in the market's state machine, if it is open. An RPC that tells numbers that no contract has tells nothing.
+    #[must_use]
+    pub fn lease(&self) -> Option<Lease> {
+        let &Self { buyer, provider, rate, bond_seconds, burn, .. } = self;
+        let state = match self.state {
+            LeaseState::None | LeaseState::Ended => return None,
+            LeaseState::Opened => State::Opened {
+                activate_by: self.activate_by.into(),
+                duration: self.duration,
+                max_duration: self.max_duration,
+            },
+            LeaseState::Active if self.paid_until > self.funded_until || self.funded_until > self.max_end => {
+                return None;
+            }
+            LeaseState::Active => State::Active {
+                paid_until: self.paid_until.into(),
+                funded_until: self.funded_until.into(),
+                max_end: self.max_end.into(),
+            },
+        };
+        Some(Lease { buyer, provider, rate, bond_seconds, burn, state })
+    }
+
+    /// Whether the contract would carry out `action` of `party` at `now` (chain time in seconds).
+    #[must_use]
+    pub fn allows(&self, action: Action, party: Party, now: u64, params: &Params) -> bool {
+        self.lease().is_some_and(|lease| lease.apply(action, party, now, params).is_ok())
+    }
 }
 
 /// What an address has.

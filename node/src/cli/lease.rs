@@ -5,10 +5,7 @@ use std::{os::unix::process::CommandExt as _, process::Command};
 use alloy_primitives::B256;
 use anyhow::Context as _;
 use clap::Subcommand;
-use sublet_market::{
-    Access,
-    amount::{format_duration, format_rate},
-};
+use sublet_market::amount::{format_duration, format_rate};
 
 use super::{
     Context, Refused, bid,
@@ -18,7 +15,7 @@ use super::{
 use crate::{
     api::types::{BidInfo, Console, LeaseInfo, Revive, Role, TopUp, Transaction},
     chain::LeaseState,
-    home::write_atomic,
+    ssh,
 };
 
 /// Running and past leases.
@@ -99,7 +96,7 @@ impl Lease {
             }
             Self::Ssh { id, command } => {
                 let lease: LeaseInfo = client.get(&format!("/v1/leases/{id}")).await?;
-                ssh(context, &lease, &command)
+                log_in(context, &lease, &command)
             }
             Self::Logs { id } => {
                 let console: Console = client.get(&format!("/v1/leases/{id}/console")).await?;
@@ -147,8 +144,8 @@ async fn end(context: &Context, id: B256, how: &str) -> anyhow::Result<()> {
     })
 }
 
-/// Replaces this process by `ssh`, which trusts the host key that the provider handed over and no other.
-fn ssh(context: &Context, lease: &LeaseInfo, command: &[String]) -> anyhow::Result<()> {
+/// Replaces this process by `ssh`.
+fn log_in(context: &Context, lease: &LeaseInfo, command: &[String]) -> anyhow::Result<()> {
     let access = match (&lease.access, lease.role) {
         (Some(access), Role::Buyer) => access,
         (_, Role::Provider) => {
@@ -159,32 +156,10 @@ fn ssh(context: &Context, lease: &LeaseInfo, command: &[String]) -> anyhow::Resu
             return Err(Refused(format!("the machine cannot be reached: {why}")).into());
         }
     };
-    let known_hosts = context.home.path().join(format!("known_hosts.{}", lease.id));
-    write_atomic(&known_hosts, &known_host(access), 0o600)?;
-    let mut program = Command::new("ssh");
-    program
-        .arg("-F/dev/null")
-        .arg(format!("-oUserKnownHostsFile={}", known_hosts.display()))
-        .args([
-            "-oStrictHostKeyChecking=yes",
-            "-oIdentitiesOnly=yes",
-            "-oLogLevel=ERROR",
-            "-oConnectTimeout=15",
-        ])
-        .arg(format!("-i{}", context.home.ssh_key().display()))
-        .arg(format!("-p{}", access.port))
-        .arg(format!("{}@{}", access.user, access.host))
-        .args(command);
+    let mut program = Command::new(ssh::PROGRAM);
+    program.args(ssh::arguments(&context.home, lease.id, access)?).args(command);
     let failed = program.exec();
-    Err(failed).context("cannot run ssh: install it with `apt-get install openssh-client`")
-}
-
-/// ssh looks for `host` on its standard port, and for `[host]:port` on any other.
-fn known_host(access: &Access) -> String {
-    match access.port {
-        22 => format!("{} {}\n", access.host, access.host_key),
-        port => format!("[{}]:{port} {}\n", access.host, access.host_key),
-    }
+    Err(failed).context(ssh::MISSING)
 }
 
 fn list(leases: &[LeaseInfo]) -> String {
@@ -257,22 +232,5 @@ fn state(state: LeaseState) -> &'static str {
         LeaseState::Opened => "opened",
         LeaseState::Active => "active",
         LeaseState::Ended => "ended",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn known_hosts_are_written_as_ssh_looks_them_up() {
-        let access = |port| Access {
-            user: "root".into(),
-            host: "192.0.2.7".into(),
-            port,
-            host_key: "ssh-ed25519 AAAA".into(),
-        };
-        assert_eq!(known_host(&access(22)), "192.0.2.7 ssh-ed25519 AAAA\n");
-        assert_eq!(known_host(&access(2022)), "[192.0.2.7]:2022 ssh-ed25519 AAAA\n");
     }
 }

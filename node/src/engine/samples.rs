@@ -3,6 +3,7 @@
 use alloy_primitives::{Address, B256};
 use sublet_market::{
     Accept, Bid, Domain, Manifest, Offer, Order as _, OrderKey, Quote, Resources, Signed, Spec, Traits,
+    lease::Params,
 };
 
 use crate::{
@@ -16,6 +17,8 @@ pub(crate) const SETTLE_BY: u64 = 1_000_100;
 pub(crate) const VALID_UNTIL: u64 = 1_000_300;
 /// The lease of [`view`] must be activated by then.
 pub(crate) const ACTIVATE_BY: u32 = 1_000_400;
+/// The market's parameters, with short times.
+pub(crate) const PARAMS: Params = Params { fee_bps: 100, hold: 60, notice: 5, half_life_days: 90 };
 /// The lease of [`view`] is paid up to here.
 pub(crate) const FUNDED_UNTIL: u32 = 1_004_000;
 

@@ -61,6 +61,7 @@ pub struct Metrics {
     steps: IntCounterVec,
     reorgs: IntCounter,
     chain_healthy: IntGauge,
+    leases_ending: IntGauge,
     state: State,
 }
 
@@ -114,6 +115,8 @@ impl Metrics {
             )?,
             chain_healthy: new
                 .gauge("sublet_chain_healthy", "1 while the RPC answers, 0 while it does not.")?,
+            leases_ending: new
+                .gauge("sublet_leases_ending", "Leases that this node pays for and whose funds end soon.")?,
             state: State::new(&new)?,
             registry,
         };
@@ -183,6 +186,11 @@ impl Metrics {
     /// Notes whether the RPC answers.
     pub fn chain_health(&self, answers: bool) {
         self.chain_healthy.set(answers.into());
+    }
+
+    /// Notes how many leases that this node pays for run out of funds soon.
+    pub fn leases_ending(&self, count: usize) {
+        self.leases_ending.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Counts a reorganisation.

@@ -1,8 +1,8 @@
 //! Where the machine is, and whether it is there: asked of its provider, and looked at from here.
 //!
-//! Nobody pays for long for a machine that does not answer. What counts is what this node sees itself; that the provider
-//! cannot be asked says nothing as long as the machine answers. A machine that never answered is rejected, one that is gone
-//! is closed.
+//! Nobody pays for long for a machine that does not answer, or is less than what is paid for. What counts is what this node
+//! sees itself; that the provider cannot be asked says nothing as long as the machine answers. A machine that was never as it
+//! should be is rejected, one that was is closed.
 
 use std::{
     collections::HashMap,
@@ -14,9 +14,13 @@ use alloy_primitives::B256;
 use sublet_market::{Access, AccessState, DeclineCode, TradeRequest, TradeResponse};
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
-use super::Buyer;
+use super::{
+    Buyer,
+    inspect::{Finding, inspect},
+};
 use crate::{
     engine::{EngineError, jobs::JobEnd},
+    ssh,
     store::{ChainLease, Ending, OnFailure, Purchase},
 };
 
@@ -33,8 +37,18 @@ const GREETING: &[u8; 4] = b"SSH-";
 #[derive(Debug, Default)]
 pub(super) struct Machine {
     looked: Option<Instant>,
-    /// Since when it does not answer, and what was seen.
+    /// Since when it does not answer or is not as it should be, and what was seen.
     missing: Option<(Instant, String)>,
+    /// What was found in it, where and when.
+    found: Option<(Instant, Access, Finding)>,
+}
+
+impl Machine {
+    /// What was found at `access`, as long as it counts.
+    fn found_at(&self, access: &Access) -> Option<Finding> {
+        let (at, place, finding) = self.found.as_ref()?;
+        (place == access && at.elapsed() < finding.counts_for()).then(|| finding.clone())
+    }
 }
 
 impl Buyer {
@@ -66,10 +80,10 @@ impl Buyer {
         let lease = self.core.store.get::<ChainLease>(id.as_slice())?;
         let node = lease.and_then(|lease| lease.provider_node());
         let Some(node) = node else { return Ok(JobEnd::Later(RETRY)) };
-        let purchase = self.purchase_of(id)?;
-        let (access, problem) = self.ask_access(id, node, purchase.access).await;
+        let mut purchase = self.purchase_of(id)?;
+        let (access, problem) = self.ask_access(id, node, purchase.access.take()).await;
         let seen = match &access {
-            Some(access) if purchase.on_failure != OnFailure::Keep => greeted(access).await,
+            Some(access) if purchase.on_failure != OnFailure::Keep => self.look_at(&purchase, access).await,
             Some(_) => Ok(()),
             None => Err(problem.clone().unwrap_or_default()),
         };
@@ -84,6 +98,37 @@ impl Buyer {
             p.trouble = seen.as_ref().err().cloned().or(problem);
         })?;
         Ok(if seen.is_ok() { JobEnd::Done } else { JobEnd::Later(RETRY) })
+    }
+
+    /// Whether the machine is there, and is what is paid for.
+    async fn look_at(&self, purchase: &Purchase, access: &Access) -> Result<(), String> {
+        greeted(access).await?;
+        if !ssh::may_log_in(&self.home, &purchase.manifest) {
+            return Ok(());
+        }
+        let known = self.machines().get(&purchase.id).and_then(|machine| machine.found_at(access));
+        let finding = match known {
+            Some(finding) => finding,
+            None => self.inspect(purchase, access).await,
+        };
+        if let Finding::Wrong(why) = finding { Err(why) } else { Ok(()) }
+    }
+
+    async fn inspect(&self, purchase: &Purchase, access: &Access) -> Finding {
+        let id = purchase.id;
+        let spec = &purchase.spec;
+        let paid = spec.unit.checked_mul(spec.units).unwrap_or(spec.unit);
+        let finding = inspect(&self.home, id, access, &paid).await;
+        match &finding {
+            Finding::Right => {}
+            Finding::Wrong(why) => tracing::warn!(lease = %id, "{why}"),
+            Finding::Unknown(why) => {
+                tracing::debug!(lease = %id, why, "the size of the machine could not be seen")
+            }
+        }
+        let mut machines = self.machines();
+        machines.entry(id).or_default().found = Some((Instant::now(), access.clone(), finding.clone()));
+        finding
     }
 
     /// Where the provider says that the machine is, or why not.
@@ -126,14 +171,18 @@ impl Buyer {
 
     /// The machine is lost: the lease is to end, and why is kept.
     pub(super) fn leave(&self, id: B256) -> Result<(), EngineError> {
-        let seen = self.machines().get(&id).and_then(|machine| machine.missing.clone());
-        let Some((since, problem)) = seen else { return Ok(()) };
+        let seen = self.machines().get(&id).and_then(|machine| {
+            let wrong = matches!(machine.found, Some((_, _, Finding::Wrong(_))));
+            machine.missing.clone().map(|(since, problem)| (since, problem, wrong))
+        });
+        let Some((since, problem, wrong)) = seen else { return Ok(()) };
         let seconds = since.elapsed().as_secs();
         self.update(id, |p| {
-            let (ending, what) = if p.reached {
-                (Ending::Close, "the machine is gone")
-            } else {
-                (Ending::Reject, "the machine was never there")
+            let ending = if p.reached { Ending::Close } else { Ending::Reject };
+            let what = match ending {
+                _ if wrong => "the machine is not what is paid for",
+                Ending::Close => "the machine is gone",
+                Ending::Reject => "the machine was never there",
             };
             let failure = format!("{what}: {problem}, for {seconds} s");
             tracing::warn!(lease = %id, failure, "the lease is given up");

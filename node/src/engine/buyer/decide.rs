@@ -1,5 +1,7 @@
 //! What to do next for one purchase: a pure function of what is known, so that every case has a test.
 
+use sublet_market::lease::{Action, Params, Party};
+
 use super::fund::due_top_up;
 use crate::{
     chain::{LeaseState, LeaseView},
@@ -78,6 +80,8 @@ pub(super) struct Sight<'a> {
     pub(super) lease: Option<&'a LeaseView>,
     /// Now.
     pub(super) now: u64,
+    /// The market's parameters.
+    pub(super) params: &'a Params,
     /// All blocks up to this time have been read.
     pub(super) watched_until: u64,
     /// The chain has said at the wanted depth that the lease has ended.
@@ -139,7 +143,9 @@ fn on_the_chain(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         LeaseState::Ended if !sight.ended => Step::Wait,
         LeaseState::Ended => Step::Conclude,
         _ if !noted => Step::NoteLeased,
-        LeaseState::Opened if sight.now > u64::from(lease.activate_by) => Step::Abort,
+        LeaseState::Opened if lease.allows(Action::Abort, Party::Buyer, sight.now, sight.params) => {
+            Step::Abort
+        }
         LeaseState::Active if sight.purchase.ending.is_some() => Step::End,
         LeaseState::Active
             if sight.lost
@@ -160,7 +166,7 @@ fn on_the_chain(sight: &Sight<'_>, lease: &LeaseView) -> Step {
 mod tests {
     use super::*;
     use crate::{
-        engine::samples::{ACTIVATE_BY, SETTLE_BY, VALID_UNTIL, purchase, view},
+        engine::samples::{ACTIVATE_BY, PARAMS, SETTLE_BY, VALID_UNTIL, purchase, view},
         store::Ending,
     };
 
@@ -173,6 +179,7 @@ mod tests {
             lease,
             now,
             watched_until: now,
+            params: &PARAMS,
             ended: true,
             access_due: true,
             lost: false,
@@ -212,6 +219,7 @@ mod tests {
                 lease: None,
                 now: in_time,
                 watched_until,
+                params: &PARAMS,
                 ended: false,
                 access_due: true,
                 lost: false,
@@ -239,6 +247,7 @@ mod tests {
                 lease,
                 now,
                 watched_until: now,
+                params: &PARAMS,
                 ended: true,
                 access_due: true,
                 lost: false,
@@ -274,6 +283,7 @@ mod tests {
                 lease,
                 now,
                 watched_until: now,
+                params: &PARAMS,
                 ended: false,
                 access_due: false,
                 lost: true,

@@ -1,5 +1,10 @@
 //! Keeping a lease funded: by hand, or by itself within a budget; and the warning before the funds end.
 
+use std::{
+    collections::{HashMap, HashSet},
+    sync::PoisonError,
+};
+
 use alloy_primitives::B256;
 use sublet_market::amount::format_amount;
 
@@ -7,7 +12,7 @@ use super::Buyer;
 use crate::{
     chain::{Call, LeaseState, LeaseView, TxReport},
     engine::{EngineError, mirror},
-    store::{BuyerPhase, Purchase},
+    store::{BuyerPhase, ChainLease, Purchase},
 };
 
 /// The buyer is warned at a tenth of the time that was paid for, and at so many seconds at the latest.
@@ -24,6 +29,29 @@ pub fn ending_in(lease: &LeaseView, duration: u32, now: u64) -> Option<u64> {
     (left > 0 && left <= (u64::from(duration) / 10).max(LEAST_WARNING)).then_some(left)
 }
 
+/// How near the end of its funds a lease is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Nearness {
+    /// A tenth of the time that was paid for is left.
+    Tenth,
+    /// A minute is left.
+    Minute,
+}
+
+/// The leases whose end was told, how near it was, and when the funds were to end: a top-up begins anew.
+#[derive(Default)]
+pub(super) struct Told(HashMap<B256, (Nearness, u32)>);
+
+impl Told {
+    /// The seconds left, if the owner has not been told yet that the end is so near.
+    fn news(&mut self, id: B256, lease: &LeaseView, left: u64) -> Option<u64> {
+        let near = if left <= LEAST_WARNING { Nearness::Minute } else { Nearness::Tenth };
+        let told = self.0.insert(id, (near, lease.funded_until));
+        let known = told.is_some_and(|(before, end)| end == lease.funded_until && before >= near);
+        (!known).then_some(left)
+    }
+}
+
 /// How many seconds the engine should buy now; 0 if it should not, or may not.
 pub(super) fn due_top_up(purchase: &Purchase, lease: &LeaseView, now: u64) -> u32 {
     let duration = purchase.bid.order.duration;
@@ -37,6 +65,25 @@ pub(super) fn due_top_up(purchase: &Purchase, lease: &LeaseView, now: u64) -> u3
 }
 
 impl Buyer {
+    /// Warns of leases whose funds end soon: at a tenth of the time, and again at a minute. `open` are the purchases with what
+    /// the chain has said of them.
+    pub(super) fn warn_of_ends(&self, open: &[(Purchase, Option<ChainLease>)]) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ending = HashSet::new();
+        for (purchase, lease) in open {
+            let Some(lease) = lease.as_ref().map(|lease| &lease.view) else { continue };
+            let left = ending_in(lease, purchase.bid.order.duration, self.core.now());
+            let Some(left) = left.filter(|_| purchase.ending.is_none()) else { continue };
+            ending.insert(purchase.id);
+            if let Some(left) = told.news(purchase.id, lease, left) {
+                let id = purchase.id;
+                tracing::warn!(lease = %id, "the lease's funds end in {left} s: `sublet lease top-up {id} --for 10m`");
+            }
+        }
+        self.core.metrics.leases_ending(ending.len());
+        told.0.retain(|id, _| ending.contains(id));
+    }
+
     /// The step of the engine: on disk first that the budget is spent, then the transaction. A crash in between costs
     /// budget, never more money than the budget.
     pub(super) async fn top_up_by_itself(&self, id: B256) -> Result<(), EngineError> {
@@ -121,6 +168,19 @@ mod tests {
         assert_eq!(ending_in(&active, 300, END - 60), Some(60));
         assert_eq!(ending_in(&active, 300, END), None);
         assert_eq!(ending_in(&view(LeaseState::Opened), 300, END - 60), None);
+    }
+
+    #[test]
+    fn each_warning_is_given_once_and_again_after_a_top_up() {
+        let (mut told, lease) = (Told::default(), view(LeaseState::Active));
+        let mut news = |lease: &LeaseView, left| told.news(B256::ZERO, lease, left);
+        assert_eq!(news(&lease, 360), Some(360));
+        assert_eq!(news(&lease, 359), None);
+        assert_eq!(news(&lease, 60), Some(60));
+        assert_eq!(news(&lease, 59), None);
+        let later = LeaseView { funded_until: FUNDED_UNTIL + 600, ..lease };
+        assert_eq!(news(&later, 59), Some(59));
+        assert_eq!(news(&later, 58), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod console;
 mod decide;
 mod end;
 pub mod fund;
+mod inspect;
 mod post;
 mod rebid;
 mod revive;
@@ -35,6 +36,7 @@ use super::{
 use crate::{
     chain::{Call, ChainError, LeaseState},
     config::Config,
+    home::Home,
     store::{BuyerPhase, ChainLease, Purchase},
 };
 
@@ -44,6 +46,8 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// The buyer engine.
 pub struct Buyer {
     core: Arc<Core>,
+    /// Where the key is that machines are logged in to with.
+    home: Home,
     jobs: Arc<Jobs>,
     /// Looks at machines: apart, so that none is given up while a transaction keeps us from looking.
     looks: Arc<Jobs>,
@@ -56,16 +60,19 @@ pub struct Buyer {
     /// The quotes for bids that are looking, by bid.
     auctions: Mutex<HashMap<B256, auction::Auction>>,
     collect_for: Duration,
+    /// The warnings that were given.
+    told: Mutex<fund::Told>,
     /// One bid at a time counts the free balance.
     posting: tokio::sync::Mutex<()>,
 }
 
 impl Buyer {
     /// An engine; nothing happens before [`Buyer::run`].
-    pub fn new(core: Arc<Core>, config: &Config, stop: CancellationToken) -> Arc<Self> {
+    pub fn new(core: Arc<Core>, home: Home, config: &Config, stop: CancellationToken) -> Arc<Self> {
         core.metrics.expect_steps("buyer", Step::ALL.map(Step::as_str));
         Arc::new(Self {
             core,
+            home,
             jobs: Jobs::new(stop.clone()),
             looks: Jobs::new(stop),
             floor: config.market.floor,
@@ -74,6 +81,7 @@ impl Buyer {
             ending: Mutex::default(),
             auctions: Mutex::default(),
             collect_for: config.buyer.collect_for,
+            told: Mutex::default(),
             posting: tokio::sync::Mutex::new(()),
         })
     }
@@ -97,14 +105,20 @@ impl Buyer {
     }
 
     fn pass(self: &Arc<Self>) -> Result<(), EngineError> {
+        let mut open = Vec::new();
         for purchase in self.core.store.all::<Purchase>()? {
             let lease = self.core.store.get::<ChainLease>(purchase.id.as_slice())?;
-            let access_due = self.access_due(&purchase);
+            open.push((purchase, lease));
+        }
+        self.warn_of_ends(&open);
+        for (purchase, lease) in &open {
+            let access_due = self.access_due(purchase);
             let step = decide(&Sight {
-                purchase: &purchase,
+                purchase,
                 lease: lease.as_ref().map(|lease| &lease.view),
                 now: self.core.now(),
                 watched_until: self.core.watched_until(),
+                params: self.core.chain.params(),
                 ended: lease.as_ref().is_some_and(|lease| lease.end.is_some()),
                 access_due,
                 lost: self.is_lost(purchase.id),

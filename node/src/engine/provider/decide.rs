@@ -1,7 +1,7 @@
 //! What to do next for one promise: a pure function of what is known, so that every case has a test.
 
 use sublet_adapter::InstanceState;
-use sublet_market::lease::Params;
+use sublet_market::lease::{Action, Params, Party};
 
 use crate::{
     chain::{LeaseState, LeaseView},
@@ -116,11 +116,10 @@ pub(super) struct Worth {
 
 impl Worth {
     /// Whether a claim on `lease` brings so much now.
-    pub(super) fn is_met(self, lease: &LeaseView, now: u64, hold: u32) -> bool {
-        let payable = now.saturating_sub(u64::from(hold)).min(u64::from(lease.funded_until));
-        let seconds = payable.saturating_sub(u64::from(lease.paid_until));
-        let amount = u128::from(lease.rate) * u128::from(seconds);
-        lease.state == LeaseState::Active && seconds > 0 && seconds >= self.seconds && amount >= self.amount
+    pub(super) fn is_met(self, view: &LeaseView, now: u64, params: &Params) -> bool {
+        let amount = view.lease().map_or(0, |lease| lease.claimable(now, params));
+        let seconds = amount.checked_div(view.rate.into()).unwrap_or(0);
+        amount > 0 && seconds >= self.seconds.into() && amount >= self.amount
     }
 
     /// What is taken along when another claim pays for the transaction: a further lease costs a quarter of the gas.
@@ -164,7 +163,8 @@ fn before_activation(sight: &Sight<'_>, lease: &LeaseView) -> Step {
     if sight.promise.phase != ProviderPhase::Leased {
         return Step::NoteLeased;
     }
-    if sight.promise.give_up || sight.now > u64::from(lease.activate_by) {
+    let in_time = lease.allows(Action::Activate, Party::Provider, sight.now, sight.params);
+    if sight.promise.give_up || !in_time {
         return if sight.instance.is_some() { Step::Remove } else { Step::Abort };
     }
     match sight.instance {
@@ -185,8 +185,8 @@ fn while_active(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         if sight.instance.is_some() {
             return Step::Remove;
         }
-        let finish_at = funded_until.saturating_add(u64::from(sight.params.hold));
-        return if sight.now >= finish_at { Step::Finish } else { Step::Wait };
+        let may_finish = lease.allows(Action::Finish, Party::Provider, sight.now, sight.params);
+        return if may_finish { Step::Finish } else { Step::Wait };
     }
     if sight.blind {
         let runs = matches!(sight.instance, Some(InstanceState::Running | InstanceState::Starting));
@@ -198,7 +198,7 @@ fn while_active(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         // Paid for and not running (host restarted, guest powered off): start it again, the disk is there.
         _ => return Step::Provision,
     }
-    if sight.worth.is_met(lease, sight.now, sight.params.hold) { Step::Claim } else { Step::Wait }
+    if sight.worth.is_met(lease, sight.now, sight.params) { Step::Claim } else { Step::Wait }
 }
 
 #[cfg(test)]

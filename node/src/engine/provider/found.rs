@@ -13,7 +13,10 @@ use std::{
 use alloy_primitives::B256;
 use futures::{StreamExt as _, stream};
 use sublet_adapter::{Instance, InstanceState};
-use sublet_market::{AccessState, Decline, Resources};
+use sublet_market::{
+    AccessState, Decline, Resources,
+    lease::{Action, Params, Party},
+};
 
 use super::{
     LONGEST_BLINDNESS, Provider, Step,
@@ -46,7 +49,7 @@ struct Sight<'a> {
     machine: Option<&'a InstanceState>,
     now: u64,
     blind: bool,
-    hold: u32,
+    params: &'a Params,
     worth: Worth,
 }
 
@@ -111,7 +114,7 @@ impl Provider {
                 machine: machines.get(&lease.id).map(|machine| &machine.state),
                 now: self.core.now(),
                 blind,
-                hold: self.core.chain.params().hold,
+                params: self.core.chain.params(),
                 worth: self.claim_worth(),
             });
             if step != Step::Wait {
@@ -172,10 +175,10 @@ fn decide(sight: &Sight<'_>) -> Step {
 
 fn while_active(sight: &Sight<'_>, funded_until: u64) -> Step {
     if sight.now >= funded_until {
-        let finish_at = funded_until.saturating_add(u64::from(sight.hold));
+        let may_finish = sight.lease.view.allows(Action::Finish, Party::Provider, sight.now, sight.params);
         return match sight.machine {
             Some(_) => Step::Remove,
-            None if sight.now >= finish_at => Step::Finish,
+            None if may_finish => Step::Finish,
             None => Step::Wait,
         };
     }
@@ -187,18 +190,17 @@ fn while_active(sight: &Sight<'_>, funded_until: u64) -> Step {
         Some(InstanceState::Running) => {}
         Some(_) => return Step::Provision,
     }
-    if sight.worth.is_met(&sight.lease.view, sight.now, sight.hold) { Step::Claim } else { Step::Wait }
+    if sight.worth.is_met(&sight.lease.view, sight.now, sight.params) { Step::Claim } else { Step::Wait }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        engine::samples::{FUNDED_UNTIL, view},
+        engine::samples::{FUNDED_UNTIL, PARAMS, view},
         store::LeaseEnd,
     };
 
-    const HOLD: u32 = 60;
     const END: u64 = FUNDED_UNTIL as u64;
 
     fn step(state: LeaseState, machine: Option<InstanceState>, now: u64, blind: bool) -> Step {
@@ -215,7 +217,7 @@ mod tests {
         let lease =
             ChainLease { id: B256::ZERO, view: view(state), changed_at: None, events: Vec::new(), end };
         let worth = Worth { seconds: 3_000, amount: 0 };
-        decide(&Sight { lease: &lease, machine: machine.as_ref(), now, blind, hold: HOLD, worth })
+        decide(&Sight { lease: &lease, machine: machine.as_ref(), now, blind, params: &PARAMS, worth })
     }
 
     #[test]
@@ -233,7 +235,7 @@ mod tests {
         let active = |machine, now| step(LeaseState::Active, machine, now, false);
         assert_eq!(active(Some(InstanceState::Running), END), Step::Remove);
         assert_eq!(active(None, END), Step::Wait);
-        assert_eq!(active(None, END + u64::from(HOLD)), Step::Finish);
+        assert_eq!(active(None, END + u64::from(PARAMS.hold)), Step::Finish);
         assert_eq!(step(LeaseState::Opened, None, END, false), Step::Abort);
         assert_eq!(step(LeaseState::None, Some(InstanceState::Running), END, false), Step::Wait);
         let ended = |machine, end| step_of(LeaseState::Ended, machine, END, false, end);

@@ -77,10 +77,10 @@ impl Provider {
     /// Collects the pay of a lease, and of all others for which that is worth the little that it costs beside.
     async fn claim(&self, id: B256) -> Result<(), EngineError> {
         let _turn = self.claims.lock().await;
-        let (now, hold) = (self.core.now(), self.core.chain.params().hold);
+        let (now, params) = (self.core.now(), self.core.chain.params());
         mirror::refresh_lease(&self.core, id).await?;
         let lease = self.core.store.get::<ChainLease>(id.as_slice())?;
-        if !lease.is_some_and(|lease| self.claim_worth().is_met(&lease.view, now, hold)) {
+        if !lease.is_some_and(|lease| self.claim_worth().is_met(&lease.view, now, params)) {
             // Another one's claim has taken it along.
             return Ok(());
         }
@@ -88,7 +88,7 @@ impl Provider {
         let others = self.core.store.all::<ChainLease>()?.into_iter().filter(|lease| {
             lease.id != id
                 && lease.view.provider == self.core.address()
-                && beside.is_met(&lease.view, now, hold)
+                && beside.is_met(&lease.view, now, params)
         });
         let ids: Vec<_> =
             std::iter::once(id).chain(others.map(|lease| lease.id)).take(MOST_CLAIMED).collect();
@@ -197,15 +197,19 @@ impl Provider {
 
     /// Sends a transaction about a lease. A revert means that the chain is ahead of what we knew: read again.
     async fn transact(&self, call: Call, id: B256) -> Result<(), EngineError> {
+        // Why a lease is given up stays readable after its end.
+        let gives_up = matches!(call, Call::Abort { .. } | Call::ProviderClose { .. });
         let sent = self.core.execute(call).await;
         mirror::refresh_lease(&self.core, id).await?;
         match sent {
             Ok(report) => {
                 let (tx, gas) = (report.hash, report.gas_used);
                 tracing::info!(lease = %id, call = report.call, %tx, gas, "transaction confirmed");
+                if gives_up {
+                    return Ok(());
+                }
                 // A lease whose promise was lost has no trouble to clear.
-                self.core.store.update::<Promise>(id.as_slice(), |p| p.trouble = None)?;
-                Ok(())
+                self.update_if_there(id, |p| p.trouble = None)
             }
             Err(error) => Err(error.into()),
         }

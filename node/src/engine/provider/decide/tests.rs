@@ -1,7 +1,6 @@
 use super::*;
-use crate::engine::samples::{ACTIVATE_BY, FUNDED_UNTIL, SETTLE_BY, promise, view};
+use crate::engine::samples::{ACTIVATE_BY, FUNDED_UNTIL, PARAMS, SETTLE_BY, promise, view};
 
-const PARAMS: Params = Params { fee_bps: 100, hold: 60, notice: 5, half_life_days: 90 };
 const WORTH: Worth = Worth { seconds: 100, amount: 1_000 };
 const RUNNING: Option<InstanceState> = Some(InstanceState::Running);
 
@@ -204,12 +203,12 @@ fn a_claim_is_made_when_it_is_worth_its_gas() {
     let lease = view(LeaseState::Active);
     let after = |seconds: u64| u64::from(lease.paid_until) + u64::from(PARAMS.hold) + seconds;
     let worth = |seconds, amount| Worth { seconds, amount };
-    assert!(!worth(100, 0).is_met(&lease, after(99), PARAMS.hold));
-    assert!(worth(100, 0).is_met(&lease, after(100), PARAMS.hold));
+    assert!(!worth(100, 0).is_met(&lease, after(99), &PARAMS));
+    assert!(worth(100, 0).is_met(&lease, after(100), &PARAMS));
     let rate = u128::from(lease.rate);
-    assert!(!worth(0, rate * 200).is_met(&lease, after(199), PARAMS.hold));
-    assert!(worth(0, rate * 200).is_met(&lease, after(200), PARAMS.hold));
-    assert!(!worth(0, 0).is_met(&lease, after(0), PARAMS.hold), "nothing is never worth it");
-    assert!(worth(100, rate * 100).beside_another().is_met(&lease, after(25), PARAMS.hold));
-    assert!(!worth(0, 0).is_met(&view(LeaseState::Opened), after(100), PARAMS.hold));
+    assert!(!worth(0, rate * 200).is_met(&lease, after(199), &PARAMS));
+    assert!(worth(0, rate * 200).is_met(&lease, after(200), &PARAMS));
+    assert!(!worth(0, 0).is_met(&lease, after(0), &PARAMS), "nothing is never worth it");
+    assert!(worth(100, rate * 100).beside_another().is_met(&lease, after(25), &PARAMS));
+    assert!(!worth(0, 0).is_met(&view(LeaseState::Opened), after(100), &PARAMS));
 }
