@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::eip712::Domain;
 use crate::orders::{Bid, Offer, Order, Spec, StructureError};
-use crate::signature::{SignatureError, Signed};
+use crate::signature::{OrderSignature, SignatureError, Signed};
 
 /// An order on its way between peers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -63,6 +63,14 @@ impl OrderMessage {
         match self {
             Self::Offer(offer) => offer.signature.recover(digest),
             Self::Bid { bid, .. } => bid.signature.recover(digest),
+        }
+    }
+
+    /// The signature, as it came.
+    pub fn signature(&self) -> &OrderSignature {
+        match self {
+            Self::Offer(offer) => &offer.signature,
+            Self::Bid { bid, .. } => &bid.signature,
         }
     }
 

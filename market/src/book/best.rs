@@ -13,6 +13,7 @@ use std::collections::BinaryHeap;
 use alloy_primitives::{Address, B256, keccak256};
 
 use super::Book;
+use super::fair::in_turns;
 use super::index::{Budget, Filter, Visitor};
 use super::levels;
 use super::makers::Kind;
@@ -26,8 +27,6 @@ use crate::signature::Signed;
 pub const SEARCH_TESTS: usize = 32_768;
 /// What an offer that fits costs, in tests: it has to be put in order with the others.
 const FIT_TESTS: usize = 8;
-/// Offers that it tests in turns over the providers after that, and turns of providers who have no offer left to test.
-pub const FAIR_TESTS: usize = 16_384;
 /// Providers of one price and points whom one search puts in order.
 pub const TIED_PROVIDERS: usize = 1_024;
 
@@ -176,40 +175,13 @@ pub(super) fn best(book: &Book, bid: &Bid, spec: &Spec, now: u64, k: usize, of: 
 /// One offer of each provider in turn, in an order that the bid's digest picks.
 fn search_fairly(search: &mut Search<'_>) {
     let book = search.book;
-    let seed = search.bid.digest(&book.domain);
-    let part = |at: usize| usize::from(u16::from_be_bytes([seed[at], seed[at + 1]]));
-    let mut providers = shuffled(book.makers.providers(), part(0) << 16 | part(2), part(4) << 16 | part(6));
-    let shift = part(8);
-    let mut budget = Budget(FAIR_TESTS);
     // What was found so far may be found again, and must not count twice.
     search.cheapest.clear();
-    let mut turn = 0;
-    while !providers.is_empty() {
-        for maker in &providers {
-            let offers = &book.makers.slot(*maker).orders[Kind::Offers as usize];
-            let id = offers[(turn + shift) % offers.len()];
-            let price = book.offers.hot(id).terms.price;
-            let counts = price <= search.limit() && book.offers.index.has(id);
-            if !budget.spend(if counts { search.visit(price, id) } else { 1 }) {
-                return;
-            }
-        }
-        turn += 1;
-        providers.retain(|maker| book.makers.slot(*maker).orders[Kind::Offers as usize].len() > turn);
-    }
-}
-
-/// The list by strides: when there are more providers than tests, a provider is no more likely to be left out for the address
-/// that it has, or that its neighbours have chosen.
-fn shuffled(list: Vec<u32>, start: usize, stride: usize) -> Vec<u32> {
-    let count = list.len().max(1);
-    let coprime = |stride: &usize| gcd(*stride, count) == 1;
-    let stride = (stride % count..).find(coprime).unwrap_or(1);
-    (0..list.len()).map(|i| list[(start % count + i * stride) % count]).collect()
-}
-
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
+    in_turns(&book.makers, Kind::Offers, search.bid.digest(&book.domain), |id| {
+        let price = book.offers.hot(id).terms.price;
+        let counts = price <= search.limit() && book.offers.index.has(id);
+        if counts { search.visit(price, id) } else { 1 }
+    });
 }
 
 /// Leaves the k best, in order. Gives whether none was left out because too many providers are tied.
@@ -265,26 +237,5 @@ fn quote(book: &Book, spec: &Spec, fit: Fit) -> Quote {
         offer: book.offers.signed(fit.id),
         points: fit.points.0,
         rate: fit.price.saturating_mul(spec.units.into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_provider_has_a_turn_and_no_place_is_always_the_last() {
-        for count in [0_u32, 1, 2, 6, 97, 100] {
-            let mut lasts = std::collections::BTreeSet::new();
-            for seed in 0_u32..200 {
-                let seed = keccak256(seed.to_be_bytes());
-                let part = |at: usize| usize::from(seed[at]) << 8 | usize::from(seed[at + 1]);
-                let mut list = shuffled((0..count).collect(), part(0), part(2));
-                lasts.extend(list.last().copied());
-                list.sort_unstable();
-                assert_eq!(list, (0..count).collect::<Vec<_>>());
-            }
-            assert!(lasts.len() >= (count as usize).min(30), "{count}: {lasts:?}");
-        }
     }
 }

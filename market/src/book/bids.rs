@@ -1,4 +1,7 @@
 //! The bids of a book, and the digests of those that were settled or cancelled on chain.
+//!
+//! A bid that its buyer cannot pay, or of another epoch, is kept but does not count: it is neither in the index nor in the
+//! digest nor handed on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +15,7 @@ use super::pages::{Ids, Pages};
 use super::traitsets::TraitSets;
 use crate::message::OrderMessage;
 use crate::orders::{Bid, Spec};
-use crate::signature::Signed;
+use crate::signature::{OrderSignature, Signed};
 
 /// A bid in the book.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +55,13 @@ pub(super) struct Bids {
     /// Bids that are over on chain, and the Unix second after which no copy of them can be valid.
     closed: BTreeMap<B256, u64>,
     forget: BTreeSet<(u64, B256)>,
-    /// Bids that the best paying come first in; their traits are not looked at.
+    /// The bids that count, the best paying first; their traits are not looked at.
     pub(super) index: Index,
     /// A set without traits, for the index.
     none: TraitSets,
     pub(super) sets: TraitSets,
+    /// How many count, and the sum of their digests.
+    counted: usize,
     sum: U256,
 }
 
@@ -66,7 +71,6 @@ impl Bids {
         let set = self.sets.take(&entry.spec.traits);
         self.by_digest.insert(entry.digest, id);
         self.timers.insert((entry.bid.order.valid_until, id));
-        self.sum = self.sum.wrapping_add(entry.digest.into());
         self.slots.set(id, Some(Slot { entry, set, maker }));
         makers.list(maker, Kind::Bids, id);
         makers.count(maker, Kind::Bids, true);
@@ -74,17 +78,28 @@ impl Bids {
         self.debug_check();
     }
 
-    /// A bid that its buyer cannot pay, or of another epoch, is kept but is not in the index.
+    /// Lets what the chain says of the buyer count for one bid.
     fn reindex(&mut self, id: u32, maker: &MakerSlot, floor: u128) {
         let Some(Slot { entry, .. }) = self.slots.get(id) else { return };
         let bid = &entry.bid.order;
         let counts = bid.epoch == maker.maker.epoch && maker.maker.free >= bid.budget().max(floor);
         if !counts {
-            self.index.remove(id, &self.none);
+            self.leave(id);
         } else if !self.index.has(id) {
+            self.sum = self.sum.wrapping_add(entry.digest.into());
+            self.counted += 1;
             let levels = levels::of_bid(bid, &entry.spec);
             let entry = Entry { key: u64::MAX - bid.max_rate, id, set: 0, levels };
             self.index.insert(entry, &self.none);
+        }
+    }
+
+    /// The bid no longer counts.
+    fn leave(&mut self, id: u32) {
+        let Some(Slot { entry, .. }) = self.slots.get(id) else { return };
+        if self.index.remove(id, &self.none) {
+            self.sum = self.sum.wrapping_sub(entry.digest.into());
+            self.counted -= 1;
         }
     }
 
@@ -134,11 +149,10 @@ impl Bids {
     }
 
     fn remove(&mut self, id: u32, makers: &mut Makers) -> bool {
-        self.index.remove(id, &self.none);
+        self.leave(id);
         let Some(Slot { entry, set, maker }) = self.slots.get_mut(id).take() else { return false };
         self.by_digest.remove(&entry.digest);
         self.timers.remove(&(entry.bid.order.valid_until, id));
-        self.sum = self.sum.wrapping_sub(entry.digest.into());
         self.sets.give(set);
         makers.unlist(maker, Kind::Bids, id);
         makers.count(maker, Kind::Bids, false);
@@ -151,8 +165,21 @@ impl Bids {
         self.by_digest.contains_key(digest) || self.closed.contains_key(digest)
     }
 
+    /// The bid of that digest, if it counts.
     pub(super) fn get(&self, digest: &B256) -> Option<&BidEntry> {
-        self.by_digest.get(digest).and_then(|id| self.slot(*id)).map(|(entry, _)| entry)
+        let counted = self.by_digest.get(digest).filter(|id| self.index.has(**id));
+        counted.and_then(|id| self.slot(*id)).map(|(entry, _)| entry)
+    }
+
+    /// The signature of the bid with that digest, whether it counts or not.
+    pub(super) fn signature(&self, digest: &B256) -> Option<OrderSignature> {
+        let slot = self.by_digest.get(digest).and_then(|id| self.slot(*id));
+        slot.map(|(entry, _)| entry.bid.signature)
+    }
+
+    /// Whether the bid of that digest was settled or cancelled on chain.
+    pub(super) fn is_closed(&self, digest: &B256) -> bool {
+        self.closed.contains_key(digest)
     }
 
     /// A bid, and the number of its set of traits.
@@ -160,11 +187,14 @@ impl Bids {
         self.slots.get(id).as_ref().map(|slot| (&slot.entry, slot.set))
     }
 
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &BidEntry> {
-        // Every number that is listed has its slot.
-        let slots = self.by_digest.values().map(|id| self.slots.get(*id).as_ref());
-        let entries: Vec<&BidEntry> = slots.flatten().map(|slot| &slot.entry).collect();
-        entries.into_iter()
+    /// The bids that count, with the numbers of their sets of traits, in the order of their digests.
+    pub(super) fn counted(&self) -> impl Iterator<Item = (&BidEntry, u32)> {
+        let counted = self.by_digest.values().filter(|id| self.index.has(**id));
+        counted.filter_map(|id| self.slot(*id))
+    }
+
+    pub(super) fn counted_count(&self) -> usize {
+        self.counted
     }
 
     pub(super) fn len(&self) -> usize {

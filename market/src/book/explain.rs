@@ -14,7 +14,7 @@ use crate::rule::{MatchContext, Rule};
 /// What the offers of a book failed on, for one bid.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
-    /// Offers in the book.
+    /// Offers that are known, among them those that do not count because their providers lack the balance.
     pub offers: usize,
     /// Those that fit.
     pub fit: usize,
@@ -73,7 +73,7 @@ pub(super) fn explain(book: &Book, bid: &Bid, spec: &Spec, now: u64) -> Explanat
 }
 
 fn nearest_miss(book: &Book, digest: B256, bid: &Bid, spec: &Spec, now: u64) -> Option<NearestMiss> {
-    let offer = &book.offer(&digest)?.order;
+    let offer = &book.offers.get(&digest)?.order;
     let context = book.context(offer.provider, bid.buyer, now);
     let missed = misses(offer, bid, spec, &context);
     let texts: Vec<String> = missed.iter().map(|rule| describe(*rule, offer, bid, spec, &context)).collect();

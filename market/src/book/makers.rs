@@ -7,12 +7,16 @@ use alloy_primitives::Address;
 use super::pages::Ids;
 use crate::rule::Maker;
 
-/// The two kinds of order, each with room of its own.
+/// What there is room for, each apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Offers = 0,
     Bids = 1,
+    /// Series of offers that have ended; they are listed with the offers.
+    Past = 2,
 }
+
+const KINDS: [Kind; 3] = [Kind::Offers, Kind::Bids, Kind::Past];
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct MakerSlot {
@@ -20,10 +24,12 @@ pub(super) struct MakerSlot {
     pub(super) maker: Maker,
     /// Series of offers that are remembered, live or not, and bids.
     pub(super) orders: [Vec<u32>; 2],
-    /// How many of them are live.
-    live: [usize; 2],
-    /// Whether its orders are never evicted.
+    /// How many of each kind there are.
+    live: [usize; 3],
+    /// Whether its orders are never evicted, nor its series forgotten.
     own: bool,
+    /// It was not wanted the last time, and nothing was said of it since.
+    idle: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -33,8 +39,8 @@ pub(super) struct Makers {
     slots: Vec<MakerSlot>,
     ids: Ids,
     own: BTreeSet<Address>,
-    /// Live orders for each floor of free balance, and the maker: who must give way comes last.
-    crowded: [BTreeSet<(u64, u32)>; 2],
+    /// Orders of each kind for each floor of free balance, and the maker: who must give way comes last.
+    crowded: [BTreeSet<(u64, u32)>; 3],
 }
 
 impl Makers {
@@ -70,18 +76,19 @@ impl Makers {
         self.by_address.iter().map(|(address, id)| (address, &self.slot(*id).maker))
     }
 
-    /// Makers with live offers, by address.
-    pub(super) fn providers(&self) -> Vec<u32> {
+    /// Makers with live orders of a kind, by address.
+    pub(super) fn with_live(&self, kind: Kind) -> Vec<u32> {
         let ids = self.by_address.values().copied();
-        ids.filter(|id| self.slot(*id).live[Kind::Offers as usize] > 0).collect()
+        ids.filter(|id| self.slot(*id).live[kind as usize] > 0).collect()
     }
 
     /// Sets what the chain says of a maker; gives its number.
     pub(super) fn set(&mut self, address: Address, maker: Maker) -> u32 {
         let id = self.by_address.get(&address).copied().unwrap_or_else(|| self.add(address));
-        for kind in [Kind::Offers, Kind::Bids] {
-            self.update(id, kind, |slot| slot.maker = maker);
-        }
+        self.update(id, |slot| {
+            slot.maker = maker;
+            slot.idle = false;
+        });
         id
     }
 
@@ -94,12 +101,15 @@ impl Makers {
         id
     }
 
-    /// Forgets the makers that have no order here and that `keep` does not want.
+    /// Forgets the makers that have no order here and that `keep` does not want, at the second time: one whose account was
+    /// just read has an order on its way.
     pub(super) fn retain(&mut self, keep: impl Fn(&Address) -> bool) {
         let (slots, ids) = (&mut self.slots, &mut self.ids);
         self.by_address.retain(|address, id| {
             let slot = &mut slots[*id as usize];
-            let kept = keep(address) || slot.orders.iter().any(|orders| !orders.is_empty());
+            let wanted = keep(address) || slot.orders.iter().any(|orders| !orders.is_empty());
+            let kept = wanted || !slot.idle;
+            slot.idle = !wanted;
             if !kept {
                 *slot = MakerSlot::default();
                 ids.give(*id);
@@ -112,9 +122,7 @@ impl Makers {
     pub(super) fn set_own(&mut self, address: Address) {
         self.own.insert(address);
         if let Some(id) = self.id(&address) {
-            for kind in [Kind::Offers, Kind::Bids] {
-                self.update(id, kind, |slot| slot.own = true);
-            }
+            self.update(id, |slot| slot.own = true);
         }
     }
 
@@ -132,28 +140,35 @@ impl Makers {
         }
     }
 
-    /// Counts live orders of a maker.
+    /// Counts live orders of a maker, or its series that have ended.
     pub(super) fn count(&mut self, id: u32, kind: Kind, more: bool) {
-        self.update(id, kind, |slot| {
+        self.update(id, |slot| {
             let live = &mut slot.live[kind as usize];
             *live = if more { *live + 1 } else { live.saturating_sub(1) };
         });
     }
 
-    fn update(&mut self, id: u32, kind: Kind, change: impl FnOnce(&mut MakerSlot)) {
+    fn update(&mut self, id: u32, change: impl FnOnce(&mut MakerSlot)) {
         let floor = self.floor;
         let slot = &mut self.slots[id as usize];
-        let old = slot.crowding(kind, 0, floor);
+        let old = KINDS.map(|kind| slot.crowding(kind, 0, floor));
         let was_own = slot.own;
         change(slot);
-        let new = slot.crowding(kind, 0, floor);
-        if old != new || was_own != slot.own {
-            let crowded = &mut self.crowded[kind as usize];
-            crowded.remove(&(old, id));
-            if new > 0 && !slot.own {
-                crowded.insert((new, id));
+        for (kind, old) in KINDS.into_iter().zip(old) {
+            let new = slot.crowding(kind, 0, floor);
+            if old != new || was_own != slot.own {
+                let crowded = &mut self.crowded[kind as usize];
+                crowded.remove(&(old, id));
+                if new > 0 && !slot.own {
+                    crowded.insert((new, id));
+                }
             }
         }
+    }
+
+    /// The maker with the most of a kind for its balance; never one of our own.
+    pub(super) fn first_to_go(&self, kind: Kind) -> Option<u32> {
+        self.crowded[kind as usize].last().map(|(_, id)| *id)
     }
 
     /// The maker that has to give way so that `id` may have one more order; `None` if that is the one that asks.

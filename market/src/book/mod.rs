@@ -7,16 +7,18 @@
 //! The answers depend on the orders that were taken in, the makers, the bid and the time, not on the order of arrival:
 //! - of one series the greatest (`seq`, digest) counts, and a cancelled or replaced version stays known for as long as
 //!   anything older could still be valid, so that no late copy revives it;
-//! - an order of a maker whose balance falls stays, does not count, and counts again when the balance returns;
+//! - an order of a maker whose balance no longer covers it leaves the book at once: it is in no answer, in no list and not in
+//!   the digest. It is kept aside, and is back when the balance is;
 //! - equal prices are ordered by points, then by `keccak256(bid ‖ provider)`, then by digest.
 //!
-//! Two things do depend on it: what a full book took in ([`BookLimits::max_orders`]), and an answer that says that it is not
-//! complete ([`Best::complete`]).
+//! Three things do depend on it: what a full book took in ([`BookLimits::max_orders`]), which orders a maker has here that
+//! signed more than its quota, and an answer that says that it is not complete ([`Best::complete`]).
 
 mod best;
 mod bids;
 mod block;
 mod explain;
+mod fair;
 mod holders;
 mod index;
 mod levels;
@@ -25,25 +27,29 @@ mod makers;
 mod offers;
 mod outcome;
 mod pages;
+mod room;
 mod serve;
 mod traitsets;
+mod views;
 
 use std::collections::BTreeSet;
 
 use alloy_primitives::{Address, B256};
 
-pub use best::{Best, FAIR_TESTS, Quote, SEARCH_TESTS, TIED_PROVIDERS};
+pub use best::{Best, Quote, SEARCH_TESTS, TIED_PROVIDERS};
 pub use bids::BidEntry;
 pub use explain::{Explanation, NearestMiss};
+pub use fair::FAIR_TESTS;
 pub use limits::{BookLimits, Counters};
 pub use outcome::{Ignored, Inserted};
+pub use serve::Served;
 
 use crate::eip712::Domain;
 use crate::limits::{MAX_BID_LIFE_SECONDS, MAX_OFFER_LIFE_SECONDS};
 use crate::message::OrderMessage;
-use crate::orders::{Bid, Offer, Spec};
+use crate::orders::Offer;
 use crate::rule::{Maker, MatchContext};
-use crate::signature::Signed;
+use crate::signature::{OrderSignature, Signed};
 use bids::Bids;
 use makers::{Kind, Makers};
 use offers::Offers;
@@ -144,13 +150,11 @@ impl Book {
             }
             self.check_quota(maker, Kind::Offers)?;
         }
-        if known.is_none() {
-            self.check_memory(now)?;
-        }
         if known != Some(true) && !cancel {
             self.make_room(maker, Kind::Offers, now)?;
         }
         let replaced = self.offers.insert(digest, offer, signer, now, maker, &mut self.makers);
+        self.forget_too_many();
         Ok(if cancel { Inserted::Cancel { digest, replaced } } else { Inserted::Offer { digest, replaced } })
     }
 
@@ -194,56 +198,16 @@ impl Book {
         if full { Err(Ignored::Quota) } else { Ok(()) }
     }
 
-    /// Series that are over take memory too until their older versions have expired; as many as may be live.
-    fn check_memory(&mut self, now: u64) -> Result<(), Ignored> {
-        let most = self.limits.max_orders.saturating_mul(2);
-        if self.offers.series_count() >= most {
-            self.expire(now);
-        }
-        if self.offers.series_count() < most {
-            return Ok(());
-        }
-        self.counters.refused_full += 1;
-        Err(Ignored::Full)
-    }
-
-    /// Finds room for one more live order of a maker: what has expired goes first, then an order of the maker who has the
-    /// most orders for its balance.
-    fn make_room(&mut self, maker: u32, kind: Kind, now: u64) -> Result<(), Ignored> {
-        if self.has_room(kind) {
-            return Ok(());
-        }
-        self.expire(now);
-        if self.has_room(kind) {
-            return Ok(());
-        }
-        let Self { offers, bids, makers, counters, .. } = self;
-        let most = makers.most_crowded(maker, kind);
-        let evicted = most.is_some_and(|most| match kind {
-            Kind::Offers => offers.evict(most, makers),
-            Kind::Bids => bids.evict(most, makers),
-        });
-        if !evicted {
-            counters.refused_full += 1;
-            return Err(Ignored::Full);
-        }
-        match kind {
-            Kind::Offers => counters.evicted_offers += 1,
-            Kind::Bids => counters.evicted_bids += 1,
-        }
-        Ok(())
-    }
-
-    fn has_room(&self, kind: Kind) -> bool {
-        match kind {
-            Kind::Offers => self.offers.live_count() < self.limits.max_orders,
-            Kind::Bids => self.bids.len() < self.limits.max_orders,
-        }
-    }
-
-    /// Whether the order is here, or is remembered although it has ended. Asked before a signature is recovered.
+    /// Whether the order is here, kept aside, or remembered although it has ended.
     pub fn contains(&self, digest: &B256) -> bool {
         self.offers.contains(digest) || self.bids.contains(digest)
+    }
+
+    /// Whether an order is one of those that [`Book::contains`] knows, under this very signature. Asked before a signature is
+    /// recovered. Of a bid that is over on chain no signature is kept: no copy of it is of use to anybody.
+    pub fn contains_signed(&self, digest: &B256, signature: &OrderSignature) -> bool {
+        let known = self.offers.signature(digest).or_else(|| self.bids.signature(digest));
+        known.is_some_and(|known| known == *signature) || self.bids.is_closed(digest)
     }
 
     /// Sets what the chain says of a maker. Its orders count, or no longer count, from now on.
@@ -263,7 +227,8 @@ impl Book {
         self.makers.iter()
     }
 
-    /// Forgets the makers that have no order here and that `keep` does not want.
+    /// Forgets the makers that have no order here and that `keep` does not want, if that was so the last time too and
+    /// [`Book::set_maker`] has said nothing of them since: an order may be on its way that the account was read for.
     pub fn retain_makers(&mut self, keep: impl Fn(&Address) -> bool) {
         self.makers.retain(keep);
     }
@@ -288,93 +253,15 @@ impl Book {
     /// Drops what has expired by `now`, and what was remembered only to keep older versions out. Gives the number of orders.
     pub fn expire(&mut self, now: u64) -> usize {
         self.latest = self.latest.max(now);
-        self.offers.expire(now, &mut self.makers) + self.bids.expire(now, &mut self.makers)
+        let count = self.offers.expire(now, &mut self.makers) + self.bids.expire(now, &mut self.makers);
+        self.forget_too_many();
+        count
     }
 
     /// Takes out a bid that was settled or cancelled on chain; a late copy is not taken in again. Gives whether it was here.
     pub fn remove_bid(&mut self, digest: B256) -> bool {
         let forget_at = self.latest.saturating_add(MAX_BID_LIFE_SECONDS).saturating_add(CLOCK_SLACK_SECONDS);
         self.bids.close(digest, forget_at, &mut self.makers)
-    }
-
-    /// The best `k` offers that fit a bid: by price, then points, then `keccak256(bid ‖ provider)`, then digest.
-    pub fn best(&self, bid: &Bid, spec: &Spec, now: u64, k: usize) -> Vec<Quote> {
-        self.search(bid, spec, now, k).quotes
-    }
-
-    /// [`Book::best`], and whether a flood of offers that nearly fit kept the search from looking at all of them.
-    pub fn search(&self, bid: &Bid, spec: &Spec, now: u64, k: usize) -> Best {
-        best::best(self, bid, spec, now, k, None)
-    }
-
-    /// [`Book::search`] among the offers of one provider.
-    pub fn search_of(&self, provider: Address, bid: &Bid, spec: &Spec, now: u64, k: usize) -> Best {
-        best::best(self, bid, spec, now, k, Some(provider))
-    }
-
-    /// The bids that an offer fits, best paying first.
-    pub fn bids_for(&self, offer: &Offer, now: u64) -> Vec<&BidEntry> {
-        serve::bids_for(self, offer, now, usize::MAX)
-    }
-
-    /// The `k` best paying bids that an offer fits.
-    pub fn best_bids(&self, offer: &Offer, now: u64, k: usize) -> Vec<&BidEntry> {
-        serve::bids_for(self, offer, now, k)
-    }
-
-    /// Why the offers of the book fit a bid or do not.
-    pub fn explain(&self, bid: &Bid, spec: &Spec, now: u64) -> Explanation {
-        explain::explain(self, bid, spec, now)
-    }
-
-    /// All offers, in the order of their digests; cancelled ones are not among them.
-    pub fn offers(&self) -> impl ExactSizeIterator<Item = (B256, Signed<Offer>)> {
-        let mut ids: Vec<(B256, u32)> = self.offers.live().map(|id| (self.offers.digest(id), id)).collect();
-        ids.sort_unstable();
-        ids.into_iter().map(|(digest, id)| (digest, self.offers.signed(id)))
-    }
-
-    /// How many offers there are.
-    pub fn offer_count(&self) -> usize {
-        self.offers.live_count()
-    }
-
-    /// All bids, in the order of their digests.
-    pub fn bids(&self) -> impl ExactSizeIterator<Item = &BidEntry> {
-        self.bids.iter()
-    }
-
-    /// How many bids there are.
-    pub fn bid_count(&self) -> usize {
-        self.bids.len()
-    }
-
-    /// One offer.
-    pub fn offer(&self, digest: &B256) -> Option<Signed<Offer>> {
-        self.offers.get(digest)
-    }
-
-    /// One bid.
-    pub fn bid(&self, digest: &B256) -> Option<&BidEntry> {
-        self.bids.get(digest)
-    }
-
-    /// All messages that another peer should have: offers, cancels and bids that have not expired by `now`.
-    pub fn messages(&self, now: u64) -> impl Iterator<Item = OrderMessage> {
-        let offers = self.offers().map(|(_, offer)| offer).chain(self.offers.cancels());
-        let bids = self.bids.iter().map(BidEntry::message);
-        offers.map(OrderMessage::Offer).chain(bids).filter(move |message| now <= message.valid_until())
-    }
-
-    /// The sum, modulo 2^256, of the digests of all offers, cancels and bids: equal for equal books, whatever came first.
-    /// It is for comparing books of peers that mean well, not a commitment: a maker can search for orders that even out.
-    pub fn digest(&self) -> B256 {
-        self.offers.sum().wrapping_add(self.bids.sum()).into()
-    }
-
-    /// What became of orders that there was no room for.
-    pub fn counters(&self) -> Counters {
-        self.counters
     }
 
     /// What a fit of these two makers depends on. A maker that the chain has not told of has nothing.

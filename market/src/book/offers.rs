@@ -2,7 +2,8 @@
 //!
 //! An offer is kept in two pieces: the 64 bytes that the rules look at, side by side for the walks, and the rest of it.
 //! Its traits are a number. The signed offer is put together again when somebody asks for it.
-//! An offer whose provider cannot lock the bond of one unit is kept but is not in the index.
+//! An offer, or a cancel, whose provider cannot lock the bond of one unit is kept but does not count: a peer that met us now
+//! would not take it, so it is neither in the index nor in the digest nor handed on until the balance returns.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
@@ -53,6 +54,8 @@ struct Cold {
     signature: OrderSignature,
     burn: bool,
     state: State,
+    /// Whether it is live or a cancel, and its provider can lock the bond of one unit.
+    counts: bool,
     activate_within: u32,
     series: u64,
     seq: u64,
@@ -73,7 +76,9 @@ pub(super) struct Offers {
     timers: BTreeSet<(u64, u32)>,
     pub(super) index: Index,
     live: usize,
-    /// Sum of the digests of live offers and cancels.
+    /// Live offers that count.
+    counted: usize,
+    /// Sum of the digests of offers and cancels that count.
     sum: U256,
 }
 
@@ -132,6 +137,7 @@ impl Offers {
             signature,
             burn,
             state,
+            counts: false,
             activate_within,
             series,
             seq,
@@ -143,11 +149,12 @@ impl Offers {
         self.by_digest.insert_unique(hasher.hash_one(digest), id, by_digest);
         let by_series = |id: &u32| hasher.hash_one((hot.get(*id).maker, cold.get(*id).series));
         self.by_series.insert_unique(hasher.hash_one((maker, series)), id, by_series);
-        self.sum = self.sum.wrapping_add(digest.into());
         makers.list(maker, Kind::Offers, id);
         if state == State::Live {
             self.live += 1;
             makers.count(maker, Kind::Offers, true);
+        } else {
+            makers.count(maker, Kind::Past, true);
         }
         self.timers.insert((valid_until, id));
         self.reindex(id, makers.slot(maker), makers.floor());
@@ -157,18 +164,34 @@ impl Offers {
 
     /// Lets what the chain says of the provider count for one offer.
     fn reindex(&mut self, id: u32, maker: &MakerSlot, floor: u128) {
-        let hot = self.hot.get(id);
-        let live = self.cold.get(id).state == State::Live;
-        let units = if live { fundable(&hot.terms, maker.maker.free, floor) } else { 0 };
-        if units == 0 {
+        let (hot, state) = (*self.hot.get(id), self.cold.get(id).state);
+        let funded = is_funded(&hot.terms, maker.maker.free, floor);
+        self.set_counts(id, funded && matches!(state, State::Live | State::Cancel));
+        if !funded || state != State::Live {
             self.index.remove(id, &self.sets);
             return;
         }
+        let units = fundable(&hot.terms, maker.maker.free, floor);
         let levels = levels::of_offer(&hot.terms, units, maker.maker.points);
         if self.index.has(id) {
             self.index.relevel(id, levels);
         } else {
             self.index.insert(Entry { key: hot.terms.price, id, set: hot.set, levels }, &self.sets);
+        }
+    }
+
+    fn set_counts(&mut self, id: u32, counts: bool) {
+        let cold = self.cold.get_mut(id);
+        if std::mem::replace(&mut cold.counts, counts) == counts {
+            return;
+        }
+        let (digest, live) = (U256::from_be_bytes(cold.digest.0), usize::from(cold.state == State::Live));
+        if counts {
+            self.sum = self.sum.wrapping_add(digest);
+            self.counted += live;
+        } else {
+            self.sum = self.sum.wrapping_sub(digest);
+            self.counted -= live;
         }
     }
 
@@ -214,18 +237,35 @@ impl Offers {
         soonest.inspect(|id| self.end(*id, makers)).is_some()
     }
 
+    /// Forgets what is remembered of a maker's series that ended: of those that nobody hands on, the one that would be
+    /// forgotten first, else the cancel that ends soonest. Gives whether there was one.
+    pub(super) fn forget_one(&mut self, maker: u32, makers: &mut Makers) -> bool {
+        let listed = makers.slot(maker).orders[Kind::Offers as usize].iter().copied();
+        let past = listed.filter_map(|id| {
+            let cold = self.cold.get(id);
+            match cold.state {
+                State::Ended => Some((false, cold.forget_at, id)),
+                State::Cancel => Some((true, self.hot.get(id).terms.valid_until, id)),
+                State::Live | State::Free => None,
+            }
+        });
+        let first = past.min().map(|(.., id)| id);
+        first.inspect(|id| self.forget(*id, makers)).is_some()
+    }
+
     /// Takes out a live offer, or a cancel, and keeps its version in mind.
     fn end(&mut self, id: u32, makers: &mut Makers) {
+        self.set_counts(id, false);
         let hot = self.hot.get(id);
         let cold = self.cold.get_mut(id);
         let was = std::mem::replace(&mut cold.state, State::Ended);
         self.timers.remove(&(hot.terms.valid_until, id));
         self.timers.insert((cold.forget_at, id));
-        self.sum = self.sum.wrapping_sub(cold.digest.into());
         if was == State::Live {
             self.index.remove(id, &self.sets);
             self.live -= 1;
             makers.count(hot.maker, Kind::Offers, false);
+            makers.count(hot.maker, Kind::Past, true);
         }
     }
 
@@ -244,6 +284,7 @@ impl Offers {
             entry.remove();
         }
         self.cold.get_mut(id).state = State::Free;
+        makers.count(hot.maker, Kind::Past, false);
         self.sets.give(hot.set);
         makers.unlist(hot.maker, Kind::Offers, id);
         self.ids.give(id);
@@ -253,9 +294,19 @@ impl Offers {
         self.find(digest).is_some()
     }
 
-    /// The live offer of that digest.
+    /// The live offer of that digest, whether it counts or not.
     pub(super) fn get(&self, digest: &B256) -> Option<Signed<Offer>> {
         self.find(digest).filter(|id| self.is_live(*id)).map(|id| self.signed(id))
+    }
+
+    /// The number of the offer or cancel of that digest, if it counts.
+    pub(super) fn find_counted(&self, digest: &B256) -> Option<u32> {
+        self.find(digest).filter(|id| self.cold.get(*id).counts)
+    }
+
+    /// The signature of the version with that digest, whatever has become of it.
+    pub(super) fn signature(&self, digest: &B256) -> Option<OrderSignature> {
+        self.find(digest).map(|id| self.cold.get(id).signature)
     }
 
     pub(super) fn is_live(&self, id: u32) -> bool {
@@ -299,18 +350,22 @@ impl Offers {
         (0..self.ids.bound()).filter(|id| self.is_live(*id))
     }
 
-    pub(super) fn cancels(&self) -> impl Iterator<Item = Signed<Offer>> {
-        let cancels = self.by_digest.iter().filter(|id| self.cold.get(**id).state == State::Cancel);
-        cancels.map(|id| self.signed(*id))
+    /// Numbers of all live offers and cancels that count, in no order.
+    pub(super) fn counted(&self) -> impl Iterator<Item = u32> {
+        (0..self.ids.bound()).filter(|id| self.cold.get(*id).counts)
     }
 
     pub(super) fn live_count(&self) -> usize {
         self.live
     }
 
-    /// How many series are remembered.
-    pub(super) fn series_count(&self) -> usize {
-        self.by_series.len()
+    pub(super) fn counted_count(&self) -> usize {
+        self.counted
+    }
+
+    /// How many series are remembered that have ended, cancels included.
+    pub(super) fn past_count(&self) -> usize {
+        self.by_series.len() - self.live
     }
 
     pub(super) fn sum(&self) -> U256 {
@@ -321,6 +376,11 @@ impl Offers {
         debug_assert_eq!(self.by_digest.len(), self.by_series.len(), "every version has a series");
         debug_assert_eq!(self.timers.len(), self.by_series.len(), "every version ends at some time");
     }
+}
+
+/// Whether the provider can lock the bond of one unit and has the least balance.
+fn is_funded(terms: &Terms, free: u128, floor: u128) -> bool {
+    free >= terms.bond(1).max(floor)
 }
 
 /// Units whose bond the provider can lock; none without the least balance.

@@ -1,16 +1,33 @@
 //! The bids that an offer fits, best paying first.
+//!
+//! The counterpart of the [best offers for a bid](super::best), with the same budget and the same way out of a flood: who fills
+//! the book with bids that the offer nearly fits hides nobody, and the answer says that it may not be complete.
 
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
+
+use alloy_primitives::Address;
 
 use super::Book;
+use super::best::SEARCH_TESTS;
 use super::bids::BidEntry;
+use super::fair::in_turns;
 use super::index::{Budget, Filter, Visitor};
 use super::levels;
+use super::makers::Kind;
 use super::offers::fundable;
 use super::traitsets::includes;
 use crate::fit::{Pair, Terms};
-use crate::orders::Offer;
+use crate::orders::{Offer, Order as _};
 use crate::rule::{Maker, MatchContext};
+
+/// The bids that an offer fits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Served<'a> {
+    /// The best paying, then by digest.
+    pub bids: Vec<&'a BidEntry>,
+    /// Whether every bid that could be among them was looked at. If not, there may be better ones.
+    pub complete: bool,
+}
 
 struct Search<'a, 'o> {
     book: &'a Book,
@@ -23,9 +40,26 @@ struct Search<'a, 'o> {
     /// Whether the offer has all of a set of traits, once that is known.
     has_sets: Vec<Option<bool>>,
     k: usize,
-    /// The k least keys that fit so far: the bids that pay most.
+    /// Bids of one buyer at most.
+    each: usize,
+    wanted: &'o dyn Fn(&BidEntry) -> bool,
+    /// The k least keys that fit so far, of each buyer no more than it may have: the bids that pay most.
     least: BinaryHeap<u64>,
+    /// How many of a buyer's are counted, if that matters.
+    counted: HashMap<Address, usize>,
     fits: Vec<&'a BidEntry>,
+}
+
+impl Search<'_, '_> {
+    /// Whether one more bid of this buyer may be among the answers, whatever else is found. If so, it is counted.
+    fn has_room(&mut self, buyer: Address) -> bool {
+        if self.each >= self.k {
+            return true;
+        }
+        let counted = self.counted.entry(buyer).or_default();
+        *counted += 1;
+        *counted <= self.each
+    }
 }
 
 impl Visitor for Search<'_, '_> {
@@ -52,9 +86,12 @@ impl Visitor for Search<'_, '_> {
             spec: &entry.spec,
             context: &context,
         };
-        if pair.fits() {
+        if pair.fits() && (self.wanted)(entry) {
             self.fits.push(entry);
-            self.least.push(key);
+            // Those that are counted could be the answer, so what comes after the last of them cannot be in a better one.
+            if self.has_room(bid.buyer) {
+                self.least.push(key);
+            }
             if self.least.len() > self.k {
                 self.least.pop();
             }
@@ -63,13 +100,19 @@ impl Visitor for Search<'_, '_> {
     }
 }
 
-/// Needs k above 0.
-pub(super) fn bids_for<'a>(book: &'a Book, offer: &Offer, now: u64, k: usize) -> Vec<&'a BidEntry> {
+/// The k best paying bids that an offer fits and that are wanted, of one buyer no more than `each`.
+pub(super) fn search<'a>(
+    book: &'a Book,
+    offer: &Offer,
+    now: u64,
+    (k, each): (usize, usize),
+    wanted: &dyn Fn(&BidEntry) -> bool,
+) -> Served<'a> {
     let provider = book.makers.get(&offer.provider).copied().unwrap_or_default();
     let terms = Terms::of(offer);
     let units = fundable(&terms, provider.free, book.limits.floor);
-    if k == 0 || units == 0 {
-        return Vec::new();
+    if k == 0 || each == 0 || units == 0 {
+        return Served { bids: Vec::new(), complete: true };
     }
     let filter = Filter { levels: levels::served_by(&terms, units, provider.points), traits: &[] };
     let mut search = Search {
@@ -81,13 +124,46 @@ pub(super) fn bids_for<'a>(book: &'a Book, offer: &Offer, now: u64, k: usize) ->
         traits: book.bids.sets.known(&offer.traits),
         has_sets: vec![None; book.bids.sets.bound()],
         k,
+        each,
+        wanted,
         least: BinaryHeap::new(),
+        counted: HashMap::new(),
         fits: Vec::new(),
     };
-    // A book holds a bounded number of bids, and each costs one test at most.
-    book.bids.index.walk(&filter, &mut Budget(usize::MAX), &mut search);
-    let mut fits = search.fits;
+    let complete = book.bids.index.walk(&filter, &mut Budget(SEARCH_TESTS), &mut search);
+    if !complete {
+        search_fairly(&mut search);
+    }
+    Served { bids: rank(search.fits, k, each), complete }
+}
+
+/// One bid of each buyer in turn, in an order that the offer's digest picks.
+fn search_fairly(search: &mut Search<'_, '_>) {
+    let book = search.book;
+    // What was found so far may be found again, and must not count twice.
+    search.least.clear();
+    search.counted.clear();
+    in_turns(&book.makers, Kind::Bids, search.offer.digest(&book.domain), |id| {
+        let Some((entry, _)) = book.bids.slot(id) else { return 1 };
+        let key = u64::MAX - entry.bid.order.max_rate;
+        let counts = key <= search.limit() && book.bids.index.has(id);
+        if counts { search.visit(key, id) } else { 1 }
+    });
+}
+
+/// Leaves the k best paying, in order, of each buyer no more than it may have.
+fn rank(mut fits: Vec<&BidEntry>, k: usize, each: usize) -> Vec<&BidEntry> {
     fits.sort_unstable_by_key(|entry| (u64::MAX - entry.bid.order.max_rate, entry.digest));
+    // What was found in order may have been found in turn as well.
+    fits.dedup_by_key(|entry| entry.digest);
+    if each < k {
+        let mut counts: HashMap<Address, usize> = HashMap::new();
+        fits.retain(|entry| {
+            let count = counts.entry(entry.bid.order.buyer).or_default();
+            *count += 1;
+            *count <= each
+        });
+    }
     fits.truncate(k);
     fits
 }

@@ -83,6 +83,62 @@ fn orders_of_strangers_and_of_unapproved_keys_are_ignored() {
     assert!(insert(&mut book, &stranger, 1_000).is_ok());
 }
 
+/// Two nodes that heard the same things of the chain have the same book, whether they were there before a maker withdrew or came
+/// after it: who comes after it takes none of its orders.
+#[test]
+fn orders_leave_the_book_with_their_makers_balance_and_come_back_with_it() {
+    let (mut before, mut after) = (book(), book());
+    let (offer, bid) = (orders::offer(), orders::bid());
+    let cancel = Offer { units: 0, series: 2, ..offer.clone() };
+    insert(&mut before, &offer, 1_000).unwrap();
+    insert(&mut before, &cancel, 1_000).unwrap();
+    let bids = OrderMessage::Bid { bid: signed(bid.clone()), spec: orders::spec() };
+    before.insert(bids.clone(), bid.buyer, 1_000).unwrap();
+    let full = before.digest();
+    for maker in [offer.provider, bid.buyer] {
+        before.set_maker(maker, Maker::default());
+        after.set_maker(maker, Maker::default());
+    }
+    assert_eq!(insert(&mut after, &offer, 1_000), Err(Ignored::Unfunded));
+    assert_eq!(insert(&mut after, &cancel, 1_000), Err(Ignored::Unfunded));
+    assert_eq!(after.insert(bids, bid.buyer, 1_000), Err(Ignored::Unfunded));
+    assert_eq!(before.digest(), after.digest());
+    assert_eq!((before.offers().count(), before.bids().count(), before.items(1_000).len()), (0, 0, 0));
+    assert_eq!((before.offer_count(), before.bid_count()), (0, 0));
+    let digest = offer.digest(&domain());
+    assert!(before.offer(&digest).is_none() && before.bid(&bid.digest(&domain())).is_none());
+    assert!(before.message(&cancel.digest(&domain())).is_none());
+    // It is known: nobody has to hand it on again.
+    assert!(before.contains(&digest));
+    rich(&mut before, offer.provider);
+    rich(&mut before, bid.buyer);
+    assert_eq!(before.digest(), full);
+    assert_eq!((before.offer_count(), before.bid_count(), before.items(1_000).len()), (1, 1, 3));
+    before.set_maker(bid.buyer, Maker { free: 1_000_000_000, points: 0, epoch: 1 });
+    assert_eq!(before.bid_count(), 0, "a bid of another epoch is none");
+    before.expire(1_000_000);
+    assert_eq!(before.digest(), B256::ZERO);
+}
+
+#[test]
+fn a_replay_is_told_by_its_signature() {
+    let mut book = book();
+    let (offer, other) = (signed(orders::offer()), signed(orders::bid()).signature);
+    let digest = offer.order.digest(&domain());
+    assert!(!book.contains_signed(&digest, &offer.signature));
+    insert(&mut book, &offer.order, 1_000).unwrap();
+    assert!(book.contains_signed(&digest, &offer.signature));
+    assert!(!book.contains_signed(&digest, &other), "perhaps a forgery");
+    book.expire(1_000_000);
+    assert!(!book.contains_signed(&digest, &offer.signature));
+    let bid = OrderMessage::Bid { bid: signed(orders::bid()), spec: orders::spec() };
+    let digest = bid.digest(&domain());
+    book.insert(bid, orders::bid().buyer, 1_000).unwrap();
+    assert!(book.contains_signed(&digest, &other) && !book.contains_signed(&digest, &offer.signature));
+    book.remove_bid(digest);
+    assert!(book.contains_signed(&digest, &offer.signature), "no copy of it is of use any more");
+}
+
 #[test]
 fn quotas_grow_with_the_balance() {
     let limits =
@@ -120,6 +176,13 @@ fn a_settled_bid_does_not_come_back() {
 fn makers_without_orders_can_be_forgotten() {
     let mut book = book();
     insert(&mut book, &orders::offer(), 1_000).unwrap();
+    let late = Address::repeat_byte(0x55);
+    book.retain_makers(|_| false);
+    assert_eq!(book.makers().count(), 2, "an order of it may be on its way");
+    rich(&mut book, late);
+    book.retain_makers(|address| *address != late);
+    assert!(book.maker(&late).is_some(), "it was read since");
+    book.retain_makers(|_| false);
     book.retain_makers(|_| false);
     assert_eq!(book.makers().map(|(address, _)| *address).collect::<Vec<_>>(), [orders::offer().provider]);
 }

@@ -7,8 +7,8 @@ use alloy_primitives::{Address, B256, U256, keccak256};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sublet_market::{
-    Bid, Book, BookLimits, Maker, MatchContext, Offer, Order, OrderMessage, OrderSignature, Rule, Signed,
-    Spec, first_miss, misses,
+    Bid, BidEntry, Book, BookLimits, Maker, MatchContext, Offer, Order, OrderMessage, OrderSignature, Rule,
+    Signed, Spec, first_miss, misses,
 };
 
 use crate::book_steps::{PARTIES, Step, bid, operator, party, step};
@@ -166,14 +166,34 @@ impl Oracle {
         fits.into_iter().map(|bid| bid.digest).collect()
     }
 
+    fn covers_offer(&self, offer: &Offer) -> bool {
+        let bond = u128::from(offer.price_per_second) * u128::from(offer.bond_seconds);
+        self.maker(offer.provider).free >= bond.max(FLOOR)
+    }
+
+    fn covers_bid(&self, bid: &Bid) -> bool {
+        let (maker, budget) = (self.maker(bid.buyer), u128::from(bid.max_rate) * u128::from(bid.duration));
+        maker.epoch == bid.epoch && maker.free >= budget.max(FLOOR)
+    }
+
+    fn counted_bids(&self) -> impl Iterator<Item = &TakenBid> {
+        self.bids.iter().filter(|taken| self.covers_bid(&taken.bid))
+    }
+
     /// Digests of what counts or has to be passed on, among what [`Oracle::expire`] left.
     fn sum(&self, dropped_until: u64) -> B256 {
         let offers = self.newest_ones().filter(|taken| {
-            (taken.offer.units == 0 || !taken.revoked) && dropped_until <= taken.offer.valid_until
+            (taken.offer.units == 0 || !taken.revoked)
+                && dropped_until <= taken.offer.valid_until
+                && self.covers_offer(&taken.offer)
         });
-        let digests = offers.map(|taken| taken.digest).chain(self.bids.iter().map(|bid| bid.digest));
+        let digests = offers.map(|taken| taken.digest).chain(self.counted_bids().map(|bid| bid.digest));
         digests.map(|digest| U256::from_be_bytes(digest.0)).fold(U256::ZERO, U256::wrapping_add).into()
     }
+}
+
+fn digests(bids: Vec<&BidEntry>) -> Vec<B256> {
+    bids.iter().map(|entry| entry.digest).collect()
 }
 
 /// The book, the oracle, and until when both were told to drop what has expired.
@@ -280,25 +300,49 @@ impl Both {
         Ok(())
     }
 
+    /// Of one buyer one bid, and none whose digest is even.
+    fn compare_fair_bids(&self, offer: &Offer, k: usize) -> Result<(), TestCaseError> {
+        let Self { book, oracle, .. } = self;
+        let wanted = |digest: &B256| digest[31] % 2 == 1;
+        let buyer =
+            |digest: &B256| oracle.bids.iter().find(|bid| bid.digest == *digest).map(|bid| bid.bid.buyer);
+        let mut buyers = BTreeSet::new();
+        let mut expected: Vec<B256> = oracle.bids_for(offer);
+        expected.retain(|digest| wanted(digest) && buyers.insert(buyer(digest)));
+        expected.truncate(k);
+        let served = book.search_bids(offer, oracle.now, (k, 1), &|entry| wanted(&entry.digest));
+        prop_assert!(served.complete);
+        prop_assert_eq!(digests(served.bids), expected);
+        Ok(())
+    }
+
     fn compare_offers(&self, k: usize) -> Result<(), TestCaseError> {
         let Self { book, oracle, .. } = self;
         let mut live: Vec<B256> = oracle
             .live()
-            .filter(|taken| self.dropped_until <= taken.offer.valid_until)
+            .filter(|taken| {
+                self.dropped_until <= taken.offer.valid_until && oracle.covers_offer(&taken.offer)
+            })
             .map(|taken| taken.digest)
             .collect();
         live.sort_unstable();
         prop_assert_eq!(book.offers().map(|(digest, _)| digest).collect::<Vec<_>>(), live.clone());
-        prop_assert_eq!((book.offer_count(), book.bid_count()), (live.len(), oracle.bids.len()));
+        let mut bids: Vec<B256> = oracle.counted_bids().map(|bid| bid.digest).collect();
+        bids.sort_unstable();
+        prop_assert_eq!(book.bids().map(|entry| entry.digest).collect::<Vec<_>>(), bids.clone());
+        prop_assert_eq!((book.offer_count(), book.bid_count()), (live.len(), bids.len()));
         prop_assert_eq!(book.digest(), oracle.sum(self.dropped_until));
+        // What is handed on is what the digest is of, but for what has expired since.
+        let items = book.items(self.dropped_until).into_iter();
+        let sum = items.map(|(.., digest)| U256::from_be_bytes(digest.0));
+        prop_assert_eq!(B256::from(sum.fold(U256::ZERO, U256::wrapping_add)), book.digest());
+        prop_assert_eq!(book.messages(oracle.now).count(), book.items(oracle.now).len());
         for Taken { offer, .. } in oracle.live() {
             let expected = oracle.bids_for(offer);
-            let digests = |bids: Vec<&sublet_market::BidEntry>| -> Vec<B256> {
-                bids.iter().map(|entry| entry.digest).collect()
-            };
             prop_assert_eq!(&digests(book.bids_for(offer, oracle.now)), &expected);
             let few = digests(book.best_bids(offer, oracle.now, k));
             prop_assert_eq!(&few, &expected[..k.min(expected.len())]);
+            self.compare_fair_bids(offer, k)?;
         }
         Ok(())
     }

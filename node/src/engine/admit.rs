@@ -71,6 +71,11 @@ pub async fn admit_checked(
     if unsure && core.chain.is_operator(maker, signer).await? {
         core.book().set_operator(maker, signer, true);
     }
+    // While the chain was asked about the signer, the maker may have been forgotten for want of an order here.
+    let forgotten = core.book().maker(&maker).is_none();
+    if forgotten {
+        core.refresh_maker(maker).await?;
+    }
     let now = core.now();
     core.book().insert_checked(message, digest, signer, now)?;
     Ok(())

@@ -1,12 +1,9 @@
 //! The book as other peers see it: what they may fetch from us, and what we need not fetch from them.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::B256;
-use sublet_market::{BidEntry, Book, Domain, OrderMessage, Shard, Traits, codec, shard::region_of};
+use sublet_market::{Book, OrderSignature, Shard, codec};
 
 use crate::{chain::Chain, p2p::Orders};
 
@@ -14,8 +11,6 @@ use crate::{chain::Chain, p2p::Orders};
 pub struct SharedBook {
     book: Mutex<Book>,
     now: Box<dyn Fn() -> u64 + Send + Sync>,
-    /// The signed cancels as of the last [`Orders::items`]: the book does not find them by digest.
-    cancels: Mutex<HashMap<B256, OrderMessage>>,
 }
 
 impl SharedBook {
@@ -27,7 +22,7 @@ impl SharedBook {
 
     /// Shares a book whose orders live by another clock: for tests and benchmarks.
     pub fn with_clock(book: Book, now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        Self { book: Mutex::new(book), now: Box::new(now), cancels: Mutex::default() }
+        Self { book: Mutex::new(book), now: Box::new(now) }
     }
 
     /// The book. Hold it briefly, never across an await.
@@ -36,43 +31,18 @@ impl SharedBook {
         // re-checks what it returns, so going on is safer than taking the whole node down.
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn cancels(&self) -> MutexGuard<'_, HashMap<B256, OrderMessage>> {
-        self.cancels.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Orders for SharedBook {
     fn items(&self) -> Vec<(Shard, u64, B256)> {
         let now = (self.now)();
-        let (mut items, cancels) = {
-            let book = self.lock();
-            let mut shards = Shards::default();
-            let offers = book
-                .offers()
-                .map(|(digest, offer)| (shards.of(&offer.order.traits), offer.order.valid_until, digest));
-            let mut live: Vec<_> = offers.filter(|(_, until, _)| now <= *until).collect();
-            let bids = book
-                .bids()
-                .map(|entry| (shards.of(&entry.spec.traits), entry.bid.order.valid_until, entry.digest));
-            live.extend(bids.filter(|(_, until, _)| now <= *until));
-            (live, cancels_of(&book, now))
-        };
-        items.extend(
-            cancels.iter().map(|(digest, message)| (Shard::of(message), message.valid_until(), *digest)),
-        );
-        *self.cancels() = cancels;
-        items
+        self.lock().items(now)
     }
 
     fn envelopes(&self, digests: &[B256]) -> Vec<Option<Vec<u8>>> {
         let messages: Vec<_> = {
-            let (book, cancels) = (self.lock(), self.cancels());
-            let offer = |digest| book.offer(digest).map(OrderMessage::Offer);
-            let bid = |digest| book.bid(digest).map(BidEntry::message);
-            let find =
-                |digest| offer(digest).or_else(|| bid(digest)).or_else(|| cancels.get(digest).cloned());
-            digests.iter().map(find).collect()
+            let book = self.lock();
+            digests.iter().map(|digest| book.message(digest)).collect()
         };
         messages.into_iter().map(|message| message.as_ref().map(codec::encode_order)).collect()
     }
@@ -82,35 +52,19 @@ impl Orders for SharedBook {
         digests.retain(|digest| !book.contains(digest));
         digests
     }
-}
 
-/// The shards of regions: a book names few of them many times, and each takes a hash.
-#[derive(Default)]
-struct Shards(HashMap<String, Shard>);
-
-impl Shards {
-    fn of(&mut self, traits: &Traits) -> Shard {
-        let Some(region) = region_of(traits) else { return Shard::MAIN };
-        if let Some(known) = self.0.get(region) {
-            return *known;
-        }
-        let shard = Shard::of_region(region);
-        self.0.insert(region.to_owned(), shard);
-        shard
+    fn knows(&self, digest: &B256, signature: &OrderSignature) -> bool {
+        self.lock().contains_signed(digest, signature)
     }
-}
-
-fn cancels_of(book: &Book, now: u64) -> HashMap<B256, OrderMessage> {
-    let domain: &Domain = book.domain();
-    let cancel =
-        |message: &OrderMessage| matches!(message, OrderMessage::Offer(offer) if offer.order.is_cancel());
-    book.messages(now).filter(cancel).map(|message| (message.digest(domain), message)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use alloy_primitives::Address;
-    use sublet_market::{BookLimits, Maker, Offer, OrderKey, Resources, Traits, amount::BASE_UNITS_PER_CTK};
+    use sublet_market::{
+        BookLimits, Domain, Maker, Offer, OrderKey, OrderMessage, Resources, Traits,
+        amount::BASE_UNITS_PER_CTK,
+    };
 
     use super::*;
 
@@ -170,5 +124,20 @@ mod tests {
     fn what_has_expired_is_not_shared() {
         let late = shared(&[message(1, 1, 4), message(2, 1, 4)], NOW + 150);
         assert_eq!(late.items(), [(Shard::MAIN, NOW + 200, message(2, 1, 4).digest(&domain()))]);
+    }
+
+    #[test]
+    fn what_its_maker_cannot_pay_is_not_shared_until_the_balance_is_back() {
+        let (offer, cancel) = (message(1, 1, 4), message(2, 2, 0));
+        let maker = offer.maker();
+        let shared = shared(&[offer.clone(), cancel.clone()], NOW);
+        shared.lock().set_maker(maker, Maker::default());
+        assert_eq!(shared.items(), []);
+        let digests = [offer.digest(&domain()), cancel.digest(&domain())];
+        assert_eq!(shared.envelopes(&digests), [None, None]);
+        assert!(shared.unknown(digests.to_vec()).is_empty(), "they need not be fetched again");
+        shared.lock().set_maker(maker, Maker { free: BASE_UNITS_PER_CTK, points: 0, epoch: 0 });
+        assert_eq!(shared.items().len(), 2);
+        assert!(shared.envelopes(&digests).iter().all(Option::is_some));
     }
 }

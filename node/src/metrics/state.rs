@@ -39,6 +39,7 @@ pub(super) struct State {
     book: IntGaugeVec,
     evicted: IntCounterVec,
     refused_full: IntCounter,
+    forgotten: IntCounter,
     makers: IntGauge,
     peers: IntGauge,
     subscribers: IntGauge,
@@ -81,6 +82,10 @@ impl State {
             )?,
             refused_full: new
                 .counter("sublet_book_refused_full_total", "Orders refused because the book is full.")?,
+            forgotten: new.counter(
+                "sublet_book_forgotten_total",
+                "Series that had ended and were forgotten before their older versions had expired, for want of room.",
+            )?,
             makers: new.gauge("sublet_book_makers", "Makers whose accounts the book follows.")?,
             peers: new.gauge("sublet_peers", "Connected peers.")?,
             subscribers: new
@@ -202,10 +207,11 @@ impl State {
     }
 
     fn show_room(&self, counters: &BookCounters) {
-        let &BookCounters { evicted_offers, evicted_bids, refused_full } = counters;
+        let &BookCounters { evicted_offers, evicted_bids, refused_full, forgotten } = counters;
         mirror(&self.evicted.with_label_values(&["offer"]), evicted_offers);
         mirror(&self.evicted.with_label_values(&["bid"]), evicted_bids);
         mirror(&self.refused_full, refused_full);
+        mirror(&self.forgotten, forgotten);
     }
 
     fn show_peers(&self, status: &P2pStatus) {
@@ -322,9 +328,10 @@ mod tests {
     fn what_the_book_has_no_room_for_is_shown() {
         let registry = prometheus::Registry::new();
         let state = State::new(&New(&registry)).unwrap();
-        state.show_room(&BookCounters { evicted_offers: 3, evicted_bids: 2, refused_full: 1 });
+        state.show_room(&BookCounters { evicted_offers: 3, evicted_bids: 2, refused_full: 1, forgotten: 4 });
         let evicted = |kind| state.evicted.with_label_values(&[kind]).get();
         assert_eq!((evicted("offer"), evicted("bid"), state.refused_full.get()), (3, 2, 1));
+        assert_eq!(state.forgotten.get(), 4);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -15,7 +16,7 @@ use sublet_market::{Domain, Shard, codec};
 
 pub use super::sync::fuzzing::{answer, conversation, converse, sync_request, sync_response};
 use super::{
-    address, bootstrap,
+    NoOrders, address, bootstrap,
     peer_store::{PeerStore, Stored},
     trade::TradeCodec,
     validation::{Outcome, Validator},
@@ -91,7 +92,7 @@ pub fn trade_response(wire: &[u8], step: usize) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The fault.
 pub fn gossip(domain: Domain, data: &[u8]) -> Result<(Address, B256), String> {
-    let validator = Validator::new(domain);
+    let validator = Validator::new(domain, Arc::new(NoOrders));
     // On the topic that it belongs to, or on the one that everybody follows.
     let shard = codec::decode_order(data).map_or(Shard::MAIN, |message| Shard::of(&message));
     let first = validator.check(data, shard);

@@ -186,7 +186,7 @@ pub async fn spawn(
     let behaviour = Behaviour::new(&config, &names, codec, &mut registry)?;
 
     let stored = config.peer_store.as_deref().map(peer_store::load).unwrap_or_default();
-    let validator = Validator::new(config.domain);
+    let validator = Validator::new(config.domain, Arc::clone(&config.orders));
     let workers = Workers::new(validator.clone(), stop.clone());
     let pool = Pool::start(workers.clone());
     let (inbound, receiver) = mpsc::channel(config.inbound_capacity.max(1));

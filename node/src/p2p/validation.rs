@@ -10,6 +10,7 @@
 
 use std::{
     collections::HashSet,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -20,7 +21,7 @@ use sublet_market::{CodecError, Domain, OrderMessage, Shard, SignatureError, Str
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::seen::Seen;
+use super::{Orders, seen::Seen};
 
 /// Messages that wait for a worker. At 100 µs a message the last one waits 50 ms.
 const QUEUE_LEN: usize = 512;
@@ -110,15 +111,23 @@ pub(super) enum Fault {
 }
 
 /// Checks messages and remembers digests. Cheap to clone; all clones share the memory.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Validator {
     domain: Domain,
     seen: Arc<Mutex<Seen>>,
+    /// The book, whose memory is longer.
+    orders: Arc<dyn Orders>,
+}
+
+impl fmt::Debug for Validator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Validator").field("domain", &self.domain).finish_non_exhaustive()
+    }
 }
 
 impl Validator {
-    pub(super) fn new(domain: Domain) -> Self {
-        Self { domain, seen: Arc::new(Mutex::new(Seen::new(Instant::now()))) }
+    pub(super) fn new(domain: Domain, orders: Arc<dyn Orders>) -> Self {
+        Self { domain, seen: Arc::new(Mutex::new(Seen::new(Instant::now()))), orders }
     }
 
     /// Remembers an order of ours, so that it is not judged when it comes back.
@@ -177,6 +186,10 @@ impl Validator {
         if self.with_seen(|known| known.get(&seen.0, Instant::now())) == Some(mark(&message)) {
             return Ok(Outcome::Duplicate);
         }
+        // Replays are free for whoever sends them. The book remembers orders for as long as they live.
+        if self.orders.knows(&digest, message.signature()) {
+            return Ok(Outcome::Duplicate);
+        }
         let (signer, named) = (message.recover(digest)?, message.operator().unwrap_or(message.maker()));
         if signer != named {
             return Err(Fault::Forged { named, signer });
@@ -196,11 +209,7 @@ impl Validator {
 
 /// Tells copies of an order apart by their signatures.
 fn mark(message: &OrderMessage) -> u64 {
-    let signature = match message {
-        OrderMessage::Offer(offer) => &offer.signature,
-        OrderMessage::Bid { bid, .. } => &bid.signature,
-    };
-    let hash = keccak256(signature.as_bytes());
+    let hash = keccak256(message.signature().as_bytes());
     u64::from_be_bytes(hash.0.first_chunk().copied().unwrap_or_default())
 }
 

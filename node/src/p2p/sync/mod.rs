@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
-use sublet_market::Shard;
+use sublet_market::{OrderSignature, Shard};
 
 pub(super) use self::{
     books::Books,
@@ -66,6 +66,10 @@ pub trait Orders: Send + Sync + 'static {
 }
 
 /// A node that has no orders and wants all: for tests and probes.
+
+    /// Whether the book has or remembers an order under this very signature, so that another copy of it is of no use and needs no
+    /// check.
+    fn knows(&self, digest: &B256, signature: &OrderSignature) -> bool;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoOrders;
 
@@ -84,6 +88,10 @@ impl Orders for NoOrders {
 }
 
 /// The sync protocol since the start.
+
+    fn knows(&self, _: &B256, _: &OrderSignature) -> bool {
+        false
+    }
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncCounters {
     /// Sessions of ours that went to their end.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::B256;
 use proptest::prelude::*;
-use sublet_market::Shard;
+use sublet_market::{OrderSignature, Shard};
 
 use super::{
     Orders, Snapshots,
@@ -174,6 +174,10 @@ impl Orders for Shelf {
         digests.iter().map(|digest| self.0.get(digest).cloned()).collect()
     }
 
+
+    fn knows(&self, _: &B256, _: &OrderSignature) -> bool {
+        false
+    }
     fn unknown(&self, digests: Vec<B256>) -> Vec<B256> {
         digests.into_iter().filter(|digest| !self.0.contains_key(digest)).collect()
     }
