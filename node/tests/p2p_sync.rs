@@ -7,16 +7,21 @@
 #[allow(dead_code, reason = "shared with the tests of gossip")]
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use alloy_primitives::{B256, keccak256};
+use futures::StreamExt as _;
 use libp2p::Multiaddr;
 use sublet::{
     engine::share::SharedBook,
     p2p::{Inbound, P2p, P2pConfig, SyncCounters, Verdict},
 };
 use sublet_market::{
-    Book, BookLimits, Domain, Maker, OrderMessage, Shard, amount::BASE_UNITS_PER_CTK, codec::encode_order,
+    Book, BookLimits, Domain, Maker, OrderMessage, Shard, Traits, amount::BASE_UNITS_PER_CTK,
+    codec::encode_order,
 };
 use support::{Node, Stranger, bid_for, domain, follow, maker, offer, offer_of, regional, within};
 use tokio_util::sync::CancellationToken;
@@ -246,6 +251,70 @@ async fn a_peer_that_asks_too_often_is_told_to_wait() {
         (20..=88).contains(&refused),
         "{refused} of 600 refused: 512 at once are granted and one a second"
     );
+}
+
+/// As large as orders come, so that an answer is more than a stream carries that nobody reads.
+fn large(series: u64) -> OrderMessage {
+    let mut order = offer_of(&maker(1), series);
+    order.traits = Traits::new((10..42).map(|n| format!("trait-{n}={}", "x".repeat(55)))).unwrap();
+    maker(1).sign(order, &domain()).into()
+}
+
+#[tokio::test]
+async fn peers_that_read_no_answer_leave_room_for_those_that_do_and_are_let_go() {
+    let orders: Vec<_> = (0..240).map(large).collect();
+    let one = Peer::start(&[], &orders, |_| {}).await;
+    let digests: Vec<_> = orders.iter().map(|order| order.digest(&domain()).0).collect();
+    let request = frame(&[&[2], book_id(&domain()).as_slice(), digests.as_flattened()]);
+    let strangers: Vec<Stranger> = futures::stream::iter(0..24)
+        .then(|_| Stranger::connect_mute(std::slice::from_ref(&one.address)))
+        .collect()
+        .await;
+    for stranger in &strangers {
+        (0..4).for_each(|_| stranger.sync_and_go_on(one.p2p.peer_id(), request.clone()));
+    }
+    one.until(|counters| counters.served >= 32 && counters.served + counters.refused == 96).await;
+    let honest = Peer::start(std::slice::from_ref(&one.address), &orders[..230], |_| {}).await;
+    let start = Instant::now();
+    honest.until(|counters| counters.accepted == 10).await;
+    assert!(start.elapsed() < Duration::from_secs(10), "the room is not theirs: {:?}", start.elapsed());
+    within(async {
+        let left = async || {
+            let status = one.p2p.status().await.unwrap();
+            let nodes: Vec<_> = status.peers.iter().filter_map(|peer| peer.node).collect();
+            strangers.iter().filter(|stranger| nodes.contains(&stranger.node())).count()
+        };
+        while left().await > 0 {
+            tokio::time::sleep(support::POLL).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn greedy_peers_do_not_keep_an_honest_one_from_the_book() {
+    let orders: Vec<_> = (0..500).map(offer).collect();
+    let one = Peer::start(&[], &orders, |_| {}).await;
+    let digests: Vec<_> = orders.iter().map(|order| order.digest(&domain()).0).collect();
+    let request = frame(&[&[2], book_id(&domain()).as_slice(), digests.as_flattened()]);
+    let peer = one.p2p.peer_id();
+    let greedy: Vec<_> = (0..4)
+        .map(|_| {
+            let (address, request) = (one.address.clone(), request.clone());
+            tokio::spawn(async move {
+                let stranger = Stranger::connect(&[address]).await;
+                loop {
+                    let _ = stranger.sync(peer, request.clone()).await;
+                }
+            })
+        })
+        .collect();
+    one.until(|counters| counters.served >= 8).await;
+    let honest = Peer::start(std::slice::from_ref(&one.address), &orders[..400], |_| {}).await;
+    let start = Instant::now();
+    honest.until(|counters| counters.accepted == 100).await;
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    greedy.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]

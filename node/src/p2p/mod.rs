@@ -39,6 +39,7 @@ mod peer_store;
 mod rate;
 mod requests;
 mod seen;
+mod shares;
 mod sync;
 mod task;
 mod trade;

@@ -1,7 +1,7 @@
 //! A peer that we did not write the rules for: plain gossipsub without validation, and the trade protocol with
 //! whatever bytes a test likes.
 
-use std::{collections::HashMap, io};
+use std::{collections::HashMap, io, time::Duration};
 
 use alloy_primitives::{B256, keccak256};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
@@ -19,9 +19,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{domain, within};
 
+/// Longer than any limit of ours.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Bytes as they are, no frame.
 #[derive(Clone, Default)]
-struct RawCodec;
+struct RawCodec {
+    /// Whether answers are left where they are, on the stream.
+    never_reads: bool,
+}
 
 impl request_response::Codec for RawCodec {
     type Protocol = StreamProtocol;
@@ -43,6 +49,9 @@ impl request_response::Codec for RawCodec {
         _: &StreamProtocol,
         io: &mut T,
     ) -> io::Result<Vec<u8>> {
+        if self.never_reads {
+            return std::future::pending().await;
+        }
         let mut bytes = Vec::new();
         io.read_to_end(&mut bytes).await?;
         if bytes.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
@@ -94,12 +103,21 @@ impl Stranger {
         Self::connect_as(addresses, Vec::new()).await
     }
 
+    /// The same for one that asks and never reads an answer.
+    pub(crate) async fn connect_mute(addresses: &[Multiaddr]) -> Self {
+        Self::connect_with(addresses, Vec::new(), RawCodec { never_reads: true }).await
+    }
+
     /// The same for one that answers requests of the sync protocol with these bytes, one after the other.
     pub(crate) async fn connect_as(addresses: &[Multiaddr], answers: Vec<Vec<u8>>) -> Self {
+        Self::connect_with(addresses, answers, RawCodec::default()).await
+    }
+
+    async fn connect_with(addresses: &[Multiaddr], answers: Vec<Vec<u8>>, codec: RawCodec) -> Self {
         let keypair = Keypair::generate_ed25519();
         let peer = keypair.public().to_peer_id();
         let topic = IdentTopic::new(topic_name(&domain(), Shard::MAIN));
-        let mut swarm = swarm(keypair, &topic);
+        let mut swarm = swarm(keypair, &topic, codec);
         let mut answers = answers.into_iter();
         for address in addresses {
             swarm.dial(address.clone()).unwrap();
@@ -151,6 +169,14 @@ impl Stranger {
         answer.await.unwrap()
     }
 
+    /// Sends bytes as a sync request and does not wait for its answer.
+    pub(crate) fn sync_and_go_on(&self, peer: PeerId, bytes: Vec<u8>) {
+        let (reply, _) = oneshot::channel();
+        self.commands
+            .try_send(Command::Sync(peer, bytes, reply))
+            .unwrap_or_else(|_| panic!("the stranger is gone"));
+    }
+
     /// Sends bytes as a trade request.
     pub(crate) async fn ask(&self, peer: PeerId, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
         let (reply, answer) = oneshot::channel();
@@ -161,7 +187,7 @@ impl Stranger {
     }
 }
 
-fn swarm(keypair: Keypair, topic: &IdentTopic) -> Swarm<Behaviour> {
+fn swarm(keypair: Keypair, topic: &IdentTopic, codec: RawCodec) -> Swarm<Behaviour> {
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(gossipsub::ValidationMode::Anonymous)
         .message_id_fn(|message| {
@@ -173,16 +199,17 @@ fn swarm(keypair: Keypair, topic: &IdentTopic) -> Swarm<Behaviour> {
     let mut gossip = gossipsub::Behaviour::new(MessageAuthenticity::Anonymous, config).unwrap();
     gossip.subscribe(topic).unwrap();
     let protocol = (StreamProtocol::new("/sublet/trade/1"), request_response::ProtocolSupport::Full);
-    let trade = request_response::Behaviour::new([protocol], request_response::Config::default());
+    let config = || request_response::Config::default().with_request_timeout(PATIENCE);
+    let trade = request_response::Behaviour::with_codec(codec.clone(), [protocol], config());
     let protocol = (StreamProtocol::new("/sublet/sync/1"), request_response::ProtocolSupport::Full);
-    let sync = request_response::Behaviour::new([protocol], request_response::Config::default());
+    let sync = request_response::Behaviour::with_codec(codec, [protocol], config());
     SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
         .unwrap()
         .with_behaviour(|_| Behaviour { gossip, trade, sync })
         .unwrap()
-        .with_swarm_config(|config| config.with_idle_connection_timeout(std::time::Duration::from_secs(60)))
+        .with_swarm_config(|config| config.with_idle_connection_timeout(PATIENCE))
         .build()
 }
 

@@ -23,6 +23,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(300);
 pub(super) enum End {
     Completed,
     Failed,
+    /// The peer has hardly anything that our book wants: no reason to ask it sooner, nor later.
+    Useless,
     /// The peer does not speak the protocol, or not about our book.
     Pointless,
 }
@@ -101,8 +103,10 @@ impl Agenda {
         let Some(entry) = self.peers.get_mut(peer) else { return };
         entry.running = false;
         match end {
-            End::Completed => {
-                entry.failures = 0;
+            End::Completed | End::Useless => {
+                if end == End::Completed {
+                    entry.failures = 0;
+                }
                 entry.completed = entry.completed.saturating_add(1);
                 entry.due = (entry.completed == 1).then(|| now + SECOND_LOOK);
             }
@@ -185,6 +189,20 @@ mod tests {
             agenda.ended(&peer, if peer == honest { End::Completed } else { End::Failed }, now);
         }
         assert!(turns >= 40, "{turns}");
+    }
+
+    #[test]
+    fn a_peer_that_has_nothing_for_us_waits_for_its_turn() {
+        let (start, peer) = (Instant::now(), PeerId::random());
+        let mut agenda = Agenda::new(INTERVAL, start);
+        agenda.joined(peer, start);
+        assert_eq!(agenda.next(start), Some(peer));
+        agenda.ended(&peer, End::Useless, start);
+        // It may have been for want of the chain's word.
+        assert_eq!(agenda.next(start + SECOND_LOOK), Some(peer));
+        agenda.ended(&peer, End::Useless, start + SECOND_LOOK);
+        assert_eq!(agenda.next(start + INTERVAL - Duration::from_secs(1)), None);
+        assert_eq!(agenda.next(start + INTERVAL), Some(peer));
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //! a time limit, and everything it holds is bounded.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -37,6 +40,13 @@ const PIPELINE: usize = 3;
 const BUSY_TRIES: u32 = 20;
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
 
+/// Bytes of answers to the questions of one session. Two books of 100,000 orders without a common one take 13 MB.
+const MAX_COMPARED_BYTES: u64 = 64 << 20;
+
+/// Orders of one session that the book has no use for, beyond as many as it took: each costs a recovery, and perhaps a question
+/// to the chain. Two neighbours with different floors may differ in thousands; what is left is for the next session.
+const MAX_USELESS: usize = 4_096;
+
 /// A request of ours, on its way through the network task.
 #[derive(Debug)]
 pub(in crate::p2p) struct Call {
@@ -62,6 +72,10 @@ pub(in crate::p2p) enum SyncFault {
     Request(#[from] OutboundFailure),
     #[error("the session was not over within {} s", SESSION_LIMIT.as_secs())]
     TooLong,
+    #[error("the comparison took more than {MAX_COMPARED_BYTES} bytes")]
+    TooMuch,
+    #[error("more than {MAX_USELESS} orders too many were of no use")]
+    Useless,
     #[error("the engine takes no orders")]
     Engine,
     #[error("the node is stopping")]
@@ -72,15 +86,42 @@ impl SyncFault {
     /// Whether no honest peer does this.
     pub(super) fn is_peer_fault(&self) -> bool {
         match self {
-            Self::Broken(_) | Self::Order(_) => true,
+            Self::Broken(broken) => broken.is_peer_fault(),
+            Self::Order(_) => true,
             Self::Request(OutboundFailure::Io(error)) => error.kind() == std::io::ErrorKind::InvalidData,
             _ => false,
         }
     }
 
+    /// Whether the peer did what was asked, and only has little for us: it is asked again when it is its turn.
+    pub(super) fn is_useless(&self) -> bool {
+        matches!(self, Self::Useless)
+    }
+
     /// Whether the same peer will never do better.
     pub(super) fn is_pointless(&self) -> bool {
         matches!(self, Self::OtherBook | Self::Request(OutboundFailure::UnsupportedProtocols))
+    }
+}
+
+/// What one session has brought.
+#[derive(Debug, Default)]
+struct Gain {
+    accepted: AtomicUsize,
+    useless: AtomicUsize,
+    compared_bytes: AtomicU64,
+}
+
+impl Gain {
+    fn compared(&self, bytes: u64) -> Result<(), SyncFault> {
+        let before = self.compared_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before + bytes > MAX_COMPARED_BYTES { Err(SyncFault::TooMuch) } else { Ok(()) }
+    }
+
+    fn judged(&self, accepted: usize, useless: usize) -> Result<(), SyncFault> {
+        let accepted = self.accepted.fetch_add(accepted, Ordering::Relaxed) + accepted;
+        let useless = self.useless.fetch_add(useless, Ordering::Relaxed) + useless;
+        if useless > accepted + MAX_USELESS { Err(SyncFault::Useless) } else { Ok(()) }
     }
 }
 
@@ -100,9 +141,10 @@ pub(in crate::p2p) struct Client {
 impl Client {
     /// Runs a session with `peer`.
     pub(super) async fn run(&self, peer: PeerId) -> Result<(), SyncFault> {
+        let gain = Gain::default();
         let session = async {
-            for (shard, needed) in self.compare_all(peer).await? {
-                self.fetch(peer, shard, needed).await?;
+            for (shard, needed) in self.compare_all(peer, &gain).await? {
+                self.fetch(peer, shard, needed, &gain).await?;
             }
             Ok(())
         };
@@ -115,28 +157,26 @@ impl Client {
     }
 
     /// What the peer has and we have no use to refuse, for each shard that both of us follow.
-    async fn compare_all(&self, peer: PeerId) -> Result<Vec<(Shard, Vec<B256>)>, SyncFault> {
+    async fn compare_all(&self, peer: PeerId, gain: &Gain) -> Result<Vec<(Shard, Vec<B256>)>, SyncFault> {
         let (reply, shards) = oneshot::channel();
         self.commands.send(Command::Shards { peer, reply }).await.map_err(|_| SyncFault::Stopping)?;
         let shards = shards.await.map_err(|_| SyncFault::Stopping)?;
-        let compared = stream::iter(shards).map(async |shard| match self.compare(peer, shard).await {
+        let compared = stream::iter(shards).map(async |shard| match self.compare(peer, shard, gain).await {
             // It follows the topic and does not share the book.
             Err(SyncFault::OtherBook) if shard != Shard::MAIN => Ok((shard, Vec::new())),
             compared => compared.map(|needed| (shard, needed)),
         });
         let mut compared = compared.buffer_unordered(PIPELINE);
-        let (mut all, mut count) = (Vec::new(), 0);
-        while let Some((shard, needed)) = compared.try_next().await? {
-            count += needed.len();
-            if count > MAX_NEEDED {
-                return Err(Broken::Promises.into());
-            }
+        let (mut all, mut room) = (Vec::new(), MAX_NEEDED);
+        while let Some((shard, mut needed)) = compared.try_next().await? {
+            needed.truncate(room);
+            room -= needed.len();
             all.push((shard, needed));
         }
         Ok(all)
     }
 
-    async fn compare(&self, peer: PeerId, shard: Shard) -> Result<Vec<B256>, SyncFault> {
+    async fn compare(&self, peer: PeerId, shard: Shard, gain: &Gain) -> Result<Vec<B256>, SyncFault> {
         let snapshots = Arc::clone(&self.snapshots);
         let start = move || Session::start(snapshots.get(shard)?);
         let (mut session, mut query) = blocking(start).await?.map_err(SyncFault::Own)?;
@@ -145,6 +185,7 @@ impl Client {
             let Response::Compared { reply } = self.call(peer, request).await? else {
                 return Err(Broken::OtherAnswer.into());
             };
+            gain.compared(reply.len() as u64)?;
             let step = blocking(move || {
                 let next = session.answered(&reply);
                 (session, next)
@@ -163,16 +204,32 @@ impl Client {
         Ok(needed)
     }
 
-    async fn fetch(&self, peer: PeerId, shard: Shard, needed: Vec<B256>) -> Result<(), SyncFault> {
+    async fn fetch(
+        &self,
+        peer: PeerId,
+        shard: Shard,
+        needed: Vec<B256>,
+        gain: &Gain,
+    ) -> Result<(), SyncFault> {
         if !needed.is_empty() {
             tracing::debug!(%peer, orders = needed.len(), "fetching orders that we lack");
         }
         let batches = stream::iter(batches(&needed).collect::<Vec<_>>());
-        batches.map(|batch| self.batch(peer, shard, batch)).buffer_unordered(PIPELINE).try_collect().await
+        batches
+            .map(|batch| self.batch(peer, shard, batch, gain))
+            .buffer_unordered(PIPELINE)
+            .try_collect()
+            .await
     }
 
     /// Fetches some orders, in as many requests as their size takes, and hands them on.
-    async fn batch(&self, peer: PeerId, shard: Shard, mut asked: Vec<B256>) -> Result<(), SyncFault> {
+    async fn batch(
+        &self,
+        peer: PeerId,
+        shard: Shard,
+        mut asked: Vec<B256>,
+        gain: &Gain,
+    ) -> Result<(), SyncFault> {
         while !asked.is_empty() {
             let request = Request::Fetch { book: self.books.of(shard), digests: asked.clone() };
             let Response::Orders { covered, envelopes } = self.call(peer, request).await? else {
@@ -183,13 +240,13 @@ impl Client {
             let promised = asked.into_iter().collect();
             let checked =
                 self.workers.check_promised(envelopes, shard, promised).await.ok_or(SyncFault::Stopping)?;
-            self.deliver(peer, checked?).await?;
+            self.deliver(peer, checked?, gain).await?;
             asked = left;
         }
         Ok(())
     }
 
-    async fn deliver(&self, from: PeerId, valid: Vec<ValidOrder>) -> Result<(), SyncFault> {
+    async fn deliver(&self, from: PeerId, valid: Vec<ValidOrder>, gain: &Gain) -> Result<(), SyncFault> {
         if valid.is_empty() {
             return Ok(());
         }
@@ -204,12 +261,12 @@ impl Client {
         };
         let verdicts = tokio::time::timeout(VERDICTS_LIMIT, exchange).await.ok().flatten();
         let answered = verdicts.is_some();
-        self.note(&keys, verdicts.unwrap_or_default());
-        if answered { Ok(()) } else { Err(SyncFault::Engine) }
+        let accepted = self.note(&keys, verdicts.unwrap_or_default());
+        if answered { gain.judged(accepted, keys.len() - accepted) } else { Err(SyncFault::Engine) }
     }
 
-    /// What did not make it into the book is judged anew when it comes again, but not asked for so soon.
-    fn note(&self, keys: &[(B256, SeenKey)], verdicts: Vec<Verdict>) {
+    /// What did not make it into the book is judged anew when it comes again, but not asked for so soon. Gives how many did.
+    fn note(&self, keys: &[(B256, SeenKey)], verdicts: Vec<Verdict>) -> usize {
         let now = Instant::now();
         let verdicts = verdicts.into_iter().map(Some).chain(std::iter::repeat(None));
         let mut accepted = 0;
@@ -230,8 +287,9 @@ impl Client {
         let fetched = keys.len() as u64;
         self.count(|counters| {
             counters.fetched += fetched;
-            counters.accepted += accepted;
+            counters.accepted += accepted as u64;
         });
+        accepted
     }
 
     async fn call(&self, peer: PeerId, request: Request) -> Result<Response, SyncFault> {
@@ -269,4 +327,26 @@ impl Client {
 /// Runs what takes milliseconds where it holds nobody up.
 async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, SyncFault> {
     tokio::task::spawn_blocking(work).await.map_err(|_| SyncFault::Stopping)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_brings_too_little_of_use_ends_and_is_no_fault() {
+        let gain = Gain::default();
+        assert!(gain.judged(0, MAX_USELESS).is_ok());
+        assert!(gain.judged(10, 10).is_ok(), "as many more as the book took");
+        let fault = gain.judged(0, 1).unwrap_err();
+        assert!(fault.is_useless() && !fault.is_peer_fault() && !fault.is_pointless());
+    }
+
+    #[test]
+    fn the_questions_of_a_session_are_bounded_over_all_shards() {
+        let gain = Gain::default();
+        assert!(gain.compared(MAX_COMPARED_BYTES).is_ok());
+        let fault = gain.compared(1).unwrap_err();
+        assert!(matches!(fault, SyncFault::TooMuch) && !fault.is_peer_fault());
+    }
 }

@@ -85,6 +85,7 @@ impl Driver {
         let end = match &result {
             Ok(()) => End::Completed,
             Err(fault) if fault.is_pointless() => End::Pointless,
+            Err(fault) if fault.is_useless() => End::Useless,
             Err(_) => End::Failed,
         };
         if let Err(fault) = result {

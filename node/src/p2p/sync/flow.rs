@@ -1,10 +1,12 @@
 //! The protocol's part in the network task: our requests out, peers' requests to a blocking thread and their answers
 //! out, all counted. Nothing here takes longer than a look into a map.
+//!
+//! What peers may have of us is bounded for each ([`Buckets`]) and for all together ([`Budget`], [`Open`]).
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use alloy_primitives::B256;
@@ -12,24 +14,23 @@ use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use libp2p::{
     PeerId, Swarm,
     request_response::{
-        Event, InboundRequestId, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
+        Event, InboundFailure, InboundRequestId, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
     },
+    swarm::ConnectionId,
 };
 use sublet_market::Shard;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::{
     Call, Snapshots, SyncCounters,
     answer::answer,
+    budget::{Budget, Open},
     wire::{Malformed, Refusal, Request, Response},
 };
 use crate::p2p::{behaviour::Behaviour, rate::Buckets};
 
-/// Requests of one peer whose answers are being made or sent.
-const MAX_OPEN_PER_PEER: usize = 4;
-
-/// Requests of all peers whose answers are being made or sent; at half a megabyte each that is 32 MB.
-const MAX_OPEN: usize = 64;
+/// Answers that are made at a time: one may wait for the book while another is computed.
+const MAX_MAKING: usize = 2;
 
 /// Requests that a peer may make at once after a long silence: a full book takes some 250.
 const BURST: f64 = 512.0;
@@ -38,9 +39,19 @@ type Reply = oneshot::Sender<Result<Response, OutboundFailure>>;
 
 /// An answer that is ready; an error is the peer's fault; nothing if the thread died.
 pub(in crate::p2p) struct Ready {
+    id: InboundRequestId,
     peer: PeerId,
     channel: ResponseChannel<Response>,
     response: Option<Result<Response, negentropy::Error>>,
+    took: Duration,
+}
+
+/// Whom a request is from, and by which way its answer goes.
+struct Asked {
+    id: InboundRequestId,
+    peer: PeerId,
+    connection: ConnectionId,
+    channel: ResponseChannel<Response>,
 }
 
 /// A peer that broke the protocol, and how.
@@ -52,9 +63,11 @@ pub(in crate::p2p) struct SyncFlow {
     books: HashMap<B256, Shard>,
     snapshots: Arc<Snapshots>,
     calls: HashMap<OutboundRequestId, Reply>,
-    open: HashMap<InboundRequestId, PeerId>,
+    open: Open<InboundRequestId>,
     answers: FuturesUnordered<BoxFuture<'static, Ready>>,
+    making: Arc<Semaphore>,
     buckets: Buckets,
+    budget: Budget,
     pub(in crate::p2p) counters: Arc<Mutex<SyncCounters>>,
 }
 
@@ -69,9 +82,11 @@ impl SyncFlow {
             books,
             snapshots,
             calls: HashMap::new(),
-            open: HashMap::new(),
+            open: Open::new(),
             answers: FuturesUnordered::new(),
+            making: Arc::new(Semaphore::new(MAX_MAKING)),
             buckets: Buckets::with_size(f64::from(per_second), BURST),
+            budget: Budget::new(Instant::now()),
             counters,
         }
     }
@@ -93,14 +108,20 @@ impl SyncFlow {
 
     /// Sends an answer.
     pub(in crate::p2p) fn send(&mut self, swarm: &mut Swarm<Behaviour>, ready: Ready) -> Blame {
-        let Ready { peer, channel, response } = ready;
-        match response? {
-            Ok(response) => {
+        let Ready { id, peer, channel, response, took } = ready;
+        let now = Instant::now();
+        let response = response.transpose();
+        let bytes = response.as_ref().ok().and_then(Option::as_ref).map_or(0, Response::size);
+        self.budget.charge(peer, bytes, took, now);
+        match response {
+            Ok(Some(response)) => {
                 self.count(|counters| counters.served += 1);
+                self.open.sent(&id, now);
                 // The peer may be gone.
                 let _ = swarm.behaviour_mut().sync.send_response(channel, response);
                 None
             }
+            Ok(None) => None,
             Err(error) => Some((peer, format!("a question that cannot be read: {error}"))),
         }
     }
@@ -112,58 +133,81 @@ impl SyncFlow {
         now: Instant,
     ) -> Blame {
         match event {
-            Event::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
+            Event::Message {
+                peer,
+                connection_id: connection,
+                message: Message::Request { request_id: id, request, channel },
+            } => match request {
+                Ok(request) => self.asked(swarm, Asked { id, peer, connection, channel }, request, now),
                 // Without its channel the stream is closed.
-                let request = match request {
-                    Ok(request) => request,
-                    Err(malformed) => return Some((peer, malformed.to_string())),
-                };
-                self.open.insert(request_id, peer);
-                match self.admit(peer, &request, now) {
-                    Err(refusal) => {
-                        self.count(|counters| counters.refused += 1);
-                        let refused = Response::Refused(refusal);
-                        let _ = swarm.behaviour_mut().sync.send_response(channel, refused);
-                    }
-                    Ok(shard) => self.start(peer, shard, request, channel),
-                }
-                None
-            }
+                Err(malformed) => return Some((peer, malformed.to_string())),
+            },
             Event::Message { message: Message::Response { request_id, response }, .. } => {
-                self.finish(request_id, Ok(response))
+                self.finish(request_id, Ok(response));
             }
             Event::OutboundFailure { request_id, error, .. } => self.finish(request_id, Err(error)),
-            Event::ResponseSent { request_id, .. } | Event::InboundFailure { request_id, .. } => {
-                self.open.remove(&request_id);
-                None
+            Event::ResponseSent { request_id, .. } => {
+                self.open.end(&request_id);
             }
-        }
-    }
-
-    fn finish(&mut self, id: OutboundRequestId, result: Result<Response, OutboundFailure>) -> Blame {
-        if let Some(reply) = self.calls.remove(&id) {
-            // The session may have given up.
-            let _ = reply.send(result);
+            Event::InboundFailure { peer, connection_id, request_id, error } => {
+                let unread = self.open.end(&request_id) && matches!(error, InboundFailure::Timeout);
+                if unread {
+                    tracing::debug!(%peer, "a peer does not read its answer; closing the connection");
+                    swarm.close_connection(connection_id);
+                }
+            }
         }
         None
     }
 
+    fn asked(&mut self, swarm: &mut Swarm<Behaviour>, asked: Asked, request: Request, now: Instant) {
+        match self.admit(&asked, &request, now) {
+            Err(refusal) => {
+                self.count(|counters| counters.refused += 1);
+                let _ = swarm.behaviour_mut().sync.send_response(asked.channel, Response::Refused(refusal));
+                // Who asks again finds room.
+                if let Some(connection) = self.open.slowest(now) {
+                    tracing::debug!("a connection that reads its answers slowly makes way");
+                    swarm.close_connection(connection);
+                }
+            }
+            Ok(shard) => self.start(asked, shard, request),
+        }
+    }
+
+    fn finish(&mut self, id: OutboundRequestId, result: Result<Response, OutboundFailure>) {
+        if let Some(reply) = self.calls.remove(&id) {
+            // The session may have given up.
+            let _ = reply.send(result);
+        }
+    }
+
     /// The shard that a request is about, or why it is not answered.
-    fn admit(&mut self, peer: PeerId, request: &Request, now: Instant) -> Result<Shard, Refusal> {
+    fn admit(&mut self, asked: &Asked, request: &Request, now: Instant) -> Result<Shard, Refusal> {
         let (Request::Compare { book, .. } | Request::Fetch { book, .. }) = request;
-        if !self.buckets.take(peer, now) {
+        if !self.buckets.take(asked.peer, now) {
             return Err(Refusal::Busy);
         }
         let shard = *self.books.get(book).ok_or(Refusal::OtherBook)?;
-        let of_peer = self.open.values().filter(|open| **open == peer).count();
-        let busy = of_peer > MAX_OPEN_PER_PEER || self.open.len() > MAX_OPEN;
-        if busy { Err(Refusal::Busy) } else { Ok(shard) }
+        let room =
+            self.budget.allows(&asked.peer, now) && self.open.begin(asked.id, asked.peer, asked.connection);
+        if room { Ok(shard) } else { Err(Refusal::Busy) }
     }
 
-    fn start(&mut self, peer: PeerId, shard: Shard, request: Request, channel: ResponseChannel<Response>) {
-        let snapshots = Arc::clone(&self.snapshots);
-        let work = tokio::task::spawn_blocking(move || answer(&snapshots, shard, request));
-        self.answers.push(Box::pin(async move { Ready { peer, channel, response: work.await.ok() } }));
+    fn start(&mut self, asked: Asked, shard: Shard, request: Request) {
+        let Asked { id, peer, channel, .. } = asked;
+        let (snapshots, making) = (Arc::clone(&self.snapshots), Arc::clone(&self.making));
+        self.answers.push(Box::pin(async move {
+            // Never closed; and without a turn there is no answer.
+            let turn = making.acquire_owned().await.ok();
+            let work = tokio::task::spawn_blocking(move || {
+                let start = Instant::now();
+                let answered = turn.is_some().then(|| answer(&snapshots, shard, request));
+                (answered, start.elapsed())
+            });
+            let (response, took) = work.await.unwrap_or_default();
+            Ready { id, peer, channel, response, took }
+        }));
     }
 
     fn count(&self, change: impl FnOnce(&mut SyncCounters)) {

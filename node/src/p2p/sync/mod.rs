@@ -16,12 +16,15 @@
 //! (`valid_until`, digest) of all live orders, compared by `negentropy` (range-based set reconciliation, Meyer 2022):
 //! equal sets take one short request, and what is sent otherwise grows with the difference.
 //!
-//! A hostile peer is bounded by: the size of requests and answers, requests a second and at a time, rounds and digests of a session,
-//! the time of a session, sessions at a time. An answer that breaks the protocol costs the peer its connection.
+//! A hostile peer that asks is bounded by the size of requests and answers, requests a second and at a time; all peers
+//! together by the bytes and the time that their answers may take, and by the answers under way. None of these can a few
+//! peers use up alone. One that answers is bounded by rounds, bytes and digests of a session, orders of no use, the time of a
+//! session, and sessions at a time. An answer that breaks the protocol costs the peer its connection.
 
 mod agenda;
 mod answer;
 mod books;
+mod budget;
 mod client;
 mod driver;
 mod flow;
@@ -63,13 +66,13 @@ pub trait Orders: Send + Sync + 'static {
 
     /// Those of `digests` that the book neither has nor remembers.
     fn unknown(&self, digests: Vec<B256>) -> Vec<B256>;
-}
-
-/// A node that has no orders and wants all: for tests and probes.
 
     /// Whether the book has or remembers an order under this very signature, so that another copy of it is of no use and needs no
     /// check.
     fn knows(&self, digest: &B256, signature: &OrderSignature) -> bool;
+}
+
+/// A node that has no orders and wants all: for tests and probes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoOrders;
 
@@ -85,13 +88,13 @@ impl Orders for NoOrders {
     fn unknown(&self, digests: Vec<B256>) -> Vec<B256> {
         digests
     }
-}
-
-/// The sync protocol since the start.
 
     fn knows(&self, _: &B256, _: &OrderSignature) -> bool {
         false
     }
+}
+
+/// The sync protocol since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncCounters {
     /// Sessions of ours that went to their end.

@@ -14,17 +14,15 @@ use super::{
 /// Questions of one comparison. Two full books without a common order need about 80; equal ones 1.
 const MAX_ROUNDS: usize = 256;
 
-/// Digests that one session asks for: as many as a book of the default limits holds, cancels
-/// included. 10 MB.
+/// Digests that one session asks for: as many as a book of the default limits holds, cancels included. 10 MB. What a
+/// larger book has beyond that is for the next session.
 pub(super) const MAX_NEEDED: usize = 300_000;
 
-/// What a peer did that no honest one does.
+/// Why a comparison cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
     #[error("the comparison was not over after {MAX_ROUNDS} rounds")]
     Rounds,
-    #[error("more than {MAX_NEEDED} orders were promised")]
-    Promises,
     #[error("a comparison that cannot be read: {0}")]
     Compared(#[from] Error),
     #[error("an answer to another question")]
@@ -40,6 +38,13 @@ pub(super) struct Session {
     needed: HashSet<B256>,
 }
 
+impl Broken {
+    /// Whether no honest peer does this. A comparison may be long because both books are larger than usual.
+    pub(super) fn is_peer_fault(&self) -> bool {
+        !matches!(self, Self::Rounds)
+    }
+}
+
 impl Session {
     /// Begins, with the first question.
     pub(super) fn start(own: Snapshot) -> Result<(Self, Vec<u8>), Error> {
@@ -48,13 +53,14 @@ impl Session {
         Ok((Self { negentropy, rounds: 1, needed: HashSet::new() }, query))
     }
 
-    /// Takes an answer; the next question, or nothing if the comparison is over.
+    /// Takes an answer; the next question, or nothing if the comparison is over, or has found enough for one session.
     pub(super) fn answered(&mut self, reply: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
         let (mut have, mut need): (Vec<Id>, Vec<Id>) = (Vec::new(), Vec::new());
         let query = self.negentropy.reconcile_with_ids(reply, &mut have, &mut need)?;
-        self.needed.extend(need.into_iter().map(|id| B256::from(id.to_bytes())));
-        if self.needed.len() > MAX_NEEDED {
-            return Err(Broken::Promises);
+        let room = MAX_NEEDED.saturating_sub(self.needed.len());
+        self.needed.extend(need.into_iter().take(room).map(|id| B256::from(id.to_bytes())));
+        if self.needed.len() >= MAX_NEEDED {
+            return Ok(None);
         }
         if query.is_some() {
             self.rounds += 1;

@@ -142,11 +142,11 @@ fn a_comparison_without_end_is_ended() {
             }
         }
     }
-    assert!(matches!(fault, Some(Broken::Rounds | Broken::Promises)), "{fault:?}");
+    assert!(matches!(fault, Some(Broken::Rounds)), "{fault:?}");
 }
 
 #[test]
-fn promises_without_end_are_ended() {
+fn promises_without_end_are_taken_up_to_a_bound() {
     let (mut session, _) = Session::start(Snapshot::new(set(0..10)).unwrap()).unwrap();
     // Version, an infinite bound, a list of digests, and how many of them: 8,000 in base 128.
     for round in 0..40u64 {
@@ -154,13 +154,10 @@ fn promises_without_end_are_ended() {
         for n in 0..8_000 {
             reply.extend_from_slice(digest(round << 32 | n).as_slice());
         }
-        match session.answered(&reply) {
-            Ok(None) => {}
-            Err(Broken::Promises) => return,
-            other => panic!("{other:?}"),
-        }
+        // No fault: the peer may have a larger book than most.
+        assert_eq!(session.answered(&reply).unwrap(), None);
     }
-    panic!("more digests were taken than a book holds");
+    assert_eq!(session.into_needed().len(), 300_000);
 }
 
 struct Shelf(BTreeMap<B256, Vec<u8>>);
@@ -174,12 +171,12 @@ impl Orders for Shelf {
         digests.iter().map(|digest| self.0.get(digest).cloned()).collect()
     }
 
+    fn unknown(&self, digests: Vec<B256>) -> Vec<B256> {
+        digests.into_iter().filter(|digest| !self.0.contains_key(digest)).collect()
+    }
 
     fn knows(&self, _: &B256, _: &OrderSignature) -> bool {
         false
-    }
-    fn unknown(&self, digests: Vec<B256>) -> Vec<B256> {
-        digests.into_iter().filter(|digest| !self.0.contains_key(digest)).collect()
     }
 }
 
