@@ -46,6 +46,21 @@ async fn a_peer_that_keeps_sending_forgeries_is_sent_away() {
 }
 
 #[tokio::test]
+async fn a_peer_that_keeps_sending_trade_requests_nobody_can_read_is_sent_away() {
+    let node = Node::start(&[]).await;
+    let stranger = Stranger::connect(&[node.address()]).await;
+    let garbage = [&12u32.to_be_bytes()[..], b"no request.."].concat();
+    for _ in 0..3 {
+        assert!(within(stranger.ask(node.p2p.peer_id(), garbage.clone())).await.is_err());
+    }
+    let status = node.p2p.status().await.unwrap();
+    assert_eq!((status.peers.len(), status.trade.malformed), (1, 3), "three are put up with");
+    assert!(within(stranger.ask(node.p2p.peer_id(), garbage)).await.is_err());
+    gone(&node, &stranger).await;
+    assert_eq!(node.p2p.status().await.unwrap().sync.blamed, 1);
+}
+
+#[tokio::test]
 async fn a_peer_that_sends_more_than_any_honest_one_is_sent_away() {
     let mut node = Node::start_with(&[], |config| config.gossip_orders_per_second = 1).await;
     let flooder = Stranger::connect(&[node.address()]).await;

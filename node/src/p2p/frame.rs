@@ -38,6 +38,23 @@ pub(super) async fn write_frame<T: AsyncWrite + Unpin + Send>(
     io.flush().await
 }
 
+/// What came in place of a request. libp2p says nothing of a request that cannot be read, and we want to know whose it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Malformed(String);
+
+/// A request that cannot be read for what it is, as a request of its own; not one that was cut off on its way.
+///
+/// # Errors
+/// The stream broke.
+pub(super) fn or_malformed<R>(read: io::Result<R>) -> io::Result<Result<R, Malformed>> {
+    match read {
+        Ok(request) => Ok(Ok(request)),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Err(Malformed(error.to_string()))),
+        Err(error) => Err(error),
+    }
+}
+
 /// The peer sent what the protocol does not know.
 pub(super) fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)

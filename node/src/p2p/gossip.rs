@@ -250,9 +250,12 @@ impl GossipFlow {
     fn reject(&mut self, swarm: &mut Swarm<Behaviour>, from: PeerId, id: &MessageId) -> Blame {
         self.counters.rejected += 1;
         report(swarm, id, &from, MessageAcceptance::Reject);
-        self.conduct
-            .fault(from, Instant::now())
-            .then(|| (from, "orders that no honest peer forwards".to_owned()))
+        self.fault(from, "orders that no honest peer forwards")
+    }
+
+    /// Notes that a peer did what no honest one does, and names it if that was once too often.
+    pub(super) fn fault(&mut self, from: PeerId, what: &str) -> Blame {
+        self.conduct.fault(from, Instant::now()).then(|| (from, what.to_owned()))
     }
 
     fn shed(&mut self, swarm: &mut Swarm<Behaviour>, from: &PeerId, id: &MessageId) {

@@ -133,7 +133,7 @@ impl Requests {
 
 fn send(swarm: &mut Swarm<Behaviour>, request: &Request, addresses: Vec<Multiaddr>) -> Stage {
     let trade = &mut swarm.behaviour_mut().trade;
-    Stage::Sent(trade.send_request_with_addresses(&request.peer, request.body.clone(), addresses))
+    Stage::Sent(trade.send_request_with_addresses(&request.peer, Ok(request.body.clone()), addresses))
 }
 
 fn explain(request: &Request, failure: OutboundFailure, limit: Duration) -> RequestError {

@@ -11,33 +11,31 @@ use sublet_market::{
 
 use super::{
     counters::SharedCounter,
-    frame::{invalid, read_frame, write_frame},
+    frame::{Malformed, invalid, or_malformed, read_frame, write_frame},
 };
 
 /// Encodes and decodes requests and answers of the trade protocol.
 #[derive(Debug, Clone, Default)]
 pub(super) struct TradeCodec {
-    /// Requests that broke the protocol.
+    /// Requests that broke the protocol, or were cut off.
     pub(super) malformed: SharedCounter,
 }
 
 impl request_response::Codec for TradeCodec {
     type Protocol = StreamProtocol;
-    type Request = TradeRequest;
+    type Request = Result<TradeRequest, Malformed>;
     type Response = TradeResponse;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<TradeRequest>
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Self::Request>
     where
         T: AsyncRead + Unpin + Send,
     {
-        let request = match read_frame(io, MAX_TRADE_BYTES).await {
-            Ok(bytes) => codec::decode_trade_request(&bytes).map_err(invalid),
-            Err(error) => Err(error),
-        };
+        let read = read_frame(io, MAX_TRADE_BYTES).await;
+        let request = read.and_then(|bytes| codec::decode_trade_request(&bytes).map_err(invalid));
         if request.is_err() {
             self.malformed.add_one();
         }
-        request
+        or_malformed(request)
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<TradeResponse>
@@ -51,11 +49,12 @@ impl request_response::Codec for TradeCodec {
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-        request: TradeRequest,
+        request: Self::Request,
     ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
+        let request = request.map_err(invalid)?;
         write_frame(io, &codec::encode_trade_request(&request).map_err(invalid)?, MAX_TRADE_BYTES).await
     }
 

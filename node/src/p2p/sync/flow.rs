@@ -25,9 +25,9 @@ use super::{
     Call, Snapshots, SyncCounters,
     answer::answer,
     budget::{Budget, Open},
-    wire::{Malformed, Refusal, Request, Response},
+    wire::{Refusal, Request, Response},
 };
-use crate::p2p::{behaviour::Behaviour, rate::Buckets};
+use crate::p2p::{behaviour::Behaviour, frame::Malformed, rate::Buckets};
 
 /// Answers that are made at a time: one may wait for the book while another is computed.
 const MAX_MAKING: usize = 2;

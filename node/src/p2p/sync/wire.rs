@@ -8,7 +8,7 @@ use futures::{AsyncRead, AsyncWrite};
 use libp2p::{StreamProtocol, request_response};
 use sublet_market::codec::MAX_ORDER_BYTES;
 
-use crate::p2p::frame::{invalid, read_frame, write_frame};
+use crate::p2p::frame::{Malformed, invalid, or_malformed, read_frame, write_frame};
 
 /// Digests in one request.
 pub(super) const MAX_DIGESTS: usize = 512;
@@ -38,11 +38,6 @@ pub(in crate::p2p) enum Request {
     /// The orders with these digests.
     Fetch { book: B256, digests: Vec<B256> },
 }
-
-/// What came in place of a request. libp2p says nothing of a request that cannot be read, and we want to know whose it was.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(in crate::p2p) struct Malformed(String);
 
 /// What is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,12 +161,7 @@ impl request_response::Codec for SyncCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        let read = read_frame(io, MAX_REQUEST_BYTES).await.and_then(|bytes| Request::decode(&bytes));
-        match read {
-            Ok(request) => Ok(Ok(request)),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Err(Malformed(error.to_string()))),
-            Err(error) => Err(error),
-        }
+        or_malformed(read_frame(io, MAX_REQUEST_BYTES).await.and_then(|bytes| Request::decode(&bytes)))
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Response>

@@ -4,20 +4,26 @@ use std::time::Instant;
 
 use libp2p::{
     PeerId,
-    request_response::{self, ResponseChannel},
+    request_response::{Event, Message, ResponseChannel},
 };
 use sublet_market::{Decline, DeclineCode, TradeRequest, TradeResponse};
 use tokio::sync::oneshot;
 
 use super::{MAX_REPLIES, Task};
-use crate::p2p::{Inbound, InboundTrade, node_key};
+use crate::p2p::{Inbound, InboundTrade, frame::Malformed, node_key};
 
 impl Task {
-    pub(super) fn on_trade(&mut self, event: request_response::Event<TradeRequest, TradeResponse>) {
-        use request_response::{Event, Message};
+    pub(super) fn on_trade(&mut self, event: Event<Result<TradeRequest, Malformed>, TradeResponse>) {
         match event {
             Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
-                self.on_request(peer, request, channel);
+                match request {
+                    Ok(request) => self.on_request(peer, request, channel),
+                    Err(malformed) => {
+                        tracing::debug!(%peer, %malformed, "a trade request that cannot be read");
+                        let blame = self.gossip.fault(peer, "trade requests that no honest peer sends");
+                        self.blame(blame);
+                    }
+                }
             }
             Event::Message { message: Message::Response { request_id, response }, .. } => {
                 self.requests.answered(request_id, response);
