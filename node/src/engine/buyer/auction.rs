@@ -22,23 +22,37 @@ use crate::store::{BuyerPhase, Purchase};
 const MOST_KEPT: usize = 32;
 /// Accounts of strangers that are read from the chain for the quotes of one bid.
 const MOST_READ: usize = 128;
+/// And for one node that quotes: it has one maker, or a few. It may name any number of them.
+const MOST_READ_FOR_ONE: usize = 4;
 
 /// The quotes for one bid.
 #[derive(Debug)]
 pub(super) struct Auction {
     since: Instant,
     quotes: Vec<Quote>,
-    read: usize,
+    /// Accounts that were read for each node that quoted.
+    read: HashMap<B256, usize>,
 }
 
 impl Auction {
     fn new(now: Instant) -> Self {
-        Self { since: now, quotes: Vec::new(), read: 0 }
+        Self { since: now, quotes: Vec::new(), read: HashMap::new() }
     }
 
     /// How long quotes are still to be collected before anybody is asked.
     fn left(&self, collect_for: Duration, now: Instant) -> Duration {
         collect_for.saturating_sub(now.saturating_duration_since(self.since))
+    }
+
+    /// Whether one more account may be read for what this node quotes. If so, it is counted.
+    fn may_read(&mut self, node: B256) -> bool {
+        let all: usize = self.read.values().sum();
+        let of_one = self.read.get(&node).copied().unwrap_or_default();
+        let may = all < MOST_READ && of_one < MOST_READ_FOR_ONE;
+        if may {
+            self.read.insert(node, of_one + 1);
+        }
+        may
     }
 
     /// Takes a quote in, instead of the provider's last one. Gives whether it is among the best.
@@ -100,7 +114,7 @@ impl Buyer {
         if signer != offer.named_signer() {
             return no(DeclineCode::Malformed, "the offer is not signed by whom it says");
         }
-        let maker = self.quoting_maker(&purchase, provider, signer).await?;
+        let maker = self.quoting_maker(&purchase, node, provider, signer).await?;
         let buyer = self.core.book().maker(&purchase.bid.order.buyer).copied().unwrap_or_default();
         let context =
             MatchContext { now: self.core.now(), provider: &maker, buyer: &buyer, floor: self.floor };
@@ -121,6 +135,7 @@ impl Buyer {
     async fn quoting_maker(
         &self,
         purchase: &Purchase,
+        node: B256,
         provider: Address,
         signer: Address,
     ) -> Result<Maker, Decline> {
@@ -128,11 +143,7 @@ impl Buyer {
         if let (Some(maker), true) = (known, signer == provider) {
             return Ok(maker);
         }
-        let room = self.with_auction(purchase.id, |auction| {
-            auction.read += 1;
-            auction.read <= MOST_READ
-        });
-        if !room {
+        if !self.with_auction(purchase.id, |auction| auction.may_read(node)) {
             return Err(Decline::new(DeclineCode::Busy, "too many strangers have quoted"));
         }
         if !self.core.chain.signs_for(provider, signer).await.map_err(|e| busy(&e))? {
@@ -259,6 +270,19 @@ mod tests {
                 .count(),
             1
         );
+    }
+
+    #[test]
+    fn one_node_does_not_use_up_the_questions_to_the_chain() {
+        let mut auction = Auction::new(Instant::now());
+        let node = |n: u64| B256::left_padding_from(&n.to_be_bytes());
+        assert_eq!((0..1_000).filter(|_| auction.may_read(node(0))).count(), MOST_READ_FOR_ONE);
+        assert!(auction.may_read(node(1)));
+        assert_eq!(
+            (2..1_000).filter(|n| auction.may_read(node(*n))).count(),
+            MOST_READ - MOST_READ_FOR_ONE - 1
+        );
+        assert!(auction.read.len() <= MOST_READ);
     }
 
     #[test]

@@ -8,13 +8,14 @@
 //! sees itself among the best few of its own book: the number of answers to one bid stays small however many providers there are.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    hash::Hash,
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
 use alloy_primitives::{Address, B256};
-use sublet_market::{Bid, Quote, Spec, TradeRequest, TradeResponse};
+use sublet_market::{Bid, BidEntry, Offer, Quote, Spec, TradeRequest, TradeResponse};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -24,9 +25,10 @@ use super::{LiveOffer, Provider, ledger::Ledger};
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The pause between two looks: what a flood of bids may cost.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
-/// Bids of the book that one look goes over, the best paying first.
+/// Bids of the book that one look goes over for one offer: the best paying that were not answered yet, of one buyer no more than
+/// [`MOST_OF_ONE`], so that nobody's many bids keep us from the others.
 const MOST_BIDS: usize = 256;
-/// Bids answered in one look.
+/// Bids answered in one look, and looked at for one offer.
 const MOST_IN_A_LOOK: usize = 16;
 /// With so many better offers in the own book, this node keeps silent.
 const MOST_BETTER: usize = 8;
@@ -40,6 +42,8 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// Bids that are remembered, for at most the ten minutes of their lives; 200 bytes each.
 const MOST_REMEMBERED: usize = 4_096;
+/// And of one buyer, so that it takes sixteen to fill the memory.
+const MOST_REMEMBERED_OF_ONE: usize = MOST_REMEMBERED / 16;
 /// Bids of one buyer, and bids that name one node, that are answered within [`WINDOW`]: a bid may name whom it likes.
 const MOST_OF_ONE: usize = 16;
 const WINDOW: Duration = Duration::from_secs(60);
@@ -63,19 +67,48 @@ struct Answered {
 #[derive(Debug, Default)]
 pub(super) struct Quoted(HashMap<B256, Answered>);
 
+/// Who has had what one of many may have.
+#[derive(Debug, Default)]
+struct Served {
+    buyers: HashSet<Address>,
+    nodes: HashSet<B256>,
+    /// No bid that is new can be remembered.
+    full: bool,
+}
+
+impl Served {
+    fn has_room_for(&self, bid: &Bid) -> bool {
+        !self.full && !self.buyers.contains(&bid.buyer) && !self.nodes.contains(&bid.node)
+    }
+}
+
 impl Quoted {
     /// Whether this bid is to be answered now.
-    fn may(&self, id: B256, bid: &Bid, now: Instant) -> bool {
-        if let Some(answered) = self.0.get(&id) {
-            return !answered.done && now >= answered.at + RETRY;
+    fn may(&self, id: B256, bid: &Bid, served: &Served, now: Instant) -> bool {
+        match self.0.get(&id) {
+            Some(answered) => !answered.done && now >= answered.at + RETRY,
+            None => served.has_room_for(bid),
         }
-        let recent = |answered: &&Answered| now < answered.at + WINDOW && answered.rate.is_some();
-        let count = |same: &dyn Fn(&Answered) -> bool| {
-            self.0.values().filter(recent).filter(|answered| same(answered)).count()
+    }
+
+    /// Who gets no answer to a new bid now.
+    fn served(&self, now: Instant) -> Served {
+        let (mut buyers, mut nodes) = (HashMap::new(), HashMap::new());
+        let mut remembered: HashMap<Address, usize> = HashMap::new();
+        for answered in self.0.values() {
+            *remembered.entry(answered.buyer).or_default() += 1;
+            if now < answered.at + WINDOW && answered.rate.is_some() {
+                *buyers.entry(answered.buyer).or_default() += 1;
+                *nodes.entry(answered.node).or_default() += 1;
+            }
+        }
+        let mut served = Served {
+            buyers: at_least(buyers, MOST_OF_ONE),
+            nodes: at_least(nodes, MOST_OF_ONE),
+            full: self.0.len() >= MOST_REMEMBERED,
         };
-        self.0.len() < MOST_REMEMBERED
-            && count(&|answered| answered.buyer == bid.buyer) < MOST_OF_ONE
-            && count(&|answered| answered.node == bid.node) < MOST_OF_ONE
+        served.buyers.extend(at_least(remembered, MOST_REMEMBERED_OF_ONE));
+        served
     }
 
     /// Notes that the bid is answered at `rate`, or that it is not worth it.
@@ -108,6 +141,10 @@ impl Quoted {
     fn rate(&self, id: &B256) -> Option<u64> {
         self.0.get(id)?.rate
     }
+}
+
+fn at_least<K: Eq + Hash>(counts: HashMap<K, usize>, most: usize) -> HashSet<K> {
+    counts.into_iter().filter(|(_, count)| *count >= most).map(|(one, _)| one).collect()
 }
 
 /// What a bid is quoted: the list price, or just below the best rival as far as the discount goes.
@@ -170,29 +207,42 @@ impl Provider {
             ledger.as_ref().and_then(|ledger| self.units_left(series, ledger).ok()).unwrap_or_default()
         };
         for live in self.sellable_offers() {
-            let bids: Vec<(B256, Bid, Spec)> = {
-                let (book, quoted) = (self.core.book(), self.quoted());
-                let bids = book.best_bids(&live.signed.order, now, MOST_BIDS).into_iter();
-                let open = bids.filter(|entry| {
-                    entry.bid.order.node != self.core.node
-                        && quoted.may(entry.digest, &entry.bid.order, clock)
-                });
-                open.take(MOST_IN_A_LOOK).map(|e| (e.digest, e.bid.order.clone(), e.spec.clone())).collect()
-            };
-            for (id, bid, spec) in bids {
+            let mut looked_at = 0;
+            for (id, bid, spec) in self.open_bids(&live.signed.order, now, clock) {
                 if due.len() == room {
                     return due;
+                }
+                // The last offer may have had a bid of the same buyer.
+                let served = self.quoted().served(clock);
+                if !self.quoted().may(id, &bid, &served, clock) {
+                    continue;
                 }
                 // An accept of a moment ago may have taken them, and the offer not be renewed yet.
                 if left(live.signed.order.series) < spec.units {
                     continue;
                 }
+                if looked_at == MOST_IN_A_LOOK {
+                    break;
+                }
+                looked_at += 1;
                 let quote = self.quote_for(&live, id, &bid, &spec, now);
                 self.quoted().begin(id, &bid, quote.as_ref().map(|quote| quote.rate), clock);
                 due.extend(quote.map(|quote| Due { node: bid.node, quote, bid: id }));
             }
         }
         due
+    }
+
+    /// The bids that an offer fits and that are to be answered now, the best paying first.
+    fn open_bids(&self, offer: &Offer, now: u64, clock: Instant) -> Vec<(B256, Bid, Spec)> {
+        let (book, quoted) = (self.core.book(), self.quoted());
+        let served = quoted.served(clock);
+        let is_open = |entry: &BidEntry| {
+            let bid = &entry.bid.order;
+            bid.node != self.core.node && quoted.may(entry.digest, bid, &served, clock)
+        };
+        let open = book.search_bids(offer, now, (MOST_BIDS, MOST_OF_ONE), &is_open).bids;
+        open.into_iter().map(|entry| (entry.digest, entry.bid.order.clone(), entry.spec.clone())).collect()
     }
 
     /// What this node quotes a bid; nothing if its own book has enough better offers.
@@ -249,6 +299,10 @@ mod tests {
         BID.clone()
     }
 
+    fn may(quoted: &Quoted, id: B256, bid: &Bid, now: Instant) -> bool {
+        quoted.may(id, bid, &quoted.served(now), now)
+    }
+
     fn id(n: u64) -> B256 {
         B256::left_padding_from(&n.to_be_bytes())
     }
@@ -268,21 +322,21 @@ mod tests {
     #[test]
     fn a_bid_is_answered_once_and_again_only_while_it_was_not_taken() {
         let (mut quoted, now) = (Quoted::default(), Instant::now());
-        assert!(quoted.may(id(1), &bid(), now));
+        assert!(may(&quoted, id(1), &bid(), now));
         for n in 0..TRIES {
             let at = now + RETRY * n;
-            assert!(quoted.may(id(1), &bid(), at), "try {n}");
+            assert!(may(&quoted, id(1), &bid(), at), "try {n}");
             quoted.begin(id(1), &bid(), Some(900), at);
-            assert!(!quoted.may(id(1), &bid(), at), "on its way");
+            assert!(!may(&quoted, id(1), &bid(), at), "on its way");
             quoted.ended(&id(1), false);
         }
-        assert!(!quoted.may(id(1), &bid(), now + RETRY * TRIES), "given up");
+        assert!(!may(&quoted, id(1), &bid(), now + RETRY * TRIES), "given up");
         quoted.begin(id(2), &bid(), Some(900), now);
         quoted.ended(&id(2), true);
-        assert!(!quoted.may(id(2), &bid(), now + RETRY));
+        assert!(!may(&quoted, id(2), &bid(), now + RETRY));
         assert_eq!(quoted.rate(&id(2)), Some(900), "the accept keeps the quoted rate");
         quoted.begin(id(3), &bid(), None, now);
-        assert!(!quoted.may(id(3), &bid(), now + RETRY), "not worth it");
+        assert!(!may(&quoted, id(3), &bid(), now + RETRY), "not worth it");
     }
 
     #[test]
@@ -292,13 +346,25 @@ mod tests {
         let elsewhere = Bid { node: B256::repeat_byte(7), ..other.clone() };
         let mut quoted = Quoted::default();
         for n in 0..MOST_OF_ONE as u64 {
-            assert!(quoted.may(id(n), &bid(), now));
+            assert!(may(&quoted, id(n), &bid(), now));
             quoted.begin(id(n), &bid(), Some(1), now);
         }
-        assert!(!quoted.may(id(999), &bid(), now));
-        assert!(!quoted.may(id(999), &other, now), "another buyer that names the same node");
-        assert!(quoted.may(id(999), &elsewhere, now));
-        assert!(quoted.may(id(999), &bid(), now + WINDOW));
+        assert!(!may(&quoted, id(999), &bid(), now));
+        assert!(!may(&quoted, id(999), &other, now), "another buyer that names the same node");
+        assert!(may(&quoted, id(999), &elsewhere, now));
+        assert!(may(&quoted, id(999), &bid(), now + WINDOW));
+    }
+
+    #[test]
+    fn one_buyer_does_not_take_all_the_memory() {
+        let (mut quoted, now) = (Quoted::default(), Instant::now());
+        for n in 0..MOST_REMEMBERED_OF_ONE as u64 {
+            assert!(may(&quoted, id(n), &bid(), now));
+            quoted.begin(id(n), &bid(), None, now);
+        }
+        assert!(!may(&quoted, id(9_999), &bid(), now), "not worth a quote, and remembered all the same");
+        let other = Bid { buyer: Address::repeat_byte(7), ..bid() };
+        assert!(may(&quoted, id(9_999), &other, now));
     }
 
     #[test]
@@ -307,10 +373,10 @@ mod tests {
         for n in 0..MOST_REMEMBERED as u64 {
             quoted.begin(id(n), &bid(), None, now);
         }
-        assert!(!quoted.may(id(99_999), &bid(), now));
+        assert!(!may(&quoted, id(99_999), &bid(), now));
         quoted.forget_expired(bid().valid_until);
         assert_eq!(quoted.0.len(), MOST_REMEMBERED);
         quoted.forget_expired(bid().valid_until + 1);
-        assert!(quoted.may(id(99_999), &bid(), now));
+        assert!(may(&quoted, id(99_999), &bid(), now));
     }
 }
