@@ -19,10 +19,7 @@ use std::{
 
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
-use sublet_market::{
-    Shard,
-    amount::{BASE_UNITS_PER_CTK, ctk},
-};
+use sublet_market::{BookLimits, Shard, amount::ctk};
 
 pub use self::{overrides::Override, provider::ProviderConfig, wallet::WalletConfig};
 use crate::home::{Home, HomeError};
@@ -148,6 +145,8 @@ pub struct P2pSection {
     pub shards: Vec<String>,
     /// Connections at most; a quarter is kept for those that this node opens.
     pub max_connections: u32,
+    /// Peers that may come to this node from one IPv4 address, or one IPv6 network of 64 bits.
+    pub max_peers_per_address: usize,
     /// Trade requests a second that one peer may make over time; eight times as many at once.
     pub trade_requests_per_second: u32,
     /// Sync requests a second that one peer may make over time; 512 at once.
@@ -174,6 +173,12 @@ pub struct MarketConfig {
     /// The least free balance that a maker's orders need to count, written as `1 CTK`; base units here.
     #[serde(with = "ctk")]
     pub floor: u128,
+    /// Offers in the book at most, and bids.
+    pub max_orders: usize,
+    /// Offers that every funded maker may have in the book, and bids; one more for each floor of free balance.
+    pub orders_per_maker: usize,
+    /// Offers of one maker at most, and bids.
+    pub max_orders_per_maker: usize,
     /// How long an offer of ours lives before it must be renewed (at most one hour).
     #[serde(with = "human")]
     pub offer_lifetime: Duration,
@@ -199,6 +204,18 @@ pub struct MetricsConfig {
     pub listen: SocketAddr,
 }
 
+impl MarketConfig {
+    /// How much the book takes, and from whom.
+    pub fn book_limits(&self) -> BookLimits {
+        BookLimits {
+            floor: self.floor,
+            max_orders: self.max_orders,
+            base_orders_per_maker: self.orders_per_maker,
+            max_orders_per_maker: self.max_orders_per_maker,
+        }
+    }
+}
+
 impl P2pSection {
     /// The shards that this node follows.
     pub fn followed(&self) -> BTreeSet<Shard> {
@@ -218,6 +235,7 @@ impl Default for P2pSection {
             discover: true,
             shards: Vec::new(),
             max_connections: 256,
+            max_peers_per_address: 16,
             trade_requests_per_second: 64,
             sync_requests_per_second: 4,
             sync_interval: Duration::from_secs(60),
@@ -234,7 +252,15 @@ impl Default for ApiConfig {
 
 impl Default for MarketConfig {
     fn default() -> Self {
-        Self { floor: BASE_UNITS_PER_CTK, offer_lifetime: Duration::from_secs(600) }
+        let BookLimits { floor, max_orders, base_orders_per_maker, max_orders_per_maker } =
+            BookLimits::default();
+        Self {
+            floor,
+            max_orders,
+            orders_per_maker: base_orders_per_maker,
+            max_orders_per_maker,
+            offer_lifetime: Duration::from_secs(600),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::Address;
 use sublet_adapter::{Adapter, AdapterError};
-use sublet_market::{Book, BookLimits};
+use sublet_market::Book;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -207,8 +207,7 @@ async fn connect(
     stop: &CancellationToken,
 ) -> Result<(Arc<Core>, mpsc::Receiver<Inbound>), NodeError> {
     store.bind_market(chain.domain().separator())?;
-    let limits = BookLimits { floor: config.market.floor, ..BookLimits::default() };
-    let mut book = Book::new(chain.domain(), limits);
+    let mut book = Book::new(chain.domain(), config.market.book_limits());
     // When the book is full, others give way first.
     book.set_own(config.wallet.maker.unwrap_or(chain.address()));
     let shared = Arc::new(SharedBook::new(book, &chain));
@@ -297,6 +296,7 @@ fn p2p_config(
         sync_interval: config.p2p.sync_interval,
         peer_store: Some(home.peers()),
         stored_peers: config.p2p.stored_peers,
+        max_peers_per_address: config.p2p.max_peers_per_address,
         orders,
         ..P2pConfig::new(home.node_identity()?, chain.domain())
     })

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use sublet_market::Traits;
 
-use super::{Config, ConfigError, P2pSection};
+use super::{Config, ConfigError, MarketConfig, P2pSection};
 
 fn is_http(url: &str) -> bool {
     url.starts_with("http://") || url.starts_with("https://")
@@ -22,6 +22,9 @@ impl P2pSection {
         if self.max_connections < 8 {
             return Some(("p2p.max_connections", "must be at least 8, for example 256"));
         }
+        if self.max_peers_per_address == 0 {
+            return Some(("p2p.max_peers_per_address", "must be at least 1, for example 16"));
+        }
         if self.trade_requests_per_second == 0 {
             return Some(("p2p.trade_requests_per_second", "must be at least 1, for example 64"));
         }
@@ -33,6 +36,26 @@ impl P2pSection {
         }
         if self.stored_peers > 10_000 {
             return Some(("p2p.stored_peers", "must be at most 10000, for example 256"));
+        }
+        None
+    }
+}
+
+impl MarketConfig {
+    /// The first key that makes no sense, and what would.
+    fn problem(&self) -> Option<(&'static str, &'static str)> {
+        if !(1_000..=1_000_000).contains(&self.max_orders) {
+            return Some(("market.max_orders", "must lie between 1000 and 1000000, for example 100000"));
+        }
+        if self.orders_per_maker == 0 {
+            return Some(("market.orders_per_maker", "must be at least 1, for example 16"));
+        }
+        if !(self.orders_per_maker..=self.max_orders).contains(&self.max_orders_per_maker) {
+            let problem = "must lie between market.orders_per_maker and market.max_orders, for example 1024";
+            return Some(("market.max_orders_per_maker", problem));
+        }
+        if !(10..=3600).contains(&self.offer_lifetime.as_secs()) {
+            return Some(("market.offer_lifetime", "must lie between 10s and 1h, for example \"10m\""));
         }
         None
     }
@@ -62,9 +85,8 @@ impl Config {
         if self.metrics.as_ref().is_some_and(|metrics| metrics.listen.port() == 0) {
             return wrong("metrics.listen", "must name a port, for example \"127.0.0.1:9464\"");
         }
-        let lifetime = self.market.offer_lifetime.as_secs();
-        if !(10..=3600).contains(&lifetime) {
-            return wrong("market.offer_lifetime", "must lie between 10s and 1h, for example \"10m\"");
+        if let Some((key, problem)) = self.market.problem() {
+            return wrong(key, problem);
         }
         if self.buyer.give_up_after < Duration::from_secs(10) {
             return wrong("buyer.give_up_after", "must be at least 10s, for example \"2m\"");

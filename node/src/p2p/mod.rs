@@ -115,6 +115,9 @@ pub struct P2pConfig {
     pub shards: BTreeSet<Shard>,
     /// Connections at most, both ways; a quarter is kept for those that we open.
     pub max_connections: u32,
+    /// Peers that may come to us from one IPv4 address, or one IPv6 network of 64 bits: several nodes of one office, and not
+    /// all the room that there is.
+    pub max_peers_per_address: usize,
     /// How long a request to a peer, or a peer's request to us, may take from start to end.
     pub request_limit: Duration,
     /// The orders that other peers may fetch from us.
@@ -138,8 +141,8 @@ pub struct P2pConfig {
 }
 
 impl P2pConfig {
-    /// A configuration with the defaults: all shards, no listeners, no bootstrap peers, no mDNS, 256 connections, 20 s a
-    /// request, 1024 inbound items, no orders to share, a comparison a minute, 64 trade and 4 sync requests a second, 500
+    /// A configuration with the defaults: all shards, no listeners, no bootstrap peers, no mDNS, 256 connections, 16 of
+    /// them from one address, 20 s a request, 1024 inbound items, no orders to share, a comparison a minute, 64 trade and 4 sync requests a second, 500
     /// orders a second, no file of peers.
     pub fn new(keypair: Keypair, domain: Domain) -> Self {
         Self {
@@ -152,6 +155,7 @@ impl P2pConfig {
             domain,
             shards: Shard::all().collect(),
             max_connections: 256,
+            max_peers_per_address: 16,
             request_limit: Duration::from_secs(20),
             orders: Arc::new(NoOrders),
             sync_interval: Duration::from_secs(60),
@@ -223,6 +227,7 @@ pub async fn spawn(
         bootstrap: Bootstrap::new(own, &config.bootstrap, Instant::now()),
         lan: Lan::default(),
         discover: config.discover,
+        max_peers_per_address: config.max_peers_per_address,
         store: PeerStore::new(stored, config.stored_peers, Instant::now()),
         store_path: config.peer_store.clone(),
         malformed,

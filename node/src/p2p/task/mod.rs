@@ -68,6 +68,8 @@ pub(super) struct Task {
     pub(super) lan: Lan,
     /// Whether peers of peers are met.
     pub(super) discover: bool,
+    /// Peers that may come from one address.
+    pub(super) max_peers_per_address: usize,
     pub(super) store: PeerStore,
     /// Where the store is kept, if it is.
     pub(super) store_path: Option<PathBuf>,

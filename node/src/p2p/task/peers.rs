@@ -21,10 +21,6 @@ use crate::{
     wall,
 };
 
-/// Peers that may come to us from one address, or one network of IPv6: several nodes of one office, and not all the room
-/// that there is.
-const MOST_OF_ONE_HOST: usize = 16;
-
 impl Task {
     pub(super) fn on_dial_failure(&mut self, connection: ConnectionId, error: &DialError) {
         let obtained = match error {
@@ -113,7 +109,8 @@ impl Task {
     pub(super) fn is_crowded(&self, address: &Multiaddr) -> bool {
         let Some(host) = address::host(address) else { return false };
         let came = self.state.peers.values().filter(|peer| !peer.reached);
-        came.filter(|peer| address::host(&peer.info.address) == Some(host)).count() >= MOST_OF_ONE_HOST
+        let of_host = came.filter(|peer| address::host(&peer.info.address) == Some(host)).count();
+        of_host >= self.max_peers_per_address
     }
 
     /// Dials the next peer that mDNS has found.
