@@ -91,6 +91,10 @@ const PEER_QUEUE_LEN: usize = 256;
 /// A listener on this host is up at once; one that takes longer never comes.
 const LISTEN_LIMIT: Duration = Duration::from_secs(10);
 
+/// Streams on one connection: 32 of trade, 8 of sync, a handful of the rest, both ways, and room for those that are being
+/// negotiated. Each may hold 256 KiB that nobody has read yet, so this is 32 MiB instead of the 128 of the default.
+const MAX_STREAMS: usize = 128;
+
 /// A connection that nothing uses is kept this long: gossip outside the mesh lives on idle connections.
 const IDLE_LIMIT: Duration = Duration::from_secs(300);
 
@@ -247,9 +251,14 @@ fn swarm(
     registry: &mut Registry,
 ) -> Result<libp2p::Swarm<Behaviour>, P2pError> {
     let part = |part: &'static str| move |detail: String| P2pError::Setup { part, detail };
+    let muxer = || {
+        let mut config = yamux::Config::default();
+        config.set_max_num_streams(MAX_STREAMS);
+        config
+    };
     let mut swarm = SwarmBuilder::with_existing_identity(config.keypair.clone())
         .with_tokio()
-        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .with_tcp(tcp::Config::default(), noise::Config::new, muxer)
         .map_err(|error| part("noise")(error.to_string()))?
         .with_quic()
         .with_dns()
