@@ -1,4 +1,5 @@
-//! What a live offer takes in memory, all in: its own pieces, its traits, the index, the tables that find it, its maker.
+//! What a live offer takes in memory, all in: its own pieces, its traits, the index, the tables that find it, its
+//! maker.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "this is a test")]
 
 #[path = "../benches/book/world.rs"]

@@ -1,7 +1,7 @@
 //! The bids of a book, and the digests of those that were settled or cancelled on chain.
 //!
-//! A bid that its buyer cannot pay, or of another epoch, is kept but does not count: it is neither in the index nor in the
-//! digest nor handed on.
+//! A bid that its buyer cannot pay, or of another epoch, is kept but does not count: it is neither in the index nor in
+//! the digest nor handed on.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,12 +5,12 @@ use alloy_primitives::B256;
 use super::index::Budget;
 use super::makers::{Kind, Makers};
 
-/// Orders that a search tests in turns over their makers when its budget is spent, and turns of makers who have none left
-/// to test.
+/// Orders that a search tests in turns over their makers when its budget is spent, and turns of makers who have none
+/// left to test.
 pub const FAIR_TESTS: usize = 16_384;
 
-/// One order of each maker, then another of each, in an order that the seed picks, until the tests are spent. `test` is given the
-/// number of an order and gives what looking at it cost.
+/// One order of each maker, then another of each, in an order that the seed picks, until the tests are spent. `test` is
+/// given the number of an order and gives what looking at it cost.
 pub(super) fn in_turns(makers: &Makers, kind: Kind, seed: B256, mut test: impl FnMut(u32) -> usize) {
     let part = |at: usize| usize::from(u16::from_be_bytes([seed[at], seed[at + 1]]));
     let mut list = shuffled(makers.with_live(kind), part(0) << 16 | part(2), part(4) << 16 | part(6));

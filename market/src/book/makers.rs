@@ -101,8 +101,8 @@ impl Makers {
         id
     }
 
-    /// Forgets the makers that have no order here and that `keep` does not want, at the second time: one whose account was
-    /// just read has an order on its way.
+    /// Forgets the makers that have no order here and that `keep` does not want, at the second time: one whose account
+    /// was just read has an order on its way.
     pub(super) fn retain(&mut self, keep: impl Fn(&Address) -> bool) {
         let (slots, ids) = (&mut self.slots, &mut self.ids);
         self.by_address.retain(|address, id| {

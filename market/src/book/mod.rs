@@ -7,12 +7,12 @@
 //! The answers depend on the orders that were taken in, the makers, the bid and the time, not on the order of arrival:
 //! - of one series the greatest (`seq`, digest) counts, and a cancelled or replaced version stays known for as long as
 //!   anything older could still be valid, so that no late copy revives it;
-//! - an order of a maker whose balance no longer covers it leaves the book at once: it is in no answer, in no list and not in
-//!   the digest. It is kept aside, and is back when the balance is;
+//! - an order of a maker whose balance no longer covers it leaves the book at once: it is in no answer, in no list and
+//!   not in the digest. It is kept aside, and is back when the balance is;
 //! - equal prices are ordered by points, then by `keccak256(bid ‖ provider)`, then by digest.
 //!
-//! Three things do depend on it: what a full book took in ([`BookLimits::max_orders`]), which orders a maker has here that
-//! signed more than its quota, and an answer that says that it is not complete ([`Best::complete`]).
+//! Three things do depend on it: what a full book took in ([`BookLimits::max_orders`]), which orders a maker has here
+//! that signed more than its quota, and an answer that says that it is not complete ([`Best::complete`]).
 
 mod best;
 mod bids;
@@ -203,8 +203,8 @@ impl Book {
         self.offers.contains(digest) || self.bids.contains(digest)
     }
 
-    /// Whether an order is one of those that [`Book::contains`] knows, under this very signature. Asked before a signature is
-    /// recovered. Of a bid that is over on chain no signature is kept: no copy of it is of use to anybody.
+    /// Whether an order is one of those that [`Book::contains`] knows, under this very signature. Asked before a
+    /// signature is recovered. Of a bid that is over on chain no signature is kept: no copy of it is of use to anybody.
     pub fn contains_signed(&self, digest: &B256, signature: &OrderSignature) -> bool {
         let known = self.offers.signature(digest).or_else(|| self.bids.signature(digest));
         known.is_some_and(|known| known == *signature) || self.bids.is_closed(digest)

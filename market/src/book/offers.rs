@@ -2,8 +2,8 @@
 //!
 //! An offer is kept in two pieces: the 64 bytes that the rules look at, side by side for the walks, and the rest of it.
 //! Its traits are a number. The signed offer is put together again when somebody asks for it.
-//! An offer, or a cancel, whose provider cannot lock the bond of one unit is kept but does not count: a peer that met us now
-//! would not take it, so it is neither in the index nor in the digest nor handed on until the balance returns.
+//! An offer, or a cancel, whose provider cannot lock the bond of one unit is kept but does not count: a peer that met
+//! us now would not take it, so it is neither in the index nor in the digest nor handed on until the balance returns.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};

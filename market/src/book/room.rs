@@ -4,8 +4,8 @@ use super::makers::Kind;
 use super::{Book, Counters, Ignored};
 
 impl Book {
-    /// Finds room for one more live order of a maker: what has expired goes first, then an order of the maker who has the
-    /// most orders for its balance.
+    /// Finds room for one more live order of a maker: what has expired goes first, then an order of the maker who has
+    /// the most orders for its balance.
     pub(super) fn make_room(&mut self, maker: u32, kind: Kind, now: u64) -> Result<(), Ignored> {
         if self.has_room(kind) {
             return Ok(());
@@ -42,8 +42,8 @@ impl Book {
         count < self.limits.max_orders
     }
 
-    /// Series that are over take memory until their older versions have expired; as many as there may be live ones. Nobody is
-    /// refused for that: the oldest memory goes of who has the most of it for its balance, never our own.
+    /// Series that are over take memory until their older versions have expired; as many as there may be live ones.
+    /// Nobody is refused for that: the oldest memory goes of who has the most of it for its balance, never our own.
     pub(super) fn forget_too_many(&mut self) {
         while self.offers.past_count() > self.limits.max_orders {
             if !self.give_way(self.makers.first_to_go(Kind::Past), Kind::Past) {

@@ -1,7 +1,8 @@
 //! The bids that an offer fits, best paying first.
 //!
-//! The counterpart of the [best offers for a bid](super::best), with the same budget and the same way out of a flood: who fills
-//! the book with bids that the offer nearly fits hides nobody, and the answer says that it may not be complete.
+//! The counterpart of the [best offers for a bid](super::best), with the same budget and the same way out of a flood:
+//! who fills the book with bids that the offer nearly fits hides nobody, and the answer says that it may not be
+//! complete.
 
 use std::collections::{BinaryHeap, HashMap};
 
@@ -88,7 +89,8 @@ impl Visitor for Search<'_, '_> {
         };
         if pair.fits() && (self.wanted)(entry) {
             self.fits.push(entry);
-            // Those that are counted could be the answer, so what comes after the last of them cannot be in a better one.
+            // Those that are counted could be the answer, so what comes after the last of them cannot be in a better
+            // one.
             if self.has_room(bid.buyer) {
                 self.least.push(key);
             }

@@ -39,8 +39,8 @@ impl Book {
         self.search_bids(offer, now, (k, usize::MAX), &|_| true).bids
     }
 
-    /// The `k` best paying bids that an offer fits and that are `wanted`, of one buyer no more than `each`; and whether a flood
-    /// of bids kept the search from looking at all of them.
+    /// The `k` best paying bids that an offer fits and that are `wanted`, of one buyer no more than `each`; and whether
+    /// a flood of bids kept the search from looking at all of them.
     pub fn search_bids(
         &self,
         offer: &Offer,
@@ -98,8 +98,8 @@ impl Book {
         }
     }
 
-    /// Shard, last second of life and digest of all that another peer should have: offers, cancels and bids that have not expired
-    /// by `now`.
+    /// Shard, last second of life and digest of all that another peer should have: offers, cancels and bids that have
+    /// not expired by `now`.
     pub fn items(&self, now: u64) -> Vec<(Shard, u64, B256)> {
         let mut shards = Shards::new(&self.offers.sets);
         let offers = self.offers.counted().map(|id| {
@@ -123,8 +123,9 @@ impl Book {
         items.filter_map(|(.., digest)| self.message(&digest))
     }
 
-    /// The sum, modulo 2^256, of the digests of all offers, cancels and bids: equal for equal books, whatever came first.
-    /// It is for comparing books of peers that mean well, not a commitment: a maker can search for orders that even out.
+    /// The sum, modulo 2^256, of the digests of all offers, cancels and bids: equal for equal books, whatever came
+    /// first. It is for comparing books of peers that mean well, not a commitment: a maker can search for orders that
+    /// even out.
     pub fn digest(&self) -> B256 {
         self.offers.sum().wrapping_add(self.bids.sum()).into()
     }

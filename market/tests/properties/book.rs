@@ -83,8 +83,8 @@ fn orders_of_strangers_and_of_unapproved_keys_are_ignored() {
     assert!(insert(&mut book, &stranger, 1_000).is_ok());
 }
 
-/// Two nodes that heard the same things of the chain have the same book, whether they were there before a maker withdrew or came
-/// after it: who comes after it takes none of its orders.
+/// Two nodes that heard the same things of the chain have the same book, whether they were there before a maker
+/// withdrew or came after it: who comes after it takes none of its orders.
 #[test]
 fn orders_leave_the_book_with_their_makers_balance_and_come_back_with_it() {
     let (mut before, mut after) = (book(), book());

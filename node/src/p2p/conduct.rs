@@ -99,8 +99,8 @@ impl Conduct {
         self.faults.is_drawn_on(peer, now)
     }
 
-    /// Whether one more order of `maker` may go on. However many makers there are that renew their few orders without end,
-    /// one that sends little finds its share.
+    /// Whether one more order of `maker` may go on. However many makers there are that renew their few orders without
+    /// end, one that sends little finds its share.
     pub(super) fn may_forward(&mut self, maker: Address, now: Instant) -> bool {
         let may = self.makers.take(maker, now) && self.forwarded.allows(&Some(maker), now);
         if may {

@@ -38,7 +38,8 @@ pub(super) async fn write_frame<T: AsyncWrite + Unpin + Send>(
     io.flush().await
 }
 
-/// What came in place of a request. libp2p says nothing of a request that cannot be read, and we want to know whose it was.
+/// What came in place of a request. libp2p says nothing of a request that cannot be read, and we want to know whose it
+/// was.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Malformed(String);

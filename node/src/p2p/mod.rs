@@ -91,8 +91,9 @@ const PEER_QUEUE_LEN: usize = 256;
 /// A listener on this host is up at once; one that takes longer never comes.
 const LISTEN_LIMIT: Duration = Duration::from_secs(10);
 
-/// Streams on one connection: 32 of trade, 8 of sync, a handful of the rest, both ways, and room for those that are being
-/// negotiated. Each may hold 256 KiB that nobody has read yet, so this is 32 MiB instead of the 128 of the default.
+/// Streams on one connection: 32 of trade, 8 of sync, a handful of the rest, both ways, and room for those that are
+/// being negotiated. Each may hold 256 KiB that nobody has read yet, so this is 32 MiB instead of the 128 of the
+/// default.
 const MAX_STREAMS: usize = 128;
 
 /// A connection that nothing uses is kept this long: gossip outside the mesh lives on idle connections.
@@ -119,8 +120,8 @@ pub struct P2pConfig {
     pub shards: BTreeSet<Shard>,
     /// Connections at most, both ways; a quarter is kept for those that we open.
     pub max_connections: u32,
-    /// Peers that may come to us from one IPv4 address, or one IPv6 network of 64 bits: several nodes of one office, and not
-    /// all the room that there is.
+    /// Peers that may come to us from one IPv4 address, or one IPv6 network of 64 bits: several nodes of one office,
+    /// and not all the room that there is.
     pub max_peers_per_address: usize,
     /// How long a request to a peer, or a peer's request to us, may take from start to end.
     pub request_limit: Duration,
@@ -146,8 +147,8 @@ pub struct P2pConfig {
 
 impl P2pConfig {
     /// A configuration with the defaults: all shards, no listeners, no bootstrap peers, no mDNS, 256 connections, 16 of
-    /// them from one address, 20 s a request, 1024 inbound items, no orders to share, a comparison a minute, 64 trade and 4 sync requests a second, 500
-    /// orders a second, no file of peers.
+    /// them from one address, 20 s a request, 1024 inbound items, no orders to share, a comparison a minute, 64 trade
+    /// and 4 sync requests a second, 500 orders a second, no file of peers.
     pub fn new(keypair: Keypair, domain: Domain) -> Self {
         Self {
             keypair,

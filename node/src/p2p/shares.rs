@@ -1,9 +1,9 @@
-//! One purse for many: what all of them may have over time, of which whoever has had little finds something left. Pure, over
-//! an injected clock.
+//! One purse for many: what all of them may have over time, of which whoever has had little finds something left. Pure,
+//! over an injected clock.
 //!
-//! What was spent is forgotten by and by (exponentially), which bounds all of it over time. The more is gone, the less one
-//! of them may have (dynamic thresholds, Choudhury and Hahne 1998); and the last part is only for those who had next to nothing,
-//! so that no few greedy ones can empty it.
+//! What was spent is forgotten by and by (exponentially), which bounds all of it over time. The more is gone, the less
+//! one of them may have (dynamic thresholds, Choudhury and Hahne 1998); and the last part is only for those who had
+//! next to nothing, so that no few greedy ones can empty it.
 
 use std::{
     collections::HashMap,
@@ -11,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One may have had so many times what is left: four fifths of everything while it is alone, and the same as each of the others
-/// if they are greedy too.
+/// One may have had so many times what is left: four fifths of all that is not kept while it is alone, the same as each
+/// of the others if they are greedy too.
 const SHARE: f64 = 4.0;
 
 /// This part is kept for those who had little.

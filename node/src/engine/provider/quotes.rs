@@ -25,8 +25,8 @@ use super::{LiveOffer, Provider, ledger::Ledger};
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The pause between two looks: what a flood of bids may cost.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
-/// Bids of the book that one look goes over for one offer: the best paying that were not answered yet, of one buyer no more than
-/// [`MOST_OF_ONE`], so that nobody's many bids keep us from the others.
+/// Bids of the book that one look goes over for one offer: the best paying that were not answered yet, of one buyer no
+/// more than [`MOST_OF_ONE`], so that nobody's many bids keep us from the others.
 const MOST_BIDS: usize = 256;
 /// Bids answered in one look, and looked at for one offer.
 const MOST_IN_A_LOOK: usize = 16;

@@ -1,8 +1,8 @@
 //! What answering may cost us over all peers together. Pure, over an injected clock.
 //!
-//! Two things are bounded: bytes and time, which are spent and flow in again ([`Budget`]), and answers that are being made
-//! or are on their way ([`Open`]). Neither is one queue for all: the more of it is gone, the less of it one peer may
-//! have, so that there is something left for whoever has had little.
+//! Two things are bounded: bytes and time, which are spent and flow in again ([`Budget`]), and answers that are being
+//! made or are on their way ([`Open`]). Neither is one queue for all: the more of it is gone, the less of it one peer
+//! may have, so that there is something left for whoever has had little.
 
 use std::{
     collections::HashMap,
@@ -14,12 +14,12 @@ use libp2p::{PeerId, swarm::ConnectionId};
 
 use crate::p2p::shares::Shares;
 
-/// What all peers may be given at once after a quiet time; one alone 76 MB, which is two full books of 100,000 orders with the
-/// time that they take, and each of 256 at least 128 kB, a hundred comparisons of books that hardly differ.
+/// What all peers may be given at once after a quiet time; one alone 76 MB, which is two full books of 100,000 orders
+/// with the time that they take, and each of 256 at least 128 kB, a hundred comparisons of books that hardly differ.
 const FULL: f64 = 128.0 * 1_048_576.0;
 
-/// What was given is forgotten by half in 44 s. So the most over time is 2 MB a second: less than two home connections of
-/// 10 Mbit/s, and a quarter of a core.
+/// What was given is forgotten by half in 44 s. So the most over time is 2 MB a second: less than two home connections
+/// of 10 Mbit/s, and a quarter of a core.
 const FORGET_SECONDS: f64 = 64.0;
 
 /// What a second of a worker costs, in bytes.
@@ -31,7 +31,8 @@ pub(super) const MAX_OPEN: usize = 64;
 /// The same of one peer, while less than half of the room is taken; beyond that, one.
 pub(super) const MAX_OPEN_PER_PEER: usize = 4;
 
-/// When all the room is taken, who has had its answer under way for longer than this makes way: 100 kB a second is the least.
+/// When all the room is taken, who has had its answer under way for longer than this makes way: 100 kB a second is the
+/// least.
 const SLOW: Duration = Duration::from_secs(5);
 
 /// Bytes and time of answers that were made lately.
@@ -154,13 +155,13 @@ mod tests {
     #[test]
     fn a_few_peers_cannot_take_all_the_room() {
         let mut open = Open::new();
-        let (mut id, greedy) = (0_u32, [(); 20].map(|()| PeerId::random()));
+        let (mut id, greedy) = (0, [(); 20].map(|()| PeerId::random()));
         for peer in greedy.iter().cycle().take(200) {
             id += 1;
             open.begin(id, *peer, connection(1));
         }
         assert_eq!(open.0.len(), MAX_OPEN / 2);
-        assert!((0..MAX_OPEN / 2).all(|n| open.begin(1_000 + n as u32, PeerId::random(), connection(1))));
+        assert!((0..MAX_OPEN / 2).all(|n| open.begin(1_000 + n, PeerId::random(), connection(1))));
         assert!(!open.begin(2_000, PeerId::random(), connection(1)), "full");
         assert!(!open.end(&1_000));
         assert!(open.begin(2_000, PeerId::random(), connection(1)));

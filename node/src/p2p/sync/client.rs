@@ -43,8 +43,9 @@ const BUSY_PAUSE: Duration = Duration::from_millis(500);
 /// Bytes of answers to the questions of one session. Two books of 100,000 orders without a common one take 13 MB.
 const MAX_COMPARED_BYTES: u64 = 64 << 20;
 
-/// Orders of one session that the book has no use for, beyond as many as it took: each costs a recovery, and perhaps a question
-/// to the chain. Two neighbours with different floors may differ in thousands; what is left is for the next session.
+/// Orders of one session that the book has no use for, beyond as many as it took: each costs a recovery, and perhaps a
+/// question to the chain. Two neighbours with different floors may differ in thousands; what is left is for the next
+/// session.
 const MAX_USELESS: usize = 4_096;
 
 /// A request of ours, on its way through the network task.
@@ -265,7 +266,8 @@ impl Client {
         if answered { gain.judged(accepted, keys.len() - accepted) } else { Err(SyncFault::Engine) }
     }
 
-    /// What did not make it into the book is judged anew when it comes again, but not asked for so soon. Gives how many did.
+    /// What did not make it into the book is judged anew when it comes again, but not asked for so soon. Gives how many
+    /// did.
     fn note(&self, keys: &[(B256, SeenKey)], verdicts: Vec<Verdict>) -> usize {
         let now = Instant::now();
         let verdicts = verdicts.into_iter().map(Some).chain(std::iter::repeat(None));

@@ -17,9 +17,9 @@
 //! equal sets take one short request, and what is sent otherwise grows with the difference.
 //!
 //! A hostile peer that asks is bounded by the size of requests and answers, requests a second and at a time; all peers
-//! together by the bytes and the time that their answers may take, and by the answers under way. None of these can a few
-//! peers use up alone. One that answers is bounded by rounds, bytes and digests of a session, orders of no use, the time of a
-//! session, and sessions at a time. An answer that breaks the protocol costs the peer its connection.
+//! together by the bytes and the time that their answers may take, and by the answers under way. None of these can a
+//! few peers use up alone. One that answers is bounded by rounds, bytes and digests of a session, orders of no use, the
+//! time of a session, and sessions at a time. An answer that breaks the protocol costs the peer its connection.
 
 mod agenda;
 mod answer;
@@ -67,8 +67,8 @@ pub trait Orders: Send + Sync + 'static {
     /// Those of `digests` that the book neither has nor remembers.
     fn unknown(&self, digests: Vec<B256>) -> Vec<B256>;
 
-    /// Whether the book has or remembers an order under this very signature, so that another copy of it is of no use and needs no
-    /// check.
+    /// Whether the book has or remembers an order under this very signature, so that another copy of it is of no use
+    /// and needs no check.
     fn knows(&self, digest: &B256, signature: &OrderSignature) -> bool;
 }
 
