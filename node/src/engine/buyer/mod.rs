@@ -88,6 +88,9 @@ impl Buyer {
 
     /// Passes until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        if let Err(error) = self.close_left_open() {
+            tracing::warn!(%error, "the files of ended leases could not be closed; the next start tries again");
+        }
         loop {
             if let Err(error) = self.pass() {
                 tracing::warn!(%error, "a pass of the buyer engine failed; the next one tries again");
@@ -192,6 +195,18 @@ impl Buyer {
             }
         }
         Ok(JobEnd::Done)
+    }
+
+    /// Closes the files of leases that are over and whose purchase is closed, or lost: the node ended between the two.
+    fn close_left_open(&self) -> Result<(), EngineError> {
+        for lease in self.core.store.all::<ChainLease>()? {
+            let key = lease.id.as_slice();
+            let bought = lease.view.buyer == self.core.address() && lease.end.is_some();
+            if bought && self.core.store.get::<Purchase>(key)?.is_none() {
+                self.core.store.retire::<ChainLease>(key)?;
+            }
+        }
+        Ok(())
     }
 
     fn conclude(&self, id: B256, phase: BuyerPhase) -> Result<(), EngineError> {
