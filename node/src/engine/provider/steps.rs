@@ -1,6 +1,6 @@
 //! The steps of a promise, each safe to repeat.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use alloy_primitives::B256;
 use sublet_adapter::{ErrorKind, Instance, InstanceState, LeaseOrder, failpoint};
@@ -14,6 +14,9 @@ use crate::{
 
 /// Leases in one claim: far from what a block holds.
 const MOST_CLAIMED: usize = 100;
+
+/// How long the chain may take to say that a machine whose funds have ended was topped up: it runs unpaid meanwhile.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 impl Provider {
     /// Starts a step in the background, unless one of its kind is under way for this lease.
@@ -142,7 +145,10 @@ impl Provider {
     async fn remove(&self, id: B256) -> Result<(), EngineError> {
         // What cannot be undone is done on the newest state: a top-up may be in a block not yet deep enough. But what
         // is known to be unpaid stops now, whether the chain answers or not; its disk waits.
-        if let Err(error) = mirror::refresh_lease(&self.core, id).await {
+        let look = tokio::time::timeout(LAST_LOOK, mirror::refresh_lease(&self.core, id)).await;
+        let late =
+            || EngineError::Unavailable("the chain does not say in time whether it is paid for".into());
+        if let Err(error) = look.unwrap_or_else(|_| Err(late())) {
             return self.stop_for(id, error).await;
         }
         let lease = match self.core.store.get::<ChainLease>(id.as_slice()) {
