@@ -13,6 +13,24 @@ pub enum Flow {
     Unsold,
     /// The provider's node dies before the machine is there and stays away until the deadline has passed.
     ProviderAway,
+    /// Both nodes die before the machine is there; the provider's is back first, after the deadline.
+    BothAway,
+    /// Bid with a budget for more time, the funds come to their end, the buyer's node buys more.
+    TopUp,
+    /// Bid, machine, the buyer rejects it.
+    Reject,
+    /// Bid, machine, the provider's operator gives the lease up.
+    ProviderCloses,
+    /// The machine is gone, and so is the image that another could be made of: the provider's node gives the lease up.
+    GivenUp,
+    /// The RPC hangs for longer than `max_blind`; the provider's node dies on pausing the machine.
+    Blind,
+    /// Bid, machine, the end, and a new lease for its disk.
+    Revived,
+    /// The machine stands still, and the buyer's node leaves it.
+    Left,
+    /// The same, where the buyer wants another machine.
+    Rebid,
 }
 
 impl Flow {
@@ -22,7 +40,16 @@ impl Flow {
             Self::Close => "closed, paid for what was metered",
             Self::Finish => "finished, paid in full",
             Self::Unsettled | Self::Unsold => "never settled, nothing locked",
-            Self::ProviderAway => "aborted, escrow and bond to the buyer",
+            Self::ProviderAway | Self::BothAway => "aborted, escrow and bond to the buyer",
+            Self::TopUp => "topped up once, closed, paid for what was metered",
+            Self::Reject => "rejected, the last seconds burned",
+            Self::ProviderCloses | Self::GivenUp => {
+                "given up by the provider, the rest and the bond to the buyer"
+            }
+            Self::Blind => "the machine comes back with the next block; closed, paid for what was metered",
+            Self::Revived => "the new machine has the old disk; both leases closed",
+            Self::Left => "closed by the buyer's node, with the reason; nothing is left of the machine",
+            Self::Rebid => "closed by the buyer's node; one bid takes its place, however often it starts",
         }
     }
 }
@@ -57,7 +84,10 @@ const fn short(case: Case) -> Case {
     Case { short: true, ..case }
 }
 
-use Flow::{Close, Finish, ProviderAway, Unsettled, Unsold};
+use Flow::{
+    Blind, BothAway, Close, Finish, GivenUp, Left, ProviderAway, ProviderCloses, Rebid, Reject, Revived,
+    TopUp, Unsettled, Unsold,
+};
 use Who::{Buyer, Provider};
 
 /// Every place between two side effects that a trade comes by.
@@ -116,17 +146,48 @@ pub const CASES: &[Case] = &[
     case(Buyer, Close, "buyer.conclude.half"),
     case(Buyer, Close, "buyer.conclude.after"),
     case(Provider, Finish, "provider.finish.before"),
+    case(Provider, Finish, "sender.finish.signed"),
     case(Provider, Finish, "sender.finish.sent"),
+    case(Provider, Finish, "sender.finish.mined"),
     short(case(Provider, Finish, "provider.finish.after")),
     case(Provider, Unsettled, "provider.lapse.before"),
     case(Provider, Unsettled, "provider.lapse.after"),
     case(Provider, Unsettled, "provider.retire.before"),
     case(Provider, Unsettled, "provider.retire.after"),
+    case(Buyer, Unsettled, "buyer.seek_again.before"),
+    case(Buyer, Unsettled, "buyer.seek_again.after"),
     case(Buyer, Unsold, "buyer.expire.before"),
     case(Buyer, Unsold, "buyer.expire.after"),
     short(case(Buyer, ProviderAway, "buyer.abort.before")),
+    case(Buyer, ProviderAway, "sender.abort.signed"),
     case(Buyer, ProviderAway, "sender.abort.sent"),
+    case(Buyer, ProviderAway, "sender.abort.mined"),
     case(Buyer, ProviderAway, "buyer.abort.after"),
+    case(Provider, BothAway, "provider.abort.before"),
+    case(Provider, BothAway, "provider.abort.after"),
+    case(Buyer, TopUp, "buyer.top_up.before"),
+    case(Buyer, TopUp, "sender.topUp.signed"),
+    case(Buyer, TopUp, "sender.topUp.sent"),
+    case(Buyer, TopUp, "sender.topUp.mined"),
+    case(Buyer, TopUp, "buyer.top_up.after"),
+    case(Buyer, Reject, "sender.reject.signed"),
+    case(Buyer, Reject, "sender.reject.sent"),
+    case(Buyer, Reject, "sender.reject.mined"),
+    case(Provider, ProviderCloses, "sender.providerClose.signed"),
+    case(Provider, ProviderCloses, "sender.providerClose.sent"),
+    case(Provider, ProviderCloses, "sender.providerClose.mined"),
+    case(Provider, GivenUp, "provider.give_up.before"),
+    case(Provider, GivenUp, "provider.give_up.after"),
+    case(Provider, Blind, "provider.pause.before"),
+    case(Provider, Blind, "provider.pause.stopped"),
+    case(Provider, Blind, "provider.pause.after"),
+    case(Provider, Revived, "hypervisor.disk.taken"),
+    case(Buyer, Left, "buyer.leave.before"),
+    case(Buyer, Left, "buyer.leave.after"),
+    case(Buyer, Left, "buyer.end.before"),
+    case(Buyer, Left, "buyer.end.after"),
+    case(Buyer, Rebid, "buyer.post.gossiped"),
+    case(Buyer, Rebid, "buyer.post.stored"),
 ];
 
 #[cfg(test)]
@@ -137,7 +198,8 @@ mod tests {
 
     #[test]
     fn no_case_is_there_twice_and_some_are_short() {
-        let distinct: BTreeSet<_> = CASES.iter().map(|c| (c.failpoint, c.who == Buyer)).collect();
+        let distinct: BTreeSet<_> =
+            CASES.iter().map(|c| (c.failpoint, c.who == Buyer, c.flow.expected())).collect();
         assert_eq!(distinct.len(), CASES.len());
         assert!(CASES.iter().filter(|c| c.short).count() >= 5);
     }

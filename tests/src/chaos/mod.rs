@@ -2,16 +2,20 @@
 //! with nothing orphaned, paid twice, lost or stuck.
 
 mod cases;
+mod flows;
 mod host;
 mod reorgs;
 mod rpc;
 mod soak;
 mod stage;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
-use sublet::{chain::LeaseState, devnet::Devnet, store::BuyerPhase};
+use sublet::{chain::LeaseState, devnet::Devnet};
 
 use self::stage::Stage;
 pub use self::{
@@ -49,140 +53,62 @@ pub struct Row {
     pub seconds: u64,
 }
 
+impl Row {
+    /// The row of a case that began at `started`; of one that failed with the last lines of the logs. It is told at
+    /// once.
+    fn tell(
+        case: impl Into<String>,
+        fault: impl Into<String>,
+        expected: impl Into<String>,
+        started: Instant,
+        seen: anyhow::Result<String>,
+        logs: impl FnOnce() -> String,
+    ) -> anyhow::Result<Self> {
+        let verdict = if seen.is_ok() { "pass" } else { "fail" };
+        let seen = seen.unwrap_or_else(|error| format!("{error:#}; logs: {}", logs()));
+        let seconds = started.elapsed().as_secs();
+        let row = Self {
+            case: case.into(),
+            fault: fault.into(),
+            expected: expected.into(),
+            seen,
+            verdict,
+            seconds,
+        };
+        say(&format!("{verdict} {seconds:>3} s  {}: {}: {}", row.case, row.fault, row.seen))?;
+        Ok(row)
+    }
+}
+
 /// Runs the cases one after the other on one network.
 pub async fn run(net: &mut Devnet, images: &Path, cases: &[Case]) -> anyhow::Result<Vec<Row>> {
     let mut stage = Stage::set(net, images).await?;
+    // Some of the trades cost the provider its bond.
+    stage.endow_provider().await?;
     let mut rows = Vec::new();
-    for (at, case) in cases.iter().enumerate() {
-        let started = std::time::Instant::now();
-        let seen = perform(&mut stage, case).await;
-        let row = Row {
-            case: format!("{:?}", case.flow).to_lowercase(),
-            fault: format!("{:?} dies at {}", case.who, case.failpoint).to_lowercase(),
-            expected: case.flow.expected().to_owned(),
-            verdict: if seen.is_ok() { "pass" } else { "fail" },
-            seen: match &seen {
-                Ok(seen) => seen.clone(),
-                Err(error) => format!("{error:#}; logs: {}", stage.logs()),
-            },
-            seconds: started.elapsed().as_secs(),
-        };
-        say(&format!(
-            "{:>2}/{} {} {:>3} s  {}: {}",
-            at + 1,
-            cases.len(),
-            row.verdict,
-            row.seconds,
-            row.fault,
-            row.seen
-        ))?;
-        if seen.is_err() {
+    for case in cases {
+        let started = Instant::now();
+        let seen = flows::perform(&mut stage, case).await;
+        let failed = seen.is_err();
+        rows.push(Row::tell(
+            format!("{:?}", case.flow).to_lowercase(),
+            format!("{:?} dies at {}", case.who, case.failpoint).to_lowercase(),
+            case.flow.expected(),
+            started,
+            seen,
+            || stage.logs().to_string(),
+        )?);
+        if failed {
             stage.reset().await?;
         }
-        rows.push(row);
     }
+    let started = Instant::now();
+    let open = stage.open_files().await?;
+    let seen = if open.is_empty() { Ok("none".to_owned()) } else { Err(anyhow::anyhow!(open.join(", "))) };
+    let (fault, expected) =
+        ("all of the crashes above", "no file of a lease or a bid is open in either node");
+    rows.push(Row::tell("files", fault, expected, started, seen, String::new)?);
     Ok(rows)
-}
-
-async fn perform(stage: &mut Stage<'_>, case: &Case) -> anyhow::Result<String> {
-    let seen = match case.flow {
-        Flow::Close => close(stage, case).await?,
-        Flow::Finish => finish(stage, case).await?,
-        Flow::Unsettled => unsettled(stage, case).await?,
-        Flow::Unsold => unsold(stage, case).await?,
-        Flow::ProviderAway => provider_away(stage, case).await?,
-    };
-    stage.until("the place is reached", SOON, async |stage| Ok(stage.all_reached())).await?;
-    stage.until_free().await?;
-    stage.check_money().await?;
-    Ok(seen)
-}
-
-/// Until the buyer can log in.
-async fn rented(stage: &mut Stage<'_>, case: &Case) -> anyhow::Result<alloy_primitives::B256> {
-    stage.arm(case.who, case.failpoint).await?;
-    let id = stage.post_bid(GOOD_RATE).await?;
-    stage
-        .until("the machine runs", BOOTED, async |stage| {
-            let lease = stage.lease(Who::Buyer, id).await?;
-            Ok(lease.state == LeaseState::Active && lease.access.is_some())
-        })
-        .await?;
-    Ok(id)
-}
-
-async fn close(stage: &mut Stage<'_>, case: &Case) -> anyhow::Result<String> {
-    let id = rented(stage, case).await?;
-    stage.until("a login", SOON, async |stage| stage.log_in(id).await.map(|()| true)).await?;
-    if case.failpoint.contains("claim") {
-        stage.advance(120).await?;
-        stage
-            .until("pay is claimed", SOON, async |stage| {
-                let lease = stage.lease(Who::Buyer, id).await?;
-                Ok(lease.paid_until > lease.started_at)
-            })
-            .await?;
-    }
-    stage.close(id).await?;
-    stage.until_concluded(id).await?;
-    stage.check_end(id, "closed").await
-}
-
-async fn finish(stage: &mut Stage<'_>, case: &Case) -> anyhow::Result<String> {
-    let id = rented(stage, case).await?;
-    // The ten minutes, and the hold.
-    stage.advance(700).await?;
-    stage
-        .until("the lease ends", SOON, async |stage| Ok(stage.state(id).await? == LeaseState::Ended))
-        .await?;
-    stage.until_concluded(id).await?;
-    stage.check_end(id, "finished").await
-}
-
-async fn unsettled(stage: &mut Stage<'_>, case: &Case) -> anyhow::Result<String> {
-    stage.arm(Who::Buyer, "buyer.settle.before").await?;
-    stage.keep_away(Who::Buyer);
-    stage.arm(case.who, case.failpoint).await?;
-    let id = stage.post_bid(GOOD_RATE).await?;
-    stage.until("the buyer is gone", SOON, async |stage| Ok(stage.is_down(Who::Buyer))).await?;
-    // Beyond settle_by; then beyond the pause in which the buyer may not ask again.
-    stage.advance(200).await?;
-    stage.until_free().await?;
-    stage.advance(600).await?;
-    stage.bring_back(Who::Buyer)?;
-    nothing_came_of_it(stage, id).await
-}
-
-async fn unsold(stage: &mut Stage<'_>, case: &Case) -> anyhow::Result<String> {
-    stage.arm(case.who, case.failpoint).await?;
-    let id = stage.post_bid(BAD_RATE).await?;
-    stage.advance(400).await?;
-    nothing_came_of_it(stage, id).await
-}
-
-async fn nothing_came_of_it(stage: &mut Stage<'_>, id: alloy_primitives::B256) -> anyhow::Result<String> {
-    stage
-        .until("the bid is over", SOON, async |stage| Ok(stage.bid(id).await?.phase == BuyerPhase::Expired))
-        .await?;
-    anyhow::ensure!(stage.state(id).await? == LeaseState::None, "a lease came of it");
-    Ok("the bid expired, nothing was settled".into())
-}
-
-async fn provider_away(stage: &mut Stage<'_>, case: &Case) -> anyhow::Result<String> {
-    stage.arm(Who::Provider, "provider.provision.before").await?;
-    stage.keep_away(Who::Provider);
-    stage.arm(case.who, case.failpoint).await?;
-    let id = stage.post_bid(GOOD_RATE).await?;
-    stage.until("the provider is gone", SOON, async |stage| Ok(stage.is_down(Who::Provider))).await?;
-    stage.advance(400).await?;
-    stage
-        .until("the buyer takes its money back", SOON, async |stage| {
-            Ok(stage.state(id).await? == LeaseState::Ended)
-        })
-        .await?;
-    stage.bring_back(Who::Provider)?;
-    stage.until_concluded(id).await?;
-    stage.check_end(id, "aborted").await
 }
 
 /// The RPC hangs while a machine runs: for less than `max_blind` nobody notices, after that the machine is stopped, and
@@ -197,26 +123,19 @@ pub async fn dark(net: &mut Devnet, images: &Path) -> anyhow::Result<Vec<Row>> {
         ("the RPC hangs for less than max_blind", MAX_BLIND / 2, "the machine runs on"),
         ("the RPC hangs for longer than max_blind", MAX_BLIND * 2, "the machine is stopped, and comes back"),
     ] {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let stopped = stage.go_dark(dark_for).await?;
         let came_back = stage
             .until("the machine is back", BOOTED, async |stage| stage.log_in(id).await.map(|()| true))
             .await;
         let ends = stage.state(id).await? == LeaseState::Active;
         let right = stopped == (dark_for > MAX_BLIND) && came_back.is_ok() && ends;
-        let row = Row {
-            case: "dark".into(),
-            fault: fault.into(),
-            expected: expected.into(),
-            seen: format!(
-                "stopped meanwhile: {stopped}; login afterwards: {}; lease still active: {ends}",
-                came_back.is_ok()
-            ),
-            verdict: if right { "pass" } else { "fail" },
-            seconds: started.elapsed().as_secs(),
-        };
-        say(&format!("{} {:>3} s  {}: {}", row.verdict, row.seconds, row.fault, row.seen))?;
-        rows.push(row);
+        let seen = format!(
+            "stopped meanwhile: {stopped}; login afterwards: {}; lease still active: {ends}",
+            came_back.is_ok()
+        );
+        let seen = if right { Ok(seen) } else { Err(anyhow::anyhow!(seen)) };
+        rows.push(Row::tell("dark", fault, expected, started, seen, || stage.logs().to_string())?);
     }
     stage.close(id).await?;
     stage.until_concluded(id).await?;

@@ -1,24 +1,23 @@
 //! A provider and a buyer of one network, one of which is killed at a place and started again.
 
-use std::time::Duration;
+mod trade;
+
+use std::{path::PathBuf, time::Duration};
 
 use alloy_primitives::{Address, B256};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 use sublet::{
-    api::types::{BidInfo, LeaseInfo, OfferInfo},
-    chain::{LeaseState, LeaseView, LoggedEvent, MarketEvent},
+    chain::LeaseView,
     devnet::{
         Anvil, AnvilConfig, Devnet, NodeProcess,
-        market::{BUYER_FUNDS, SELLERS, add_seller, deposit},
+        market::{BUYER_FUNDS, SELLER_FUNDS, SELLERS, add_seller, deposit},
     },
-    store::{BuyerPhase, ProviderPhase},
+    store::{ChainLease, Promise, ProviderPhase, Purchase, Store},
 };
 use sublet_adapter::InstanceState;
-use sublet_contracts::Market;
 
 use super::cases::Who;
-use crate::command::{json, sublet, succeed};
 
 /// The most blocks that are ever taken back at once.
 const DEEPEST: u64 = 32;
@@ -35,6 +34,8 @@ pub(super) struct Stage<'a> {
     away: Vec<Who>,
     /// Accounts beside the two nodes' that have tokens in the Market.
     pub(super) others: Vec<Address>,
+    /// The configurations that the two nodes began with.
+    began_with: Vec<(Who, String)>,
 }
 
 impl<'a> Stage<'a> {
@@ -45,7 +46,19 @@ impl<'a> Stage<'a> {
         let (provider, _) = add_seller(net, &SELLERS[2], images).await?;
         let buyer = net.add_node("buyer", BUYER_FUNDS, None).await?;
         deposit(&buyer, BUYER_FUNDS).await?;
-        Ok(Self { net, provider, buyer, armed: Vec::new(), away: Vec::new(), others: Vec::new() })
+        let mut began_with = Vec::new();
+        for (who, node) in [(Who::Provider, &provider), (Who::Buyer, &buyer)] {
+            began_with.push((who, std::fs::read_to_string(node.home().config())?));
+        }
+        let (armed, away, others) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { net, provider, buyer, armed, away, others, began_with })
+    }
+
+    /// As much again for the provider's bonds.
+    pub(super) async fn endow_provider(&self) -> anyhow::Result<()> {
+        self.net.fund(self.provider.home().wallet()?.address(), SELLER_FUNDS).await?;
+        deposit(&self.provider, SELLER_FUNDS).await?;
+        Ok(())
     }
 
     /// A node.
@@ -80,6 +93,11 @@ impl<'a> Stage<'a> {
         self.away.push(who);
     }
 
+    /// When this node is started the next time, it is to end at `place`.
+    pub(super) fn arm_later(&mut self, who: Who, place: &'static str) {
+        self.armed.push((who, place));
+    }
+
     /// Starts a node again that was kept away.
     pub(super) fn bring_back(&mut self, who: Who) -> anyhow::Result<()> {
         self.away.retain(|away| *away != who);
@@ -111,7 +129,8 @@ impl<'a> Stage<'a> {
                 tail.contains(&format!("failpoint {place} reached")),
                 "the {who:?} ended elsewhere: {tail}"
             );
-            self.restart(who, None)?;
+            let next = self.armed.iter().find(|(armed, _)| *armed == who).map(|(_, place)| *place);
+            self.restart(who, next)?;
         }
         Ok(())
     }
@@ -150,21 +169,53 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Gives the provider another `max_blind`.
+    /// Gives the provider another `max_blind`, unless it has it.
     pub(super) async fn set_max_blind(&mut self, max_blind: Duration) -> anyhow::Result<()> {
         let line = format!("max_blind = \"{}s\"", max_blind.as_secs());
-        self.configure(Who::Provider, "[provider]", &line).await
+        self.configure_once(Who::Provider, "[provider]", &line).await
+    }
+
+    /// [`Stage::configure`], unless the line is there.
+    pub(super) async fn configure_once(&mut self, who: Who, section: &str, line: &str) -> anyhow::Result<()> {
+        let text = std::fs::read_to_string(self.node(who).home().config())?;
+        if text.lines().any(|there| there == line) {
+            return Ok(());
+        }
+        self.configure(who, section, line).await
     }
 
     /// Adds lines to a section of a node's configuration, which may be new, and starts the node anew.
     pub(super) async fn configure(&mut self, who: Who, section: &str, lines: &str) -> anyhow::Result<()> {
-        let path = self.node(who).home().path().join("node.toml");
+        let path = self.node(who).home().config();
         let text = std::fs::read_to_string(&path)?;
         let header = format!("{section}\n");
         let text = if text.contains(&header) { text } else { format!("{text}\n{header}") };
         std::fs::write(&path, text.replacen(&header, &format!("{header}{lines}\n"), 1))?;
         self.restart(who, None)?;
         Ok(self.node(who).wait_until_up().await?)
+    }
+
+    /// Puts other words into a node's configuration, and starts the node anew.
+    pub(super) async fn reconfigure(&mut self, who: Who, old: &str, new: &str) -> anyhow::Result<()> {
+        let path = self.node(who).home().config();
+        let text = std::fs::read_to_string(&path)?;
+        ensure!(text.contains(old), "{} does not have {old}", path.display());
+        std::fs::write(&path, text.replace(old, new))?;
+        self.restart(who, None)?;
+        Ok(self.node(who).wait_until_up().await?)
+    }
+
+    /// Gives nodes back the configurations that they began with, and starts those anew that have others.
+    pub(super) async fn configure_as_before(&mut self) -> anyhow::Result<()> {
+        for (who, text) in self.began_with.clone() {
+            let path = self.node(who).home().config();
+            if std::fs::read_to_string(&path)? != text {
+                std::fs::write(&path, text)?;
+                self.restart(who, None)?;
+                self.node(who).wait_until_up().await?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends a node as a power cut would, lets `meanwhile` change its home, and starts it again.
@@ -204,6 +255,18 @@ impl<'a> Stage<'a> {
         Ok(self.provider.machines().await?.len())
     }
 
+    /// What the adapter keeps of a machine.
+    pub(super) fn folder(&self, id: B256) -> PathBuf {
+        self.provider.home().path().join("machines").join(alloy_primitives::hex::encode(id))
+    }
+
+    /// The number of a machine's QEMU.
+    pub(super) fn pid(&self, id: B256) -> anyhow::Result<i32> {
+        let path = self.folder(id).join("pid");
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(text.trim().parse()?)
+    }
+
     /// Mines so many blocks that no reorganisation reaches what happened up to now.
     pub(super) async fn bury(&self) -> anyhow::Result<()> {
         Ok(self.net.anvil.mine(DEEPEST).await?)
@@ -230,149 +293,28 @@ impl<'a> Stage<'a> {
         Ok(other)
     }
 
-    /// Buys a minute more, as a user does.
-    pub(super) async fn top_up(&self, id: B256) -> anyhow::Result<()> {
-        let args = ["lease", "top-up", &id.to_string(), "--for", "60s"];
-        succeed(self.buyer.binary(), self.buyer.home().path(), &args).await.map(drop)
-    }
-
-    /// What the chain says of a lease.
-    pub(super) async fn chain_lease(&self, id: B256) -> anyhow::Result<LeaseView> {
-        Ok(self.net.bank.lease(id).await?)
-    }
-
-    /// Every event of a lease, read anew.
-    pub(super) async fn events(&self, id: B256) -> anyhow::Result<Vec<LoggedEvent>> {
-        super::reorgs::replay(self.net, id).await
-    }
-
     /// Moves chain time.
     pub(super) async fn advance(&self, seconds: u64) -> anyhow::Result<()> {
         Ok(self.net.anvil.advance(seconds).await?)
     }
 
-    /// Posts a bid as a user does: when the node went away meanwhile, looks whether it has the bid, and posts again if
-    /// not.
-    pub(super) async fn post_bid(&mut self, max_rate: &str) -> anyhow::Result<B256> {
-        let known = self.open_bids().await?;
-        let args = ["bid", "post", "--memory", "256MiB", "--max-rate", max_rate, "--for", "10m"];
-        for _ in 0..5 {
-            let posted: anyhow::Result<BidInfo> =
-                json(self.buyer.binary(), self.buyer.home().path(), &args).await;
-            if let Ok(bid) = posted {
-                return Ok(bid.id);
-            }
-            self.until("the buyer's node is back", Duration::from_secs(30), async |stage| {
-                Ok(stage.buyer.status().await.is_ok())
+    /// Ends both nodes, and says which of their files are open although all leases are over; starts them again.
+    pub(super) async fn open_files(&mut self) -> anyhow::Result<Vec<String>> {
+        let mut open = Vec::new();
+        for who in [Who::Provider, Who::Buyer] {
+            self.down_and_up(who, async |stage| {
+                let store = Store::open(&stage.node(who).home().store())?;
+                open.extend(store.all::<ChainLease>()?.iter().map(|l| format!("{who:?}: lease {}", l.id)));
+                open.extend(store.all::<Purchase>()?.iter().map(|p| format!("{who:?}: bid {}", p.id)));
+                // One that lapsed keeps its buyer waiting for a while.
+                let promises =
+                    store.all::<Promise>()?.into_iter().filter(|p| p.phase != ProviderPhase::Lapsed);
+                open.extend(promises.map(|p| format!("{who:?}: promise {}", p.id)));
+                Ok(())
             })
             .await?;
-            if let Some(id) = self.open_bids().await?.into_iter().find(|id| !known.contains(id)) {
-                return Ok(id);
-            }
         }
-        bail!("the bid could not be posted")
-    }
-
-    async fn open_bids(&self) -> anyhow::Result<Vec<B256>> {
-        let bids: Vec<BidInfo> =
-            json(self.buyer.binary(), self.buyer.home().path(), &["bid", "list"]).await.unwrap_or_default();
-        let over = [BuyerPhase::Done, BuyerPhase::Expired, BuyerPhase::Cancelled];
-        Ok(bids.into_iter().filter(|bid| !over.contains(&bid.phase)).map(|bid| bid.id).collect())
-    }
-
-    /// The buyer's view of its bid.
-    pub(super) async fn bid(&self, id: B256) -> anyhow::Result<BidInfo> {
-        json(self.buyer.binary(), self.buyer.home().path(), &["bid", "show", &id.to_string()]).await
-    }
-
-    /// A node's view of a lease.
-    pub(super) async fn lease(&self, who: Who, id: B256) -> anyhow::Result<LeaseInfo> {
-        let node = self.node(who);
-        json(node.binary(), node.home().path(), &["lease", "show", &id.to_string()]).await
-    }
-
-    /// The chain's own view of a lease.
-    pub(super) async fn state(&self, id: B256) -> anyhow::Result<LeaseState> {
-        Ok(self.net.bank.lease(id).await?.state)
-    }
-
-    /// A command in the machine.
-    pub(super) async fn log_in(&self, id: B256) -> anyhow::Result<()> {
-        let args = ["lease", "ssh", &id.to_string(), "--", "true"];
-        succeed(self.buyer.binary(), self.buyer.home().path(), &args).await.map(drop)
-    }
-
-    /// Closes the lease as a user does: again, until the chain says that it is over.
-    pub(super) async fn close(&mut self, id: B256) -> anyhow::Result<()> {
-        self.until("the lease can be closed", Duration::from_secs(60), async |stage| {
-            if stage.state(id).await? == LeaseState::Ended {
-                return Ok(true);
-            }
-            let (binary, home) = (stage.buyer.binary(), stage.buyer.home().path());
-            sublet(binary, home, &["lease", "close", &id.to_string()]).await?;
-            Ok(stage.state(id).await? == LeaseState::Ended)
-        })
-        .await
-    }
-
-    /// Waits until both nodes have closed their files, the machine is gone and the capacity is for sale again.
-    pub(super) async fn until_concluded(&mut self, id: B256) -> anyhow::Result<()> {
-        self.until_closed(id).await?;
-        self.until_free().await
-    }
-
-    /// Waits until both nodes have closed their files.
-    pub(super) async fn until_closed(&mut self, id: B256) -> anyhow::Result<()> {
-        self.until("the buyer concludes", Duration::from_secs(60), async |stage| {
-            Ok(stage.bid(id).await?.phase == BuyerPhase::Done)
-        })
-        .await?;
-        self.until("the provider concludes", Duration::from_secs(60), async |stage| {
-            Ok(stage.lease(Who::Provider, id).await?.provider_phase == Some(ProviderPhase::Done))
-        })
-        .await
-    }
-
-    /// Waits until no machine is left and the capacity is for sale again.
-    pub(super) async fn until_free(&mut self) -> anyhow::Result<()> {
-        self.until("the capacity is free again", Duration::from_secs(60), async |stage| {
-            let machines = stage.provider.machines().await?;
-            let (binary, home) = (stage.provider.binary(), stage.provider.home().path());
-            let offers: Vec<OfferInfo> = json(binary, home, &["offer", "list", "--mine"]).await?;
-            Ok(machines.is_empty() && offers.iter().any(|offer| offer.digest.is_some()))
-        })
-        .await
-    }
-
-    /// Every token in the Market is free for somebody or waits to be burned: for when all leases have ended.
-    pub(super) async fn check_money(&self) -> anyhow::Result<()> {
-        let market = self.net.deployment.market;
-        let mut owed = 0;
-        let ours = [&self.provider, &self.buyer].map(|node| node.home().wallet().map(|key| key.address()));
-        for address in ours.into_iter().chain(self.others.iter().copied().map(Ok)) {
-            let address = address?;
-            owed += self.net.bank.maker(address).await?.free;
-        }
-        let bucket = Market::new(market, self.net.anvil.provider()).burnBucket().call().await?;
-        owed += bucket.payouts + bucket.fees;
-        let there = self.net.bank.balances(market).await?.wallet;
-        ensure!(there == owed, "the Market has {there} base units and owes {owed}");
-        Ok(())
-    }
-
-    /// What the chain's events say of an ended lease: opened once, ended once, for `reason`.
-    pub(super) async fn check_end(&self, id: B256, reason: &str) -> anyhow::Result<String> {
-        let lease = self.lease(Who::Buyer, id).await?;
-        let count =
-            |wanted: fn(&MarketEvent) -> bool| lease.events.iter().filter(|e| wanted(&e.event)).count();
-        let opened = count(|e| matches!(e, MarketEvent::LeaseOpened { .. }));
-        let ended = count(|e| matches!(e, MarketEvent::LeaseEnded { .. }));
-        ensure!((opened, ended) == (1, 1), "opened {opened} times and ended {ended} times");
-        let end = lease.ended.context("no end is known")?;
-        ensure!(end.reason == reason, "it ended as {}", end.reason);
-        let (paid, fee) = (end.paid.0, end.fee.0);
-        ensure!(reason != "closed" && reason != "finished" || paid > 0, "nothing was paid");
-        Ok(format!("{reason}; {} CTK paid, {} CTK burned as fee", crate::ctk(paid), crate::ctk(fee)))
+        Ok(open)
     }
 
     /// The last lines of both logs, for a case that failed.

@@ -133,6 +133,7 @@ impl Provider {
     /// The chain may have ended the lease without our seeing it: no more unpaid work than `max_blind`.
     async fn pause(&self, id: B256) -> Result<(), EngineError> {
         self.adapter.stop(id).await?;
+        failpoint::reach(&["provider.pause.stopped"]);
         tracing::warn!(lease = %id, "no new block of the chain for too long: the machine is stopped until there is one");
         self.update_if_there(id, |p| {
             p.trouble = Some("paused: this node has not seen a new block of the chain for too long".into());

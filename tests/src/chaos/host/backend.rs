@@ -108,7 +108,7 @@ impl Scene<'_> {
         let id = self.rent().await?;
         let before = self.lease(Who::Provider, id).await?.instance;
         signal(self.pid(id)?, Signal::SIGKILL)?;
-        fs::remove_dir_all(super::folder(&self.stage, id))?;
+        fs::remove_dir_all(self.stage.folder(id))?;
         self.stage
             .until("another machine is there", BOOTED, async |stage| {
                 let now = stage.lease(Who::Provider, id).await?.instance;

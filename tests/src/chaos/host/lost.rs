@@ -42,7 +42,7 @@ impl Scene<'_> {
         kill(Pid::from_raw(before), Signal::SIGKILL)?;
         self.stage
             .until("it is started again", BOOTED, async |stage| {
-                Ok(super::pid(stage, id).is_ok_and(|pid| pid != before))
+                Ok(stage.pid(id).is_ok_and(|pid| pid != before))
             })
             .await?;
         self.until_login(id).await?;

@@ -13,7 +13,7 @@ mod store;
 use std::{path::Path, time::Duration};
 
 use alloy_primitives::B256;
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use clap::ValueEnum;
 use sublet::{
     api::types::{LeaseInfo, OfferInfo},
@@ -269,7 +269,7 @@ impl<'a> Scene<'a> {
     }
 
     fn pid(&self, id: B256) -> anyhow::Result<i32> {
-        pid(&self.stage, id)
+        self.stage.pid(id)
     }
 
     /// Waits for so long while nothing may end.
@@ -289,18 +289,6 @@ async fn own_offers(stage: &Stage<'_>, series: &[String]) -> anyhow::Result<Vec<
 async fn all_own_offers(stage: &Stage<'_>) -> anyhow::Result<Vec<OfferInfo>> {
     let node = stage.node(Who::Provider);
     json(node.binary(), node.home().path(), &["offer", "list", "--mine"]).await
-}
-
-/// The number of a machine's QEMU.
-fn pid(stage: &Stage<'_>, id: B256) -> anyhow::Result<i32> {
-    let path = folder(stage, id).join("pid");
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    Ok(text.trim().parse()?)
-}
-
-/// What the adapter keeps of a machine.
-fn folder(stage: &Stage<'_>, id: B256) -> std::path::PathBuf {
-    stage.node(Who::Provider).home().path().join("machines").join(alloy_primitives::hex::encode(id))
 }
 
 /// Whether a process runs; one that has ended and was not waited for has no arguments.
