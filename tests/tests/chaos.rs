@@ -6,7 +6,9 @@ use std::path::Path;
 
 use sublet::devnet::{DEVNET_PARAMS, Devnet, DevnetOptions};
 use sublet_tests::{
-    chaos::{self, CASES, Case, HostFault},
+    chaos::{
+        self, CASES, Case, HostFault, RpcFaults, SHORT_CONTEST_DEPTHS, SHORT_DEPTHS, SHORT_HOST_FAULTS, Size,
+    },
     images, sublet_binary,
 };
 
@@ -39,11 +41,29 @@ async fn a_machine_is_stopped_only_when_the_chain_is_out_of_sight_for_long() {
     assert!(rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
 }
 
-#[tokio::test]
-async fn a_trade_survives_an_rpc_that_fails() {
+async fn rpc_faults(which: RpcFaults, count: usize) {
     let dir = tempfile::tempdir().unwrap();
     let mut net = network(dir.path()).await;
-    let rows = chaos::rpc_faults(&mut net, &images().unwrap(), true).await.unwrap();
+    let rows = chaos::rpc_faults(&mut net, &images().unwrap(), which).await.unwrap();
+    net.down().await.unwrap();
+    assert!(rows.len() == count && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
+}
+
+#[tokio::test]
+async fn a_trade_survives_an_rpc_that_fails() {
+    rpc_faults(RpcFaults::Trades, 3).await;
+}
+
+#[tokio::test]
+async fn a_machine_stops_at_the_end_of_its_funds_whether_or_not_the_chain_is_seen() {
+    rpc_faults(RpcFaults::FundsEnd, 1).await;
+}
+
+#[tokio::test]
+async fn what_ends_is_gone_and_for_sale_again_within_seconds() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut net = network(dir.path()).await;
+    let rows = chaos::prompt(&mut net, &images().unwrap()).await.unwrap();
     net.down().await.unwrap();
     assert!(rows.len() == 3 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
 }
@@ -52,9 +72,27 @@ async fn a_trade_survives_an_rpc_that_fails() {
 async fn a_trade_survives_blocks_that_are_taken_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut net = network(dir.path()).await;
-    let rows = chaos::reorgs(&mut net, &images().unwrap(), &[2, 5]).await.unwrap();
+    let rows = chaos::reorgs(&mut net, &images().unwrap(), &SHORT_DEPTHS).await.unwrap();
     net.down().await.unwrap();
     assert!(rows.len() == 8 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
+}
+
+#[tokio::test]
+async fn a_machine_opens_to_whom_the_chain_gives_it_and_to_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut net = network(dir.path()).await;
+    let rows = chaos::contests(&mut net, &images().unwrap(), &SHORT_CONTEST_DEPTHS).await.unwrap();
+    net.down().await.unwrap();
+    assert!(rows.len() == 1 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
+}
+
+#[tokio::test]
+async fn many_leases_at_random_end_as_they_should() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut net = network(dir.path()).await;
+    let rows = chaos::soak(&mut net, &images().unwrap(), Size::SHORT).await.unwrap();
+    net.down().await.unwrap();
+    assert!(rows.len() == 1 && rows[0].verdict == "pass", "{rows:#?}");
 }
 
 /// Places with a whole name.
@@ -122,6 +160,8 @@ fn collect(folder: &Path, places: &mut Vec<String>) {
 }
 
 async fn host_faults(faults: &[HostFault]) {
+    // `make chaos` has the same with `--short`.
+    assert!(faults.iter().all(|fault| SHORT_HOST_FAULTS.contains(fault)));
     let dir = tempfile::tempdir().unwrap();
     let mut net = network(dir.path()).await;
     let rows = chaos::host_faults(&mut net, &images().unwrap(), faults).await.unwrap();

@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use sublet::devnet::Devnet;
 use sublet_tests::{
-    chaos::{self, CASES, Case, HOST_FAULTS, HostFault, Row},
+    chaos::{
+        self, CASES, CONTEST_DEPTHS, Case, HOST_FAULTS, HostFault, Row, RpcFaults, SHORT_CONTEST_DEPTHS,
+        SHORT_DEPTHS, SHORT_HOST_FAULTS, Size,
+    },
     images,
     network::{Ended, Tale, conclude, with_network},
     story::say,
@@ -28,7 +31,7 @@ struct Arguments {
     /// Only the crashes whose place has this in its name.
     #[arg(long)]
     only: Option<String>,
-    /// Only the few that `make test` runs too.
+    /// Of each part only what `make test` runs too.
     #[arg(long)]
     short: bool,
     /// Only reorganisations of so many blocks; may be given several times.
@@ -37,9 +40,9 @@ struct Arguments {
     /// Only this fault of the part `host`; may be given several times.
     #[arg(long, value_enum)]
     fault: Vec<HostFault>,
-    /// How many leases the soak has.
-    #[arg(long, default_value_t = 200)]
-    leases: usize,
+    /// How many leases the soak has; 200, or 8 with `--short`.
+    #[arg(long)]
+    leases: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -48,8 +51,12 @@ enum Part {
     Dark,
     /// The RPC drops, delays, refuses, stands still, goes astray.
     Rpc,
+    /// A lease ends: how fast its machine is gone and its room for sale.
+    Prompt,
     /// Blocks are taken back, one to ten at a time.
     Reorgs,
+    /// The same, where that gives the only machine to another buyer.
+    Contests,
     /// Many leases by many nodes at random.
     Soak,
     /// The disk is full, the database locked, damaged or lost, the clock jumps, QEMU hangs, fails and lies, a peer is mute.
@@ -69,23 +76,31 @@ async fn run() -> anyhow::Result<Ended> {
     // A place to die at belongs to one part only.
     let parts = match (&arguments.only, arguments.part.is_empty()) {
         (Some(_), _) => vec![Part::Crashes],
-        (None, true) => vec![Part::Dark, Part::Rpc, Part::Reorgs, Part::Host, Part::Soak, Part::Crashes],
+        (None, true) => Part::value_variants().to_vec(),
         (None, false) => arguments.part,
     };
-    let depths = match (arguments.depth, arguments.short) {
-        (chosen, _) if !chosen.is_empty() => chosen,
-        (_, true) => vec![2, 7],
-        (_, false) => (1..=10).collect(),
+    let chosen =
+        |all: &[u64]| if arguments.depth.is_empty() { all.to_vec() } else { arguments.depth.clone() };
+    let (depths, contests) = match arguments.short {
+        true => (chosen(&SHORT_DEPTHS), chosen(&SHORT_CONTEST_DEPTHS)),
+        false => (chosen(&(1..=10).collect::<Vec<_>>()), chosen(&CONTEST_DEPTHS)),
     };
-    let faults = if arguments.fault.is_empty() { HOST_FAULTS.to_vec() } else { arguments.fault };
+    let faults = match (arguments.fault, arguments.short) {
+        (chosen, _) if !chosen.is_empty() => chosen,
+        (_, true) => SHORT_HOST_FAULTS.to_vec(),
+        (_, false) => HOST_FAULTS.to_vec(),
+    };
+    let soak = if arguments.short { Size::SHORT } else { Size::FULL };
+    let soak = Size { leases: arguments.leases.unwrap_or(soak.leases), ..soak };
     let mut rows = Vec::new();
     for part in parts {
         let mut chaos = Chaos {
             part,
             cases: &cases,
             depths: &depths,
+            contests: &contests,
             faults: &faults,
-            leases: arguments.leases,
+            soak,
             short: arguments.short,
             rows: Vec::new(),
         };
@@ -110,8 +125,9 @@ struct Chaos<'a> {
     part: Part,
     cases: &'a [Case],
     depths: &'a [u64],
+    contests: &'a [u64],
     faults: &'a [HostFault],
-    leases: usize,
+    soak: Size,
     short: bool,
     rows: Vec<Row>,
 }
@@ -121,10 +137,15 @@ impl Tale for Chaos<'_> {
         let images = images()?;
         self.rows = match self.part {
             Part::Dark => chaos::dark(net, &images).await?,
-            Part::Rpc => chaos::rpc_faults(net, &images, self.short).await?,
+            Part::Rpc => {
+                let which = if self.short { RpcFaults::Short } else { RpcFaults::All };
+                chaos::rpc_faults(net, &images, which).await?
+            }
+            Part::Prompt => chaos::prompt(net, &images).await?,
             Part::Reorgs => chaos::reorgs(net, &images, self.depths).await?,
+            Part::Contests => chaos::contests(net, &images, self.contests).await?,
             Part::Host => chaos::host_faults(net, &images, self.faults).await?,
-            Part::Soak => chaos::soak(net, &images, self.leases).await?,
+            Part::Soak => chaos::soak(net, &images, self.soak).await?,
             Part::Crashes => {
                 say(&format!("{} crashes, some ten seconds each…", self.cases.len()))?;
                 chaos::run(net, &images, self.cases).await?

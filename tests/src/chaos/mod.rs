@@ -4,6 +4,7 @@
 mod cases;
 mod flows;
 mod host;
+mod prompt;
 mod reorgs;
 mod rpc;
 mod soak;
@@ -20,12 +21,20 @@ use sublet::{chain::LeaseState, devnet::Devnet};
 use self::stage::Stage;
 pub use self::{
     cases::{CASES, Case, Flow, Who},
-    host::{HOST_FAULTS, HostFault, run as host_faults},
-    reorgs::run as reorgs,
-    rpc::run as rpc_faults,
-    soak::run as soak,
+    host::{HOST_FAULTS, HostFault, SHORT_HOST_FAULTS, run as host_faults},
+    prompt::run as prompt,
+    reorgs::{contests, run as reorgs},
+    rpc::{RpcFaults, run as rpc_faults},
+    soak::{Size, run as soak},
 };
 use crate::story::say;
+
+/// How deep blocks are taken back in what `make test` tries.
+pub const SHORT_DEPTHS: [u64; 2] = [2, 5];
+/// Where two buyers compete: before the first one's machine runs, and after.
+pub const CONTEST_DEPTHS: [u64; 4] = [1, 2, 5, 10];
+/// The one of these that `make test` tries.
+pub const SHORT_CONTEST_DEPTHS: [u64; 1] = [5];
 
 const SOON: Duration = Duration::from_secs(60);
 const BOOTED: Duration = Duration::from_secs(120);

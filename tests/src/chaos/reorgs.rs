@@ -1,7 +1,13 @@
 //! Reorganisations: blocks with a settlement, an activation, a top-up or a close are taken back, one to ten at a time.
 //! anvil does not put their transactions back into its pool, so that whatever must happen again is up to the nodes.
 
-use std::{path::Path, time::Duration};
+mod afresh;
+mod contest;
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use alloy_primitives::B256;
 use anyhow::{Context as _, ensure};
@@ -11,8 +17,9 @@ use sublet::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::contest::Rival;
+pub use self::contest::run as contests;
 use super::{BOOTED, GOOD_RATE, Row, SOON, Who, stage::Stage};
-use crate::story::say;
 
 /// What is taken back.
 const OPERATIONS: [&str; 4] = ["settle", "activate", "top-up", "close"];
@@ -20,29 +27,26 @@ const OPERATIONS: [&str; 4] = ["settle", "activate", "top-up", "close"];
 /// One life of a lease for each depth; each of its four transactions is taken back once.
 pub async fn run(net: &mut Devnet, images: &Path, depths: &[u64]) -> anyhow::Result<Vec<Row>> {
     let mut stage = Stage::set(net, images).await?;
+    let rival = Rival::join(&mut stage).await?;
     // The deposits must lie deeper than whatever is taken back: nobody would make them again.
     stage.bury().await?;
     let mut rows = Vec::new();
     for depth in depths {
         let mut lease = None;
         for operation in OPERATIONS {
-            let started = std::time::Instant::now();
-            let seen = take_back(&mut stage, operation, *depth, &mut lease).await;
-            let row = Row {
-                case: format!("reorg of {depth}"),
-                fault: format!("the block of the {operation} is taken back"),
-                expected: expected(operation).to_owned(),
-                verdict: if seen.is_ok() { "pass" } else { "fail" },
-                seen: match &seen {
-                    Ok(seen) => seen.clone(),
-                    Err(error) => format!("{error:#}; logs: {}", stage.logs()),
-                },
-                seconds: started.elapsed().as_secs(),
-            };
-            say(&format!("{} {:>3} s  {}: {}: {}", row.verdict, row.seconds, row.case, operation, row.seen))?;
-            rows.push(row);
+            let started = Instant::now();
+            let seen = take_back(&mut stage, &rival, operation, *depth, &mut lease).await;
+            let failed = seen.is_err();
+            rows.push(Row::tell(
+                format!("reorg of {depth}"),
+                format!("the block of the {operation} is taken back"),
+                expected(operation),
+                started,
+                seen,
+                || stage.logs().to_string(),
+            )?);
             // The rest of this life has nothing to stand on.
-            if seen.is_err() {
+            if failed {
                 return Ok(rows);
             }
         }
@@ -55,12 +59,13 @@ fn expected(operation: &str) -> &'static str {
         "settle" => "settled again, the same lease, one machine",
         "activate" => "activated again, the same machine",
         "top-up" => "both nodes say what the chain says; the machine runs on",
-        _ => "closed again; both files as of a replay from the first block",
+        _ => "closed again; both files, and all that the API shows, as of a replay from the first block",
     }
 }
 
 async fn take_back(
     stage: &mut Stage<'_>,
+    rival: &Rival,
     operation: &str,
     depth: u64,
     lease: &mut Option<B256>,
@@ -83,7 +88,8 @@ async fn take_back(
             reaches(stage, id, "activated again", |state| state == LeaseState::Active).await?;
             log_in(stage, id).await?;
             ensure!(stage.machines().await? == 1, "there are {} machines", stage.machines().await?);
-            Ok(format!("{dropped}; the machine is there"))
+            rival.is_kept_out(stage, id).await?;
+            Ok(format!("{dropped}; the machine is there, for its buyer's key only"))
         }
         "top-up" => {
             let id = lease.context("there is no lease")?;
@@ -106,8 +112,10 @@ async fn take_back(
             let events = replayed(stage, id).await?;
             stage.check_money().await?;
             stage.check_end(id, "closed").await?;
+            let leases = afresh::compare(stage).await?;
             Ok(format!(
-                "{dropped}; {events} events in both files, as in the replay; every token accounted for"
+                "{dropped}; {events} events in both files and {leases} leases in both nodes, as in the replay; every \
+                 token accounted for"
             ))
         }
     }

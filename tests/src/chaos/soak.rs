@@ -1,5 +1,8 @@
-//! Many leases at random: five providers with one machine each, twenty buyers who compete for them, and every way in which a
-//! lease can end. In the end every token is accounted for, no machine is left, and no node has grown.
+//! Many leases at random: providers with one machine each, buyers who compete for them, and every way in which a
+//! lease can end. Each ends for the reason that it was ended for. In the end every token is accounted for, no machine
+//! is left, and no node has grown.
+
+mod wish;
 
 use std::{
     collections::BTreeMap,
@@ -17,9 +20,8 @@ use futures::future::try_join_all;
 use sublet::{
     api::{
         client::ApiClient,
-        types::{Amount, BidInfo, LeaseInfo, PostBid, TopUp, Transaction},
+        types::{Amount, BidInfo, LeaseInfo, PostBid, TopUp},
     },
-    chain::LeaseState,
     devnet::{
         Devnet, NodeProcess,
         market::{BUYER_FUNDS, IMAGE, SELLERS, Seller, add_seller, deposit},
@@ -29,48 +31,43 @@ use sublet::{
 use sublet_contracts::Market;
 use sublet_market::Resources;
 
+use self::wish::{End, RAN_OUT, Wish, dice, wish};
 use super::Row;
 use crate::story::say;
 
 const PROVIDERS: [&str; 5] = ["p1", "p2", "p3", "p4", "p5"];
-const BUYERS: usize = 20;
-/// There are four times as many buyers as machines, and whoever asks first has one: a buyer may be out of luck for so long.
+/// There are more buyers than machines, and whoever asks first has one: a buyer may be out of luck for so long.
 const LONGEST_WAIT: Duration = Duration::from_secs(1_800);
 /// One lease may take so long under load, from its machine to its end.
 const LONGEST: Duration = Duration::from_secs(600);
 /// How long everything may take to come to rest in the end.
 const REST: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(500);
-/// Chain time runs ahead by so many seconds now and then, so that leases run out.
+/// What chain time runs ahead by now and then, seconds.
 const LEAP: u64 = 20;
-const LEAP_EVERY: Duration = Duration::from_secs(12);
 /// The most that a node may grow after the first quarter: a leak of some
 /// megabytes a lease would show.
 const MOST_GROWTH_MIB: u64 = 40;
 
-/// How a lease is brought to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum End {
-    Close,
-    CloseLater,
-    TopUpAndClose,
-    Reject,
-    ProviderCloses,
-    RunsOut,
+/// How much of it there is.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// At most five.
+    pub providers: usize,
+    /// Several for each provider.
+    pub buyers: usize,
+    /// Of all buyers together.
+    pub leases: usize,
+    /// How often chain time runs ahead by some seconds, so that leases run out.
+    pub leap_every: Duration,
 }
 
-impl End {
-    /// Of twenty: most are closed, one runs out.
-    fn by_dice(dice: u64) -> Self {
-        match dice % 20 {
-            0..=9 => Self::Close,
-            10..=12 => Self::CloseLater,
-            13..=14 => Self::TopUpAndClose,
-            15..=16 => Self::Reject,
-            17..=18 => Self::ProviderCloses,
-            _ => Self::RunsOut,
-        }
-    }
+impl Size {
+    /// An hour of it.
+    pub const FULL: Self =
+        Self { providers: PROVIDERS.len(), buyers: 20, leases: 200, leap_every: Duration::from_secs(12) };
+    /// As few as there can be with every end among them.
+    pub const SHORT: Self = Self { providers: 2, buyers: 4, leases: 8, leap_every: Duration::from_secs(6) };
 }
 
 struct Soak {
@@ -79,42 +76,37 @@ struct Soak {
     wanted: usize,
     /// Leases that were begun, so that no buyer begins one too many.
     begun: AtomicUsize,
-    ended: Mutex<BTreeMap<End, usize>>,
+    /// By what was wished and what the chain says.
+    ended: Mutex<BTreeMap<(End, String), usize>>,
     /// Bids that nobody took in time.
     expired: AtomicUsize,
 }
 
-/// Runs `leases` leases to their ends.
-pub async fn run(net: &mut Devnet, images: &Path, leases: usize) -> anyhow::Result<Vec<Row>> {
+/// Runs that many leases to their ends.
+pub async fn run(net: &mut Devnet, images: &Path, size: Size) -> anyhow::Result<Vec<Row>> {
     let started = Instant::now();
-    let soak = set(net, images, leases).await?;
-    say(&format!("{} providers, {BUYERS} buyers, {leases} leases…", PROVIDERS.len()))?;
+    let soak = set(net, images, size).await?;
+    let what = format!("{} leases by {} providers and {} buyers", size.leases, size.providers, size.buyers);
+    say(&format!("{what}…"))?;
     let seen = tokio::select! {
         seen = trade_and_check(&soak, net) => seen,
-        stuck = leap(net) => stuck.map(|()| String::new()),
+        stuck = leap(net, size.leap_every) => stuck.map(|()| String::new()),
     };
-    let row = Row {
-        case: "soak".into(),
-        fault: format!("{leases} leases by {} providers and {BUYERS} buyers at random", PROVIDERS.len()),
-        expected: "every token accounted for, no machine left, memory flat".into(),
-        verdict: if seen.is_ok() { "pass" } else { "fail" },
-        seen: seen.unwrap_or_else(|error| format!("{error:#}; logs: {}", soak.logs())),
-        seconds: started.elapsed().as_secs(),
-    };
-    say(&format!("{} {:>3} s  {}: {}", row.verdict, row.seconds, row.fault, row.seen))?;
+    let expected = "each ends for its reason; every token accounted for, no machine left, memory flat";
+    let row = Row::tell("soak", format!("{what} at random"), expected, started, seen, || soak.logs())?;
     Ok(vec![row])
 }
 
-async fn set(net: &mut Devnet, images: &Path, wanted: usize) -> anyhow::Result<Soak> {
+async fn set(net: &mut Devnet, images: &Path, size: Size) -> anyhow::Result<Soak> {
     net.add_node("hub", 0, None).await?;
     let mut providers = Vec::new();
-    for (name, dearer) in PROVIDERS.iter().zip(0..) {
+    for (name, dearer) in PROVIDERS.iter().zip(0..).take(size.providers) {
         let price_per_second = SELLERS[2].price_per_second + dearer * 10_000_000_000_000;
         let seller = Seller { name, memory_mib: 128, price_per_second, only_image: None };
         providers.push(add_seller(net, &seller, images).await?.0);
     }
     let mut buyers = Vec::new();
-    for number in 0..BUYERS {
+    for number in 0..size.buyers {
         let buyer = net.add_node(&format!("b{number}"), BUYER_FUNDS, None).await?;
         deposit(&buyer, BUYER_FUNDS).await?;
         buyers.push(buyer);
@@ -122,7 +114,7 @@ async fn set(net: &mut Devnet, images: &Path, wanted: usize) -> anyhow::Result<S
     Ok(Soak {
         providers,
         buyers,
-        wanted,
+        wanted: size.leases,
         begun: AtomicUsize::new(0),
         ended: Mutex::default(),
         expired: AtomicUsize::new(0),
@@ -130,9 +122,9 @@ async fn set(net: &mut Devnet, images: &Path, wanted: usize) -> anyhow::Result<S
 }
 
 /// Chain time runs ahead for ever.
-async fn leap(net: &Devnet) -> anyhow::Result<()> {
+async fn leap(net: &Devnet, every: Duration) -> anyhow::Result<()> {
     loop {
-        tokio::time::sleep(LEAP_EVERY).await;
+        tokio::time::sleep(every).await;
         net.anvil.advance(LEAP).await?;
     }
 }
@@ -144,12 +136,16 @@ async fn trade_and_check(soak: &Soak, net: &Devnet) -> anyhow::Result<String> {
         }
         soak.memory()
     };
-    let trades = try_join_all((0..BUYERS).map(|buyer| soak.buy(buyer)));
+    let trades = try_join_all((0..soak.buyers.len()).map(|buyer| soak.buy(buyer)));
     let (early, _) = tokio::try_join!(quarter, trades)?;
     soak.come_to_rest().await?;
     let money = soak.account(net).await?;
     let growth = grown(&early, &soak.memory()?)?;
-    let ended = soak.ended().iter().map(|(end, count)| format!("{end:?} {count}")).collect::<Vec<_>>();
+    let ended = soak
+        .ended()
+        .iter()
+        .map(|((wish, reason), count)| format!("{wish:?} {reason} {count}"))
+        .collect::<Vec<_>>();
     Ok(format!(
         "{}; {} bids expired; {money}; {growth}",
         ended.join(", ").to_lowercase(),
@@ -158,7 +154,7 @@ async fn trade_and_check(soak: &Soak, net: &Devnet) -> anyhow::Result<String> {
 }
 
 impl Soak {
-    fn ended(&self) -> std::sync::MutexGuard<'_, BTreeMap<End, usize>> {
+    fn ended(&self) -> std::sync::MutexGuard<'_, BTreeMap<(End, String), usize>> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -179,8 +175,8 @@ impl Soak {
             let what = || format!("lease {turn} of {}, {end:?}", node.name());
             let rented = within(LONGEST_WAIT, self.rent_somewhere(&client, node)).await;
             let id = rented.with_context(what)?;
-            within(LONGEST, self.end(&client, id, end)).await.with_context(what)?;
-            *self.ended().entry(end).or_default() += 1;
+            let reason = within(LONGEST, self.end(&client, id, end)).await.with_context(what)?;
+            *self.ended().entry((end, reason)).or_default() += 1;
             let done = self.count();
             if done.is_multiple_of(20) {
                 say(&format!("  {done} of {} leases have ended", self.wanted))?;
@@ -197,30 +193,34 @@ impl Soak {
         }
     }
 
-    async fn end(&self, client: &ApiClient, id: B256, end: End) -> anyhow::Result<()> {
+    /// Brings a lease to its end, and gives the reason that the chain says it has.
+    async fn end(&self, client: &ApiClient, id: B256, end: End) -> anyhow::Result<String> {
         let path = format!("/v1/leases/{id}");
-        match end {
-            End::Close => end_by(client, &path, "close").await?,
+        let wish = match end {
+            End::Close => wish(client, &path, "close", &()).await?,
             End::CloseLater => {
                 tokio::time::sleep(Duration::from_secs(5)).await;
-                end_by(client, &path, "close").await?;
+                wish(client, &path, "close", &()).await?
             }
             End::TopUpAndClose => {
-                // The chain leaps: its time may be over by now.
-                let topped: Result<Transaction, _> =
-                    client.post(&format!("{path}/top-up"), &TopUp { seconds: 60 }).await;
-                drop(topped);
-                end_by(client, &path, "close").await?;
+                wish(client, &path, "top-up", &TopUp { seconds: 60 }).await?;
+                wish(client, &path, "close", &()).await?
             }
-            End::Reject => end_by(client, &path, "reject").await?,
+            End::Reject => wish(client, &path, "reject", &()).await?,
             End::ProviderCloses => {
                 let lease: LeaseInfo = client.get(&path).await?;
                 let provider = self.provider_of(&lease)?;
-                end_by(&provider.client()?, &path, "close").await?;
+                wish(&provider.client()?, &path, "close", &()).await?
             }
-            End::RunsOut => {}
-        }
-        until_done(client, id).await
+            End::RunsOut => Wish::Done,
+        };
+        let bid = until_done(client, id).await?;
+        ensure!(bid.failure.is_none(), "its buyer's node gave it up: {:?}", bid.failure);
+        let lease: LeaseInfo = client.get(&path).await?;
+        let reason = lease.ended.context("no end is known")?.reason;
+        let expected = reason == end.reason() || (wish == Wish::TooLate && reason == RAN_OUT);
+        ensure!(expected, "it ended as {reason}, and the wish was {wish:?}");
+        Ok(reason)
     }
 
     /// A bid and its machine; nothing if nobody took the bid in time.
@@ -245,7 +245,7 @@ impl Soak {
             let bid: BidInfo = client.get(&format!("/v1/bids/{}", bid.id)).await?;
             match bid.phase {
                 BuyerPhase::Leased if bid.access.is_some() => return Ok(Some(bid.id)),
-                // A leap of the chain's time may have passed its end before we looked.
+                // A leap of the chain's time may have passed its end before we looked; any other end is found out then.
                 BuyerPhase::Done => return Ok(Some(bid.id)),
                 BuyerPhase::Expired => return Ok(None),
                 BuyerPhase::Cancelled => bail!("the bid was cancelled"),
@@ -326,32 +326,14 @@ async fn within<T>(limit: Duration, work: impl Future<Output = anyhow::Result<T>
     timed.unwrap_or_else(|_| bail!("nothing came of it within {} s", limit.as_secs()))
 }
 
-/// Ends a lease as its buyer or its provider; it may have run out meanwhile.
-async fn end_by(client: &ApiClient, path: &str, how: &str) -> anyhow::Result<()> {
-    let ended: Result<Transaction, _> = client.post(&format!("{path}/{how}"), &()).await;
-    if let Err(error) = ended {
-        let lease: LeaseInfo = client.get(path).await?;
-        let over = lease.state == LeaseState::Ended || lease.metered_seconds > 0;
-        ensure!(over, "{how}: {error}");
-    }
-    Ok(())
-}
-
-async fn until_done(client: &ApiClient, id: B256) -> anyhow::Result<()> {
+async fn until_done(client: &ApiClient, id: B256) -> anyhow::Result<BidInfo> {
     loop {
         let bid: BidInfo = client.get(&format!("/v1/bids/{id}")).await?;
         if bid.phase == BuyerPhase::Done {
-            return Ok(());
+            return Ok(bid);
         }
         tokio::time::sleep(POLL).await;
     }
-}
-
-/// What looks like chance and is the same in every run.
-fn dice(turn: usize) -> u64 {
-    let turn = u64::try_from(turn).unwrap_or(u64::MAX);
-    let mixed = turn.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed ^ (mixed >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33
 }
 
 fn resident_mib(pid: u32) -> anyhow::Result<u64> {

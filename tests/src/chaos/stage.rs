@@ -18,9 +18,10 @@ use sublet::{
 use sublet_adapter::InstanceState;
 
 use super::cases::Who;
+pub(super) use trade::bid_args;
 
 /// The most blocks that are ever taken back at once.
-const DEEPEST: u64 = 32;
+const DEEPEST: u64 = 64;
 const POLL: Duration = Duration::from_millis(200);
 
 /// The two nodes, and what was done to them.
@@ -96,6 +97,19 @@ impl<'a> Stage<'a> {
     /// When this node is started the next time, it is to end at `place`.
     pub(super) fn arm_later(&mut self, who: Who, place: &'static str) {
         self.armed.push((who, place));
+    }
+
+    /// Ends a node as a power cut would; it stays down until [`Stage::bring_up`].
+    pub(super) fn take_down(&mut self, who: Who) {
+        self.node(who).kill();
+        self.away.push(who);
+    }
+
+    /// Starts a node again that was taken down.
+    pub(super) async fn bring_up(&mut self, who: Who) -> anyhow::Result<()> {
+        self.away.retain(|away| *away != who);
+        self.restart(who, None)?;
+        Ok(self.node(who).wait_until_up().await?)
     }
 
     /// Starts a node again that was kept away.
@@ -238,6 +252,17 @@ impl<'a> Stage<'a> {
         stopped
     }
 
+    /// The time of the newest block.
+    pub(super) async fn chain_time(&self) -> anyhow::Result<u64> {
+        Ok(self.net.bank.head().await?.timestamp)
+    }
+
+    /// Whether the provider has a machine that is not stopped.
+    pub(super) async fn is_running(&self) -> anyhow::Result<bool> {
+        let machines = self.provider.machines().await?;
+        Ok(machines.iter().any(|machine| machine.state != InstanceState::Stopped))
+    }
+
     /// Looks for so long whether a machine is stopped.
     pub(super) async fn look_for(&self, time: Duration) -> anyhow::Result<bool> {
         let until = tokio::time::Instant::now() + time;
@@ -274,11 +299,20 @@ impl<'a> Stage<'a> {
 
     /// Takes the newest blocks back: so many, or more if the transaction that was just seen lies deeper. In words.
     pub(super) async fn reorg(&self, depth: u64, seen: &LeaseView, id: B256) -> anyhow::Result<String> {
+        self.reorg_until(depth, async |stage| Ok(stage.net.bank.lease(id).await? != *seen)).await
+    }
+
+    /// Takes the newest blocks back: so many, or more until `is_gone`. In words.
+    pub(super) async fn reorg_until(
+        &self,
+        depth: u64,
+        is_gone: impl AsyncFn(&Self) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<String> {
         let before = self.net.bank.head().await?.number;
         let mut depth = depth;
         loop {
             self.net.anvil.reorg(depth).await?;
-            if self.net.bank.lease(id).await? != *seen {
+            if is_gone(self).await? {
                 return Ok(format!("blocks {} to {before} were replaced", before + 1 - depth));
             }
             ensure!(depth < DEEPEST, "the transaction was not taken back");

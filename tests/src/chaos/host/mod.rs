@@ -82,6 +82,20 @@ pub const HOST_FAULTS: [HostFault; 14] = [
     HostFault::StoreLostAndClosed,
 ];
 
+/// Those that `make test` tries.
+pub const SHORT_HOST_FAULTS: [HostFault; 10] = [
+    HostFault::StoreLocked,
+    HostFault::StoreDamaged,
+    HostFault::DiskFull,
+    HostFault::StoreLost,
+    HostFault::StoreLostAndClosed,
+    HostFault::QemuHangs,
+    HostFault::MachineLies,
+    HostFault::ClockAhead,
+    HostFault::SilentProvider,
+    HostFault::SilentBuyer,
+];
+
 impl HostFault {
     fn described(self) -> &'static str {
         match self {

@@ -193,6 +193,6 @@ impl Stage<'_> {
 }
 
 /// A bid as the demo's, for ten minutes.
-fn bid_args(max_rate: &str) -> [&str; 8] {
+pub(in crate::chaos) fn bid_args(max_rate: &str) -> [&str; 8] {
     ["bid", "post", "--memory", "256MiB", "--max-rate", max_rate, "--for", "10m"]
 }

@@ -1,0 +1,93 @@
+//! How fast a provider follows the chain: from the block in which a lease ends to the machine's end, and to the offer
+//! that has its capacity again.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use alloy_primitives::B256;
+use anyhow::{bail, ensure};
+use sublet::{
+    api::types::OfferInfo,
+    chain::LeaseState,
+    devnet::{Devnet, NodeProcess},
+};
+
+use super::{BOOTED, GOOD_RATE, Row, SOON, Who, stage::Stage};
+use crate::command::sublet;
+
+/// The most that it may take, both together.
+const LIMIT: Duration = Duration::from_secs(5);
+/// How often is looked.
+const POLL: Duration = Duration::from_millis(20);
+/// Who ends the lease, and how: in two of them the provider learns of it from the chain only.
+const ENDS: [(Who, &str); 3] = [(Who::Buyer, "close"), (Who::Buyer, "reject"), (Who::Provider, "close")];
+
+/// One lease for each kind of end.
+pub async fn run(net: &mut Devnet, images: &Path) -> anyhow::Result<Vec<Row>> {
+    let mut stage = Stage::set(net, images).await?;
+    let mut rows = Vec::new();
+    for (who, how) in ENDS {
+        let started = Instant::now();
+        let seen = measure(&mut stage, who, how).await;
+        let fault = format!("{who:?} ends the lease: {how}").to_lowercase();
+        let expected =
+            format!("machine gone and its room for sale within {} s of the block", LIMIT.as_secs());
+        let failed = seen.is_err();
+        rows.push(Row::tell("prompt", fault, expected, started, seen, || stage.logs().to_string())?);
+        if failed {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+async fn measure(stage: &mut Stage<'_>, who: Who, how: &str) -> anyhow::Result<String> {
+    let id = stage.post_bid(GOOD_RATE).await?;
+    stage.until("the machine runs", BOOTED, async |stage| stage.log_in(id).await.map(|()| true)).await?;
+    let node = stage.node(who).clone();
+    let id_text = id.to_string();
+    let args = ["lease", how, &id_text];
+    let (said, times) = tokio::join!(
+        sublet(node.binary(), node.home().path(), &args),
+        follow(stage, stage.node(Who::Provider), id)
+    );
+    let said = said?;
+    ensure!(said.code == Some(0), "{}", said.stderr);
+    let (gone, for_sale) = times?;
+    let seen = format!("gone after {} ms, for sale after {} ms", gone.as_millis(), for_sale.as_millis());
+    ensure!(gone.max(for_sale) <= LIMIT, "{seen}");
+    stage.until_concluded(id).await?;
+    stage.check_money().await?;
+    Ok(seen)
+}
+
+/// Waits for the block with the end; how long after it the machine was gone, and the capacity was announced again.
+async fn follow(stage: &Stage<'_>, provider: &NodeProcess, id: B256) -> anyhow::Result<(Duration, Duration)> {
+    let deadline = Instant::now() + SOON;
+    while stage.state(id).await? != LeaseState::Ended {
+        ensure!(Instant::now() < deadline, "the lease does not end");
+        tokio::time::sleep(POLL).await;
+    }
+    let ended = Instant::now();
+    let client = provider.client()?;
+    let (mut gone, mut for_sale) = (None, None);
+    loop {
+        if gone.is_none() && stage.machines().await? == 0 {
+            gone = Some(ended.elapsed());
+        }
+        if for_sale.is_none() {
+            let offers: Vec<OfferInfo> = client.get("/v1/offers").await?;
+            let announced = |offer: &OfferInfo| offer.mine && offer.digest.is_some() && offer.units > 0;
+            for_sale = offers.iter().any(announced).then(|| ended.elapsed());
+        }
+        if let (Some(gone), Some(for_sale)) = (gone, for_sale) {
+            return Ok((gone, for_sale));
+        }
+        if Instant::now() > deadline {
+            bail!("after {} s gone: {gone:?}, for sale: {for_sale:?}", ended.elapsed().as_secs());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
