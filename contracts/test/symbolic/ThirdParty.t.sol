@@ -8,7 +8,8 @@ import { LeaseTerms } from "../../src/types/LeaseTerms.sol";
 import { SymbolicBase } from "./SymbolicBase.sol";
 
 /// @title What somebody can do who is neither buyer nor provider, nor the operator of one
-/// @dev Nobody is an operator at the start of each check, so `caller` speaks for itself only.
+/// @dev Nobody is an operator at the start of each check, so `caller` speaks for itself only. Compiled with the profile
+/// `symbolic` (foundry.toml says why): with any other, a Market that writes to one certain address's account would pass.
 contract ThirdPartyProof is SymbolicBase {
     struct Signature {
         bytes32 r;
