@@ -2,13 +2,17 @@
 pragma solidity 0.8.37;
 
 import { CloudToken } from "../src/CloudToken.sol";
-import { Base } from "./Base.sol";
+import { Released } from "./Released.sol";
 
-contract CloudTokenTest is Base {
+contract CloudTokenTest is Released {
     bytes32 private constant PERMIT_TYPEHASH =
         keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
 
-    CloudToken private token = new CloudToken();
+    CloudToken private token;
+
+    function setUp() public {
+        token = deployToken();
+    }
 
     function test_names_and_supply() public view {
         assertEq(keccak256(bytes(token.name())), keccak256("CloudToken"), "name");

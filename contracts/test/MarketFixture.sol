@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity 0.8.37;
 
-import { IERC20 } from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-
 import { CloudToken } from "../src/CloudToken.sol";
 import { Market } from "../src/Market.sol";
 import { IMarket } from "../src/interfaces/IMarket.sol";
-import { Base } from "./Base.sol";
+import { Released } from "./Released.sol";
 
 /// @title A Market with a funded buyer and provider, and a trade between them
-abstract contract MarketFixture is Base {
+abstract contract MarketFixture is Released {
     struct Trade {
         IMarket.Bid bid;
         IMarket.Accept accept;
@@ -48,7 +46,7 @@ abstract contract MarketFixture is Base {
 
     function setUp() public virtual {
         VM.warp(START);
-        token = new CloudToken();
+        token = newToken();
         market = deploy(token, defaultParams(), SALT);
         buyer = VM.addr(BUYER_KEY);
         provider = VM.addr(PROVIDER_KEY);
@@ -58,21 +56,8 @@ abstract contract MarketFixture is Base {
         fund(provider, DEPOSIT);
     }
 
-    /// @dev The committed bytecode, which is what users get; with SUBLET_FROM_SOURCE what the test's own build made of
-    /// the sources (coverage needs that).
-    function deploy(IERC20 token_, IMarket.Params memory params, bytes32 salt) internal returns (Market) {
-        if (VM.envOr("SUBLET_FROM_SOURCE", false)) return new Market(token_, params, salt);
-        bytes memory code = VM.parseJsonBytes(VM.readFile("abi/Market.json"), ".bytecode");
-        bytes memory creation = abi.encodePacked(code, abi.encode(token_, params, salt));
-        address created;
-        assembly ("memory-safe") {
-            created := create(0, add(creation, 32), mload(creation))
-            if iszero(created) {
-                returndatacopy(creation, 0, returndatasize())
-                revert(creation, returndatasize())
-            }
-        }
-        return Market(created);
+    function newToken() internal virtual returns (CloudToken) {
+        return deployToken();
     }
 
     function defaultParams() internal pure returns (IMarket.Params memory) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity 0.8.37;
 
-import { CloudToken } from "../../src/CloudToken.sol";
 import { IMarket } from "../../src/interfaces/IMarket.sol";
 import { PointsModel } from "../reference/PointsModel.sol";
 import { Ledger } from "./Ledger.sol";
@@ -21,7 +20,7 @@ abstract contract MarketHandler is Ledger {
     constructor() PointsModel(defaultParams().halfLifeDays) {
         VM.warp(START);
         assemble();
-        token = new CloudToken();
+        token = deployToken();
         market = deploy(token, defaultParams(), SALT);
         for (uint256 i = 0; i < ACTORS; i++) {
             token.transfer(actors[i], WALLET);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity 0.8.37;
 
-import { CloudToken } from "../../src/CloudToken.sol";
 import { Market } from "../../src/Market.sol";
 import { IMarket } from "../../src/interfaces/IMarket.sol";
 import { OrderHash } from "../../src/libraries/OrderHash.sol";
@@ -15,7 +14,7 @@ contract OrderHashTest is MarketFixture {
         json = VM.readFile("../market/testdata/eip712.json");
         VM.warp(START);
         VM.chainId(number(".domain.chainId"));
-        token = new CloudToken();
+        token = deployToken();
         market = deployAt(VM.parseJsonAddress(json, ".domain.verifyingContract"));
         buyer = VM.parseJsonAddress(json, ".bid.buyer");
         provider = VM.parseJsonAddress(json, ".accept.provider");
@@ -57,7 +56,7 @@ contract OrderHashTest is MarketFixture {
     /// @dev Runs the constructor at an address of our choice, as the digests depend on it.
     function deployAt(address target) private returns (Market) {
         bytes memory arguments = abi.encode(token, defaultParams(), word(".domain.salt"));
-        VM.etch(target, abi.encodePacked(type(Market).creationCode, arguments));
+        VM.etch(target, abi.encodePacked(marketCreation(), arguments));
         (bool ok, bytes memory runtime) = target.call("");
         assertTrue(ok, "constructor");
         VM.etch(target, runtime);

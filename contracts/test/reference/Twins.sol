@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity 0.8.37;
 
-import { CloudToken } from "../../src/CloudToken.sol";
 import { IMarket } from "../../src/interfaces/IMarket.sol";
 import { Cast } from "./Cast.sol";
 import { ReferenceMarket } from "./ReferenceMarket.sol";
@@ -21,7 +20,7 @@ abstract contract Twins is Cast {
     function setUp() public virtual override {
         VM.warp(START);
         assemble();
-        token = new CloudToken();
+        token = deployToken();
         market = deploy(token, defaultParams(), SALT);
         model = new ReferenceMarket(defaultParams());
         for (uint256 i = 0; i < ACTORS; i++) {
