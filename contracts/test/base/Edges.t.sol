@@ -228,52 +228,6 @@ contract EdgesTest is MarketFixture {
         assertEq(freeOf(provider), DEPOSIT + uint256(NET_RATE) * DURATION - RATE, "provider");
     }
 
-    // -------------------------------------------------------------------------------------------- worst losses
-
-    /// @dev The figures of docs/contracts.md for a buyer's spite. Against a close in the same second, which charges the
-    /// buyer the same: a hold and a notice of pay, less the fee, and the bond.
-    function test_spite_destroys_no_more_than_hold_and_notice() public {
-        bytes32 rejected = openedAt(RATE, 1);
-        bytes32 closed = openedAt(RATE, 2);
-        VM.startPrank(provider);
-        market.activate(rejected);
-        market.activate(closed);
-        VM.stopPrank();
-        VM.warp(START + 2000);
-        uint256 buyerFree = freeOf(buyer);
-        uint256 providerFree = freeOf(provider);
-        VM.prank(buyer);
-        market.reject(rejected);
-        uint256 destroyed = feesInBucket() - uint256(FEE_RATE) * 1400;
-        assertEq(destroyed, uint256(RATE) * (660 + 600), "1,260 s");
-        uint256 byReject = freeOf(provider) - providerFree;
-        uint256 refund = freeOf(buyer) - buyerFree;
-        VM.prank(buyer);
-        market.close(closed);
-        assertEq(freeOf(buyer) - buyerFree - refund, refund, "the buyer is charged the same");
-        uint256 byClose = freeOf(provider) - providerFree - byReject;
-        assertEq(byClose - byReject, uint256(NET_RATE) * 660 + uint256(RATE) * 600, "1,253.4 s");
-    }
-
-    /// @dev The whole bond of 600 s is at stake 540 s after activation, and no more of it is ever.
-    function test_the_bond_at_stake_grows_for_540_seconds() public {
-        bytes32 early = openedAt(RATE, 1);
-        bytes32 late = openedAt(RATE, 2);
-        VM.startPrank(provider);
-        market.activate(early);
-        market.activate(late);
-        VM.stopPrank();
-        uint256 before = freeOf(provider);
-        VM.warp(START + 539);
-        VM.prank(buyer);
-        market.reject(early);
-        assertEq(freeOf(provider) - before, RATE, "a second of the bond is left");
-        VM.warp(START + 540);
-        VM.prank(buyer);
-        market.reject(late);
-        assertEq(freeOf(provider) - before, RATE, "none");
-    }
-
     function openedWithin(uint32 activateWithin, uint64 salt) private returns (bytes32) {
         Trade memory t = goodTrade();
         (t.bid.salt, t.accept.activateWithin) = (salt, activateWithin);

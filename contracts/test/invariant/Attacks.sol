@@ -46,7 +46,7 @@ abstract contract Attacks is MarketHandler {
             assertTrue(!ok || late, "the stranger aborted early");
         } else if (die == 6) {
             ok = attempt(stranger_, abi.encodeCall(IMarket.finish, (id)));
-            bool over = v.state == IMarket.LeaseState.Active && block.timestamp >= uint256(v.fundedUntil) + HOLD;
+            bool over = v.state == IMarket.LeaseState.Active && block.timestamp >= uint256(v.fundedUntil) + params.hold;
             assertTrue(!ok || over, "the stranger finished early");
         } else {
             ok = attempt(stranger_, abi.encodeCall(IMarket.claim, (one(id))));

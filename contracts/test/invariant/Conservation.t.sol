@@ -5,17 +5,53 @@ import { IMarket } from "../../src/interfaces/IMarket.sol";
 import { Base } from "../Base.sol";
 import { Exits } from "./Exits.sol";
 
-/// @dev What must hold after every call of every history. What must hold for each call alone, the handler checks.
-contract ConservationTest is Base {
+/// @dev The calls of a history, and what must hold after each of them; what must hold for each call alone, the handler
+/// checks.
+abstract contract Calls is Base {
+    Exits internal handler;
+
+    function selectors() internal view returns (bytes4[7] memory) {
+        return [
+            handler.open.selector,
+            handler.again.selector,
+            handler.act.selector,
+            handler.attack.selector,
+            handler.collect.selector,
+            handler.bank.selector,
+            handler.wait.selector
+        ];
+    }
+
+    /// @dev One call of a history that is a chain of hashes.
+    function step(uint256 seed) internal {
+        bytes4[7] memory calls = selectors();
+        (bool ok, bytes memory why) = address(handler).call(abi.encodeWithSelector(calls[seed % 7], seed));
+        // As it was said inside.
+        assembly ("memory-safe") {
+            if iszero(ok) { revert(add(why, 32), mload(why)) }
+        }
+        handler.assertConserved();
+    }
+
+    /// @dev At the end of each history.
+    function assertEnd() internal {
+        handler.assertNoGain();
+        handler.assertBooks();
+        handler.everybodyCanLeave();
+        handler.assertBooks();
+        handler.assertConserved();
+    }
+}
+
+/// @dev With the default parameters: long histories.
+contract ConservationTest is Calls {
     struct FuzzSelector {
         address addr;
         bytes4[] selectors;
     }
 
-    Exits private handler;
-
     function setUp() public {
-        handler = new Exits();
+        handler = new Exits(IMarket.Params({ feeBps: 100, hold: 600, notice: 60, halfLifeDays: 90 }));
     }
 
     function targetContracts() external view returns (address[] memory targets) {
@@ -43,30 +79,18 @@ contract ConservationTest is Base {
         handler.assertNoGain();
     }
 
-    /// @dev At the end of each history.
     function afterInvariant() public {
-        handler.assertBooks();
-        handler.everybodyCanLeave();
-        handler.assertBooks();
-        handler.assertConserved();
+        assertEnd();
     }
 
     /// @dev One long history, the same each time: none of the checks is an empty one.
     function test_a_long_history_has_every_end() public {
-        bytes4[7] memory calls = selectors();
         uint256[3][3] memory left;
         for (uint256 i = 0; i < 800; i++) {
-            uint256 seed = uint256(keccak256(abi.encode(i)));
-            (bool ok, bytes memory why) = address(handler).call(abi.encodeWithSelector(calls[seed % 7], seed));
-            // As it was said inside.
-            assembly ("memory-safe") {
-                if iszero(ok) { revert(add(why, 32), mload(why)) }
-            }
-            handler.assertConserved();
+            step(uint256(keccak256(abi.encode(i))));
             if (i % 50 == 0) add(left, handler.everybodyCanLeave());
         }
-        handler.assertNoGain();
-        afterInvariant();
+        assertEnd();
         for (uint256 i = 1; i <= uint256(type(IMarket.EndReason).max); i++) {
             assertTrue(handler.ends(IMarket.EndReason(i)) > 0, string.concat("no end ", VM.toString(i)));
         }
@@ -81,16 +105,32 @@ contract ConservationTest is Base {
             sums[i / 3][i % 3] += more[i / 3][i % 3];
         }
     }
+}
 
-    function selectors() private view returns (bytes4[7] memory) {
-        return [
-            handler.open.selector,
-            handler.again.selector,
-            handler.act.selector,
-            handler.attack.selector,
-            handler.collect.selector,
-            handler.bank.selector,
-            handler.wait.selector
-        ];
+/// @dev With any parameters that the constructor takes: short histories.
+contract AnyParametersTest is Calls {
+    uint256 private constant STEPS = 32;
+
+    /// forge-config: default.fuzz.runs = 16
+    /// forge-config: deep.fuzz.runs = 10000
+    function testFuzz_whatever_the_parameters_every_token_is_someones(uint256 seed) public {
+        handler = new Exits(paramsOf(seed));
+        for (uint256 i = 0; i < STEPS; i++) {
+            step(uint256(keccak256(abi.encode(seed, i))));
+        }
+        assertEnd();
+    }
+
+    /// @dev Within the bounds of Parameters.sol, and often at one of them.
+    function paramsOf(uint256 seed) private pure returns (IMarket.Params memory p) {
+        p.feeBps = uint16(edgy(seed, 10, 500));
+        p.hold = uint32(edgy(seed >> 32, 60, 3600));
+        p.notice = uint32(edgy(seed >> 64, 0, p.hold < 600 ? p.hold : 600));
+        p.halfLifeDays = uint16(edgy(seed >> 96, 7, 365));
+    }
+
+    function edgy(uint256 seed, uint256 min, uint256 max) private pure returns (uint256) {
+        uint256 die = seed % 8;
+        return die == 0 ? min : die == 1 ? max : bound(uint32(seed >> 3), min, max);
     }
 }

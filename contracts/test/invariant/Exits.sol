@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import { IMarket } from "../../src/interfaces/IMarket.sol";
 import { Attacks } from "./Attacks.sol";
+import { MarketHandler } from "./MarketHandler.sol";
 
 /// @title Whatever happened, each side gets out alone, with what is on the chain, and nothing stays behind
 contract Exits is Attacks {
@@ -17,6 +18,8 @@ contract Exits is Attacks {
         Active,
         OutOfFunds
     }
+
+    constructor(IMarket.Params memory params_) MarketHandler(params_) { }
 
     /// @notice Ends all leases in three ways, each from the same moment: by the buyers, by the providers, by a stranger.
     /// @return left how often each side left a lease of each stage; a counter would go back in time with the rest
@@ -48,7 +51,7 @@ contract Exits is Attacks {
     /// @dev With no call of the other side; time may pass.
     function getOut(bytes32 id, IMarket.LeaseView memory v, Side side) private {
         address caller = side == Side.Buyers ? v.buyer : side == Side.Providers ? v.provider : actors[STRANGER];
-        uint256 over = uint256(v.fundedUntil) + HOLD;
+        uint256 over = uint256(v.fundedUntil) + params.hold;
         bytes memory call;
         if (v.state == IMarket.LeaseState.Opened) {
             if (side != Side.Providers) waitFor(uint256(v.activateBy) + 1);

@@ -102,7 +102,7 @@ abstract contract Ledger is Cast, PointsModel {
         Book storage b = books[id];
         assertTrue(!cancelled[id] && b.opened == 0, "an id was used twice");
         b.opened = 1;
-        (b.rate, b.feeRate, b.duration) = (rate, (uint256(rate) + 99) / 100, duration);
+        (b.rate, b.feeRate, b.duration) = (rate, (uint256(rate) * params.feeBps + 9999) / 10_000, duration);
         b.bond = b.rate * bondSeconds;
         b.deposited = b.rate * duration + b.bond;
         balance(id);
@@ -136,7 +136,7 @@ abstract contract Ledger is Cast, PointsModel {
         Book storage b = books[id];
         assertTrue(b.started == 1 && b.ended == 0, "a claim of what does not run");
         assertTrue(paidUntil > b.paidUntil && paidUntil <= b.fundedUntil, "a claim goes forward");
-        assertTrue(paidUntil + HOLD <= block.timestamp, "a claim inside the hold");
+        assertTrue(paidUntil + params.hold <= block.timestamp, "a claim inside the hold");
         b.net += net;
         b.fees += fee;
         b.paidUntil = paidUntil;

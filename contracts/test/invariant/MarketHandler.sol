@@ -17,11 +17,12 @@ abstract contract MarketHandler is Ledger {
     /// @notice Calls that went through, of which a history should have some.
     uint256 public done;
 
-    constructor() PointsModel(defaultParams().halfLifeDays) {
+    constructor(IMarket.Params memory params_) PointsModel(params_.halfLifeDays) {
+        params = params_;
         VM.warp(START);
         assemble();
         token = deployToken();
-        market = deploy(token, defaultParams(), SALT);
+        market = deploy(token, params_, SALT);
         for (uint256 i = 0; i < ACTORS; i++) {
             token.transfer(actors[i], WALLET);
             VM.prank(actors[i]);

@@ -24,6 +24,8 @@ abstract contract Cast is MarketFixture {
     /// @dev What each actor has in the Market at the start.
     uint256 internal constant START_FREE = 1000 ether;
 
+    /// @dev The constants of the Market under test.
+    IMarket.Params internal params = defaultParams();
     address[] internal actors;
     mapping(address actor => uint256) internal keyOf;
     /// @dev The last trades, signed once and for all: to be replayed.
@@ -149,8 +151,8 @@ abstract contract Cast is MarketFixture {
         if (v.state == IMarket.LeaseState.Opened) return v.activateBy;
         uint256 die = draw(6);
         if (die == 0) return v.fundedUntil;
-        if (die == 1) return v.fundedUntil + HOLD;
-        if (die == 2) return v.fundedUntil - NOTICE;
-        return v.paidUntil + HOLD + (die == 3 ? 0 : draw(300));
+        if (die == 1) return v.fundedUntil + params.hold;
+        if (die == 2) return v.fundedUntil - params.notice;
+        return v.paidUntil + params.hold + (die == 3 ? 0 : draw(300));
     }
 }
