@@ -79,6 +79,35 @@ contract OperatorsTest is MarketFixture {
         assertEq(freeOf(buyer), DEPOSIT + 2 ether, "given");
     }
 
+    /// @dev Even where the Market may take all of it: deposits are the caller's own, and nothing else takes tokens in.
+    function test_a_makers_wallet_is_out_of_an_operators_reach() public {
+        token.transfer(buyer, 5 ether);
+        VM.prank(buyer);
+        token.approve(address(market), type(uint256).max);
+        bytes memory poor =
+            abi.encodeWithSelector(IERC20Errors.ERC20InsufficientAllowance.selector, address(market), 0, 1);
+        VM.startPrank(operator);
+        VM.expectRevert(poor);
+        market.deposit(1);
+        VM.expectRevert(poor);
+        market.depositFor(operator, 1);
+        VM.expectRevert(poor);
+        market.depositFor(buyer, 1);
+        VM.expectRevert(poor);
+        market.depositWithPermit(1, block.timestamp, 27, 0, 0);
+        VM.stopPrank();
+        // A trade that takes more than is free is refused, and not drawn from the wallet.
+        Trade memory t = goodTrade();
+        t.bid.maxRate = t.accept.rate = uint64(DEPOSIT / DURATION + 1);
+        (t.bid.minBondSeconds, t.accept.bondSeconds) = (0, 0);
+        t.accept.bid = market.bidDigest(t.bid);
+        t.bidSignature = sign(OPERATOR_KEY, t.accept.bid);
+        t.acceptSignature = sign(PROVIDER_KEY, market.acceptDigest(t.accept));
+        uint256 needed = uint256(t.accept.rate) * DURATION;
+        refuseTrade(t, abi.encodeWithSelector(IMarket.BuyerFunds.selector, buyer, DEPOSIT, needed));
+        assertEq(token.balanceOf(buyer), 5 ether, "wallet");
+    }
+
     /// @dev What docs/contracts.md warns of: no call pays an operator, but a trade of its own with its maker can, and a
     /// bond of all that is free, then an abort, is the quickest. Who is approved is trusted with the free balance.
     function test_an_operator_that_trades_with_its_maker_can_have_all_that_is_free() public {
