@@ -17,7 +17,7 @@ use sublet_market::{Domain, lease::Params};
 
 const CHAIN_ID: u64 = 31_337;
 const GAS: u64 = 16_000_000;
-const DEPLOYER: Address = Address::repeat_byte(0xd0);
+pub(crate) const DEPLOYER: Address = Address::repeat_byte(0xd0);
 
 /// What a call came to: output and logs, or the bytes of the revert.
 pub(crate) type Outcome = Result<(Bytes, Vec<Log>), Bytes>;
