@@ -5,6 +5,12 @@ import { IMarket } from "../../src/interfaces/IMarket.sol";
 import { Base } from "../Base.sol";
 import { Exits } from "./Exits.sol";
 
+/// @dev What forge takes for a target of its random calls.
+struct FuzzSelector {
+    address addr;
+    bytes4[] selectors;
+}
+
 /// @dev The calls of a history, and what must hold after each of them; what must hold for each call alone, the handler
 /// checks.
 abstract contract Calls is Base {
@@ -45,11 +51,6 @@ abstract contract Calls is Base {
 
 /// @dev With the default parameters: long histories.
 contract ConservationTest is Calls {
-    struct FuzzSelector {
-        address addr;
-        bytes4[] selectors;
-    }
-
     function setUp() public {
         handler = new Exits(IMarket.Params({ feeBps: 100, hold: 600, notice: 60, halfLifeDays: 90 }));
     }
@@ -107,18 +108,26 @@ contract ConservationTest is Calls {
     }
 }
 
-/// @dev With any parameters that the constructor takes: short histories.
-contract AnyParametersTest is Calls {
-    uint256 private constant STEPS = 32;
+/// @dev A history whose first number chooses the parameters, any that the constructor takes.
+contract AnyParameters is Calls {
+    function play(uint256 seed) external {
+        seed = uint256(keccak256(abi.encode(seed)));
+        if (begun()) step(seed);
+        else handler = new Exits(paramsOf(seed));
+    }
 
-    /// forge-config: default.fuzz.runs = 16
-    /// forge-config: deep.fuzz.runs = 10000
-    function testFuzz_whatever_the_parameters_every_token_is_someones(uint256 seed) public {
-        handler = new Exits(paramsOf(seed));
-        for (uint256 i = 0; i < STEPS; i++) {
-            step(uint256(keccak256(abi.encode(seed, i))));
-        }
-        assertEnd();
+    function check() external view {
+        if (!begun()) return;
+        handler.assertConserved();
+        handler.assertNoGain();
+    }
+
+    function end() external {
+        if (begun()) assertEnd();
+    }
+
+    function begun() private view returns (bool) {
+        return address(handler) != address(0);
     }
 
     /// @dev Within the bounds of Parameters.sol, and often at one of them.
@@ -132,5 +141,33 @@ contract AnyParametersTest is Calls {
     function edgy(uint256 seed, uint256 min, uint256 max) private pure returns (uint256) {
         uint256 die = seed % 8;
         return die == 0 ? min : die == 1 ? max : bound(uint32(seed >> 3), min, max);
+    }
+}
+
+contract AnyParametersTest is Base {
+    AnyParameters private histories;
+
+    function setUp() public {
+        histories = new AnyParameters();
+    }
+
+    function targetContracts() external view returns (address[] memory targets) {
+        targets = new address[](1);
+        targets[0] = address(histories);
+    }
+
+    function targetSelectors() external view returns (FuzzSelector[] memory targets) {
+        targets = new FuzzSelector[](1);
+        targets[0].addr = address(histories);
+        targets[0].selectors = new bytes4[](1);
+        targets[0].selectors[0] = histories.play.selector;
+    }
+
+    function invariant_every_token_is_someones_whatever_the_parameters() public view {
+        histories.check();
+    }
+
+    function afterInvariant() public {
+        histories.end();
     }
 }

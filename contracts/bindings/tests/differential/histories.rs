@@ -1,6 +1,6 @@
-//! Histories of several leases between makers who trade both ways, approve and revoke operators, cancel bids and void all
-//! of them: after each call all leases and accounts and the burn bucket must be what Rust's books say; operators too, where
-//! they were set and at the end.
+//! Histories of several leases between makers who trade both ways, approve and revoke operators, cancel bids and void
+//! all of them: after each call all leases and accounts and the burn bucket must be what Rust's books say; operators
+//! too, where they were set and at the end.
 
 use alloy::primitives::{Address, B256, Bytes};
 use sublet_contracts::{IMarket, Market};

@@ -1,11 +1,11 @@
 //! The Rust rules and lease arithmetic against the committed contract on a real EVM: the same orders and histories,
 //! valid and broken, must get the same verdicts, reasons down to their values, and amounts.
 //!
-//! Rust's side is `sublet_market`: `check_settle`, `OrderSignature` and `Signed::signer`, `Lease`, `Flows` and `Points`.
+//! Rust's side is `sublet_market`: `check_settle`, `OrderSignature`, `Signed::signer`, `Lease`, `Flows` and `Points`.
 //! It has no model of who may settle or cancel, of ids that were used before (`NotSettler`, `LeaseExists`), and of
-//! `cancel`, `bumpEpoch`, `setOperator`, deposits, withdrawals and `flushBurn`: there the contract is compared with the
-//! books that these tests keep (`world.rs`, `bank.rs`), because what those calls leave behind decides over the ones that
-//! Rust knows. `depositWithPermit` is not made here, nor are the token's own refusals.
+//! `cancel`, `bumpEpoch`, `setOperator`, deposits, withdrawals and `flushBurn`: there the contract is compared with
+//! the books that these tests keep (`world.rs`, `bank.rs`), because what those calls leave behind decides over the
+//! ones that Rust knows. `depositWithPermit` is not made here, nor are the token's own refusals.
 //!
 //! `SUBLET_DIFFERENTIAL_TIMES=10` runs ten times as many cases, `SUBLET_DIFFERENTIAL_SEED=7` others.
 
@@ -69,8 +69,8 @@ const _: () = assert!(orders::CASES + signatures::CASES + histories::LEAST_CASES
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 impl Tally {
-    /// Counts a case in which both sides said the same, down to the values of a refusal, and gives the verdict: a call's
-    /// name or an error's. Nothing else counts a case.
+    /// Counts a case in which both sides said the same, down to the values of a refusal, and gives the verdict: the name
+    /// of a call or an error. Nothing else counts a case.
     pub(crate) fn agree<A, B>(
         &mut self,
         call: &'static str,

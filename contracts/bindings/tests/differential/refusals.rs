@@ -1,5 +1,5 @@
-//! Rust's refusals as the contract says them, so that all values are compared: those that Rust carries are taken from it,
-//! and the others, which are the call's own, from the call.
+//! Rust's refusals as the contract says them, so that all values are compared: those that Rust carries are taken from
+//! it, and the others, which are the call's own, from the call.
 
 use alloy::{
     primitives::{Address, B256, Bytes, U256},
