@@ -168,6 +168,17 @@ pub enum ChainError {
         /// Its nonce.
         nonce: u64,
     },
+    /// An earlier call of the same function was mined meanwhile, so nothing was sent: it may have been the same wish.
+    #[error(
+        "an earlier {call} was mined meanwhile, in {hash}, so this one was not sent: look at the state, and try again if it is \
+         still wanted"
+    )]
+    Overtaken {
+        /// The call.
+        call: &'static str,
+        /// The earlier transaction.
+        hash: B256,
+    },
     /// What is to be sent cannot be written down first.
     #[error("nothing was sent, because it cannot be written down first: {0}")]
     Journal(String),
@@ -240,6 +251,7 @@ impl ChainError {
                 | Self::FeeTooHigh { .. }
                 | Self::Superseded { .. }
                 | Self::Blocked { .. }
+                | Self::Overtaken { .. }
                 | Self::Journal(_)
                 | Self::Moved { .. }
                 | Self::Behind { .. }

@@ -123,7 +123,9 @@ impl Sender {
     /// Carries out one call and returns the receipt of its success.
     pub(crate) async fn send(&self, order: &Order) -> Result<TransactionReceipt, ChainError> {
         let _turn = self.turn.lock().await;
-        self.clear_the_way(order.call).await?;
+        if let Some(receipt) = self.clear_the_way(order).await? {
+            return Ok(receipt);
+        }
         self.simulate(order).await?;
         for attempt in 1..=NONCE_ATTEMPTS {
             let mut flight = self.prepare(order).await?;
@@ -184,11 +186,14 @@ impl Sender {
     /// Sees to the transactions that an earlier call, or a process before this one, has not seen mined. The one that is next
     /// is waited for, and replaced if it is stuck: nothing of this key can be mined before it. One that no pool has is
     /// forgotten: who wanted it looks at the state and decides again.
-    async fn clear_the_way(&self, call: &'static str) -> Result<(), ChainError> {
+    ///
+    /// Gives the receipt of one that is this very call. After another one of the same function whoever asks has to look
+    /// again: it may have been the same wish.
+    async fn clear_the_way(&self, order: &Order) -> Result<Option<TransactionReceipt>, ChainError> {
         let mut open = self.journal.flights().map_err(ChainError::Journal)?;
         open.retain(|flight| (flight.chain_id, flight.from) == (self.chain_id, self.address));
         if open.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         open.sort_by_key(|flight| flight.nonce);
         let counted = self.rpc.provider().get_transaction_count(self.address);
@@ -202,16 +207,31 @@ impl Sender {
                     nonce = flight.nonce,
                     "an earlier transaction is not mined yet: it comes first, at a higher fee if it has to"
                 );
-                match self.finish(EARLIER, &mut flight).await {
+                let landed = match self.finish(EARLIER, &mut flight).await {
+                    Ok(receipt) => receipt.status().then_some(receipt),
+                    Err(ChainError::Superseded { .. }) => None,
                     Err(ChainError::Unconfirmed { hash, nonce, .. }) => {
-                        return Err(ChainError::Blocked { call, earlier: flight.call, hash, nonce });
+                        let (call, earlier) = (order.call, flight.call);
+                        return Err(ChainError::Blocked { call, earlier, hash, nonce });
                     }
-                    Err(ChainError::Superseded { .. }) | Ok(_) => mined = flight.nonce + 1,
                     Err(error) => return Err(error),
+                };
+                mined = flight.nonce + 1;
+                match landed {
+                    Some(receipt) if (flight.to, &flight.input) == (order.to, &order.input) => {
+                        return Ok(Some(receipt));
+                    }
+                    Some(receipt) if flight.call == order.call => {
+                        return Err(ChainError::Overtaken {
+                            call: order.call,
+                            hash: receipt.transaction_hash,
+                        });
+                    }
+                    _ => {}
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Whether any version of a transaction is in the pool of the RPC, or mined.

@@ -146,11 +146,12 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
 /// go on.
 fn take_back(core: &Core, id: B256, to_block: u64) -> Result<(), EngineError> {
     let key = id.as_slice();
+    // The lease last: an engine that sees it open, and nothing that explains it, would end it.
+    core.store.revive::<Promise>(key, |promise| promise.phase = ProviderPhase::Leased)?;
+    core.store.revive::<Purchase>(key, |purchase| purchase.phase = BuyerPhase::Leased)?;
     if core.store.revive::<ChainLease>(key, |_| {})? {
         tracing::warn!(lease = %id, "the end of this lease was taken back by a reorganisation");
     }
-    core.store.revive::<Promise>(key, |promise| promise.phase = ProviderPhase::Leased)?;
-    core.store.revive::<Purchase>(key, |purchase| purchase.phase = BuyerPhase::Leased)?;
     core.store.update::<ChainLease>(key, |lease| {
         lease.events.retain(|e| e.block <= to_block);
         if !lease.events.iter().any(|e| matches!(e.event, MarketEvent::LeaseEnded { .. })) {

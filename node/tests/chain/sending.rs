@@ -155,6 +155,49 @@ async fn a_transaction_that_an_ended_process_left_stuck_is_replaced_and_comes_fi
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// An ended process has asked for the same, or for something like it: neither is done twice.
+#[tokio::test]
+async fn what_an_ended_process_has_sent_already_is_not_sent_again() {
+    let world = World::new(instant()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let connect = async || {
+        let journal = Arc::new(Store::open(&path).unwrap());
+        world.connect_with(&world.deployer, ChainOptions { journal, ..options() }).await
+    };
+    let to = Address::repeat_byte(7);
+    let transfer = |chain: &Chain, amount| {
+        let chain = chain.clone();
+        tokio::spawn(async move { chain.execute(Call::Transfer { to, amount }).await })
+    };
+    let (mut moved, mut answers) = (0, Vec::new());
+    for again in [7 * CTK, 8 * CTK] {
+        let chain = connect().await;
+        let nonce = next_nonce(&world, &chain).await;
+        world.anvil.provider().anvil_set_auto_mine(false).await.unwrap();
+        let sent = transfer(&chain, 7 * CTK);
+        let first = pooled(&world, &chain, nonce, None).await;
+        sent.abort();
+        drop(sent.await);
+        drop(chain);
+        let chain = connect().await;
+        let second = transfer(&chain, again);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        world.anvil.provider().anvil_set_auto_mine(true).await.unwrap();
+        world.anvil.mine(1).await.unwrap();
+        answers.push((first, second.await.unwrap()));
+        moved += 7 * CTK;
+        assert_eq!(chain.balances(to).await.unwrap().wallet, moved, "once");
+        assert_eq!(next_nonce(&world, &chain).await, nonce + 1);
+    }
+    let [(first, same), (earlier, other)] = &answers[..] else { unreachable!() };
+    assert_eq!(same.as_ref().unwrap().hash, *first, "the answer is that of the first");
+    assert!(
+        matches!(other, Err(e @ ChainError::Overtaken { hash, .. }) if hash == earlier && e.is_retryable()),
+        "{other:?}"
+    );
+}
+
 /// What no pool has is void: its nonce is used again, and whoever wanted the call decides anew.
 #[tokio::test]
 async fn a_transaction_that_was_written_down_and_never_sent_is_forgotten() {

@@ -130,28 +130,50 @@ impl Provider {
 
     /// Passes until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut last_sweep: Option<Instant> = None;
+        // Before anything is offered: what runs and nothing explains takes room too.
+        let first_sweep = self.pass_or_warn(true).await;
+        // Apart: an offer that waits for the chain must not hold up the end of a machine.
+        tokio::join!(self.keep_passing(first_sweep, &stop), self.keep_announcing(&stop));
+        tokio::join!(self.jobs.drain(DRAIN_LIMIT), self.machine_jobs.drain(DRAIN_LIMIT));
+    }
+
+    async fn keep_passing(self: &Arc<Self>, mut last_sweep: Instant, stop: &CancellationToken) {
         loop {
-            let sweep = last_sweep.is_none_or(|at| at.elapsed() >= ORPHAN_INTERVAL);
-            match self.pass(sweep).await {
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "a pass of the provider engine failed; the next one tries again")
-                }
-            }
-            if sweep {
-                last_sweep = Some(Instant::now());
-            }
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => return,
                 () = self.core.wake.provider.notified() => {}
                 () = self.jobs.finished() => {}
                 () = self.machine_jobs.finished() => {}
                 () = tokio::time::sleep(PASS_INTERVAL) => {}
             }
+            let sweep = last_sweep.elapsed() >= ORPHAN_INTERVAL;
+            let passed = self.pass_or_warn(sweep).await;
+            if sweep {
+                last_sweep = passed;
+            }
         }
-        tokio::join!(self.jobs.drain(DRAIN_LIMIT), self.machine_jobs.drain(DRAIN_LIMIT));
+    }
+
+    async fn keep_announcing(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.announce().await {
+                tracing::warn!(%error, "the offers could not be looked after; trying again");
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(PASS_INTERVAL) => {}
+            }
+        }
+    }
+
+    /// Gives the time at which the pass was over.
+    async fn pass_or_warn(self: &Arc<Self>, sweep: bool) -> Instant {
+        if let Err(error) = self.pass(sweep).await {
+            tracing::warn!(%error, "a pass of the provider engine failed; the next one tries again");
+        }
+        Instant::now()
     }
 
     async fn pass(self: &Arc<Self>, sweep: bool) -> Result<(), EngineError> {
@@ -189,7 +211,7 @@ impl Provider {
             self.sweep(&machines)?;
             self.tend_disks().await?;
         }
-        self.announce().await
+        Ok(())
     }
 
     /// Removes machines that nothing explains: left over from a store that was lost or a step cut short. A machine
@@ -239,7 +261,7 @@ impl Provider {
         Ok(self.core.store.get::<Promise>(lease.as_slice())?.is_some())
     }
 
-    /// Takes a new template in; it is announced in the next pass.
+    /// Takes a new template in; it is announced within a moment.
     pub async fn post_offer(&self, new: NewOffer) -> Result<OfferTemplate, EngineError> {
         let traits = self.adapter.traits().into_iter().chain(self.disk_trait()).chain(new.traits);
         let traits = Traits::new(traits).map_err(|e| EngineError::Invalid(e.to_string()))?;
