@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 pragma solidity 0.8.37;
 
-import { CloudToken } from "../src/CloudToken.sol";
 import { MarketFixture } from "./MarketFixture.sol";
 
 /// @dev Writes snapshots/gas.json under `bin/test --gas`: whole transactions with cold storage, in a Market that has been
@@ -22,12 +21,6 @@ contract GasTest is MarketFixture {
         bytes32 id = anotherLease(99);
         VM.prank(buyer);
         market.close(id);
-    }
-
-    /// @dev The committed figures of deposits, withdrawals and flushBurn are of the token as the tests compile it; the
-    /// released one costs up to 0.8 % less.
-    function newToken() internal override returns (CloudToken) {
-        return new CloudToken();
     }
 
     function test_gas_of_money() public {
