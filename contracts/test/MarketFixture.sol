@@ -56,7 +56,7 @@ abstract contract MarketFixture is Released {
         fund(provider, DEPOSIT);
     }
 
-    function newToken() internal virtual returns (CloudToken) {
+    function newToken() internal returns (CloudToken) {
         return deployToken();
     }
 

@@ -21,6 +21,9 @@ use crate::{
 const SIZE: &str = "128m";
 /// How long the disk is full before anything else happens: many passes of the engine.
 const LASTS: Duration = Duration::from_secs(6);
+/// For so long a machine may run on unseen by the chain, and the disk is full for longer: that is no blindness.
+const MAX_BLIND: Duration = Duration::from_secs(12);
+const LASTS_LONGER: Duration = Duration::from_secs(20);
 /// Offers that the pages which the database has are enough for, by far.
 const MOST_OFFERS: usize = 600;
 
@@ -80,6 +83,7 @@ async fn privileged(command: &[&str], at: &Path) -> anyhow::Result<()> {
 
 impl Scene<'_> {
     pub(super) async fn disk_full(&mut self) -> anyhow::Result<String> {
+        self.stage.set_max_blind(MAX_BLIND).await?;
         let running = self.rent().await?;
         self.disk.fill()?;
         let seen = self.while_full(running).await;
@@ -140,6 +144,8 @@ impl Scene<'_> {
                 && said.stderr.contains("free space"),
             "an offer that cannot be kept: {said:?}"
         );
+        self.hold(LASTS_LONGER).await?;
+        self.stage.log_in(running).await.context("the machine, after a time as long as max_blind")?;
         // The file of a lease that ends cannot be written; its machine must end all the same.
         self.stage.close(running).await?;
         self.stage
