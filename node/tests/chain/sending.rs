@@ -121,25 +121,29 @@ async fn a_transaction_that_an_ended_process_left_stuck_is_replaced_and_comes_fi
         ChainOptions { journal, ..sending(send) }
     };
     let amount = 7 * CTK;
-    let chain = world.connect_with(&world.deployer, written(|_| {})).await;
+    let quick = || written(|o| o.resend_after = Duration::from_millis(300));
+    let chain = world.connect_with(&world.deployer, quick()).await;
     let nonce = next_nonce(&world, &chain).await;
     world.anvil.provider().anvil_set_auto_mine(false).await.unwrap();
     let sent = tokio::spawn({
         let chain = chain.clone();
         async move { chain.execute(Call::Transfer { to: Address::repeat_byte(7), amount }).await }
     });
+    // It has sent a dearer version already.
     let first = pooled(&world, &chain, nonce, None).await;
+    pooled(&world, &chain, nonce, Some(first)).await;
     sent.abort();
     drop(sent.await);
     drop(chain);
 
-    let quick = written(|o| o.resend_after = Duration::from_millis(300));
-    let chain = world.connect_with(&world.deployer, quick).await;
+    let left = Store::open(&path).unwrap().flights().unwrap();
+    let newest = *left[0].hashes.last().unwrap();
+    let chain = world.connect_with(&world.deployer, quick()).await;
     let sent = tokio::spawn({
         let chain = chain.clone();
         async move { chain.execute(Call::Approve { amount: CTK }).await }
     });
-    pooled(&world, &chain, nonce, Some(first)).await;
+    pooled(&world, &chain, nonce, Some(newest)).await;
     let behind = world.anvil.provider().get_transaction_by_sender_nonce(chain.address(), nonce + 1).await;
     assert!(behind.unwrap().is_none(), "the new one waits for it");
     world.anvil.provider().anvil_set_auto_mine(true).await.unwrap();

@@ -101,17 +101,23 @@ impl Sender {
             .await
             .is_ok_and(|have| have >= market.max.saturating_mul(u128::from(flight.gas)));
         if affordable && market.max <= self.options.max_fee_per_gas {
-            let before = flight.fees;
-            flight.fees = Fees { max: market.max, priority: market.priority.min(market.max) };
-            // A key that is elsewhere may not answer. The version that is out there may be mined all the same.
-            if let Err(error) = self.sign(flight).await {
-                flight.fees = before;
-                warn!(call, %error, "cannot sign a dearer version: the old one is sent again");
+            let fees = Fees { max: market.max, priority: market.priority.min(market.max) };
+            match self.dearer(flight, fees).await {
+                Ok(dearer) => *flight = dearer,
+                // A key that is elsewhere may not answer. The version that is out there may be mined all the same.
+                Err(error) => warn!(call, %error, "no dearer version can be made: the old one is sent again"),
             }
         }
         if let Broadcast::Refused(e) | Broadcast::Unclear(e) = self.broadcast(call, flight).await {
             // An earlier version may be mined all the same: only the receipt or the deadline ends the wait.
             warn!(call, nonce = flight.nonce, error = %e, "cannot broadcast again");
         }
+    }
+    /// The same transaction at other fees, signed and written down.
+    async fn dearer(&self, flight: &Flight, fees: Fees) -> Result<Flight, ChainError> {
+        let mut dearer = Flight { fees, ..flight.clone() };
+        self.sign(&mut dearer).await?;
+        self.journal.note(&dearer).map_err(ChainError::Journal)?;
+        Ok(dearer)
     }
 }
