@@ -68,10 +68,13 @@ abstract contract Attacks is MarketHandler {
             return refused(settleCall(t));
         }
         // A bid of now, settled by the stranger, with a signature that is not its buyer's; or an accept likewise.
+        (bytes32 agreed, uint64 settleBy) = (market.bidDigest(t.bid), t.accept.settleBy);
         t.bid.settler = stranger_;
         t.bid.epoch = epochOf(t.bid.buyer);
         t.bid.validUntil = t.accept.settleBy = uint64(block.timestamp);
         t.accept.bid = market.bidDigest(t.bid);
+        // One that names the stranger and ends in this very second is as it was agreed on: it may settle that.
+        if (die == 4 && t.accept.bid == agreed && t.accept.settleBy == settleBy) return false;
         bytes memory honest = t.bidSignature;
         bytes memory acceptOf = t.acceptSignature;
         (s.bidSigner, s.acceptSigner) = (die == 3 ? stranger_ : t.bid.buyer, stranger_);
