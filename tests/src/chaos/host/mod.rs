@@ -293,10 +293,13 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// Those of these offers of the provider that are announced, and so have units left.
+/// Those of these offers of the provider that are announced, and so have units left. After a leap of the chain the node
+/// shows the old ones until it has read the new head: they do not count.
 async fn own_offers(stage: &Stage<'_>, series: &[String]) -> anyhow::Result<Vec<OfferInfo>> {
     let mut offers = all_own_offers(stage).await?;
-    offers.retain(|offer| offer.digest.is_some() && series.contains(&offer.series));
+    let now = stage.net.bank.head().await?.timestamp;
+    offers
+        .retain(|offer| offer.digest.is_some() && offer.valid_until > now && series.contains(&offer.series));
     Ok(offers)
 }
 
