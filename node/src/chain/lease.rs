@@ -109,6 +109,12 @@ impl LeaseView {
         Some(Lease { buyer, provider, rate, bond_seconds, burn, state })
     }
 
+    /// Whether it runs and is paid for at `now` (chain time in seconds).
+    #[must_use]
+    pub fn is_paid(&self, now: u64) -> bool {
+        self.state == LeaseState::Active && now < u64::from(self.funded_until)
+    }
+
     /// Whether the contract would carry out `action` of `party` at `now` (chain time in seconds).
     #[must_use]
     pub fn allows(&self, action: Action, party: Party, now: u64, params: &Params) -> bool {

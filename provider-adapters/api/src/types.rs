@@ -97,6 +97,12 @@ pub enum InstanceState {
 }
 
 impl InstanceState {
+    /// Whether it uses CPU and memory.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Starting | Self::Running)
+    }
+
     /// The stable snake_case name, for logs and the API.
     #[must_use]
     pub fn as_str(&self) -> &'static str {

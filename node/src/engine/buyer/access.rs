@@ -116,8 +116,8 @@ impl Buyer {
 
     async fn inspect(&self, purchase: &Purchase, access: &Access) -> Finding {
         let id = purchase.id;
-        let spec = &purchase.spec;
-        let paid = spec.unit.checked_mul(spec.units).unwrap_or(spec.unit);
+        // The provider has checked it: the product fits.
+        let paid = purchase.spec.total().unwrap_or(purchase.spec.unit);
         let finding = inspect(&self.home, id, access, &paid).await;
         match &finding {
             Finding::Right => {}

@@ -148,16 +148,12 @@ fn on_the_chain(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         }
         LeaseState::Active if sight.purchase.ending.is_some() => Step::End,
         LeaseState::Active
-            if sight.lost
-                && sight.purchase.on_failure != OnFailure::Keep
-                && sight.now < u64::from(lease.funded_until) =>
+            if sight.lost && sight.purchase.on_failure != OnFailure::Keep && lease.is_paid(sight.now) =>
         {
             Step::Leave
         }
         LeaseState::Active if due_top_up(sight.purchase, lease, sight.now) > 0 => Step::TopUp,
-        LeaseState::Active if sight.access_due && sight.now < u64::from(lease.funded_until) => {
-            Step::FetchAccess
-        }
+        LeaseState::Active if sight.access_due && lease.is_paid(sight.now) => Step::FetchAccess,
         _ => Step::Wait,
     }
 }

@@ -43,12 +43,11 @@ enum Nearness {
 pub(super) struct Told(HashMap<B256, (Nearness, u32)>);
 
 impl Told {
-    /// The seconds left, if the owner has not been told yet that the end is so near.
-    fn news(&mut self, id: B256, lease: &LeaseView, left: u64) -> Option<u64> {
+    /// Whether the owner was told before that the end is so near. From now on it was.
+    fn tell(&mut self, id: B256, lease: &LeaseView, left: u64) -> bool {
         let near = if left <= LEAST_WARNING { Nearness::Minute } else { Nearness::Tenth };
         let told = self.0.insert(id, (near, lease.funded_until));
-        let known = told.is_some_and(|(before, end)| end == lease.funded_until && before >= near);
-        (!known).then_some(left)
+        told.is_some_and(|(before, end)| end == lease.funded_until && before >= near)
     }
 }
 
@@ -75,7 +74,7 @@ impl Buyer {
             let left = ending_in(lease, purchase.bid.order.duration, self.core.now());
             let Some(left) = left.filter(|_| purchase.ending.is_none()) else { continue };
             ending.insert(purchase.id);
-            if let Some(left) = told.news(purchase.id, lease, left) {
+            if !told.tell(purchase.id, lease, left) {
                 let id = purchase.id;
                 tracing::warn!(lease = %id, "the lease's funds end in {left} s: `sublet lease top-up {id} --for 10m`");
             }
@@ -123,8 +122,7 @@ impl Buyer {
     /// Buys more time for a lease, as its owner asks.
     pub async fn top_up(&self, id: B256, secs: u32) -> Result<TxReport, EngineError> {
         let lease = self.core.chain.lease(id).await?;
-        let now = self.core.now();
-        if lease.state != LeaseState::Active || now >= u64::from(lease.funded_until) {
+        if !lease.is_paid(self.core.now()) {
             return Err(EngineError::Invalid(format!(
                 "the lease {id} does not run: only a running one can be topped up"
             )));
@@ -173,14 +171,14 @@ mod tests {
     #[test]
     fn each_warning_is_given_once_and_again_after_a_top_up() {
         let (mut told, lease) = (Told::default(), view(LeaseState::Active));
-        let mut news = |lease: &LeaseView, left| told.news(B256::ZERO, lease, left);
-        assert_eq!(news(&lease, 360), Some(360));
-        assert_eq!(news(&lease, 359), None);
-        assert_eq!(news(&lease, 60), Some(60));
-        assert_eq!(news(&lease, 59), None);
+        let mut told = |lease: &LeaseView, left| told.tell(B256::ZERO, lease, left);
+        assert!(!told(&lease, 360));
+        assert!(told(&lease, 359));
+        assert!(!told(&lease, 60));
+        assert!(told(&lease, 59));
         let later = LeaseView { funded_until: FUNDED_UNTIL + 600, ..lease };
-        assert_eq!(news(&later, 59), Some(59));
-        assert_eq!(news(&later, 58), None);
+        assert!(!told(&later, 59));
+        assert!(told(&later, 58));
     }
 
     #[test]

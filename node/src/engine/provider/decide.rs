@@ -189,8 +189,7 @@ fn while_active(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         return if may_finish { Step::Finish } else { Step::Wait };
     }
     if sight.blind {
-        let runs = matches!(sight.instance, Some(InstanceState::Running | InstanceState::Starting));
-        return if runs { Step::Pause } else { Step::Wait };
+        return if sight.instance.is_some_and(InstanceState::is_up) { Step::Pause } else { Step::Wait };
     }
     match sight.instance {
         Some(InstanceState::Running) if is_noted(sight.promise) => {}

@@ -182,7 +182,7 @@ fn while_active(sight: &Sight<'_>, funded_until: u64) -> Step {
             None => Step::Wait,
         };
     }
-    let runs = matches!(sight.machine, Some(InstanceState::Running | InstanceState::Starting));
+    let runs = sight.machine.is_some_and(InstanceState::is_up);
     match sight.machine {
         _ if sight.blind => return if runs { Step::Pause } else { Step::Wait },
         // Its buyer sees that it is not there, and ends the lease.

@@ -40,7 +40,7 @@ use super::{
     random,
 };
 use crate::{
-    chain::{Call, LeaseState, LeaseView, TxReport},
+    chain::{Call, LeaseState, TxReport},
     config::{MarketConfig, ProviderConfig},
     store::{ChainLease, OfferTemplate, Promise},
 };
@@ -223,10 +223,8 @@ impl Provider {
         }
         for lease in machines.keys() {
             let on_chain = self.core.store.get::<ChainLease>(lease.as_slice())?;
-            let paid = |view: &LeaseView| {
-                view.state == LeaseState::Active && self.core.now() < u64::from(view.funded_until)
-            };
-            if self.is_promised(*lease)? || on_chain.is_some_and(|lease| paid(&lease.view)) {
+            let paid = on_chain.is_some_and(|lease| lease.view.is_paid(self.core.now()));
+            if self.is_promised(*lease)? || paid {
                 continue;
             }
             tracing::warn!(%lease, "a machine that nothing explains is removed");

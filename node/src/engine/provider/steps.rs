@@ -156,10 +156,7 @@ impl Provider {
             Ok(lease) => lease,
             Err(error) => return self.stop_for(id, error.into()).await,
         };
-        let paid = |lease: &ChainLease| {
-            lease.view.state == LeaseState::Active && self.core.now() < u64::from(lease.view.funded_until)
-        };
-        if lease.is_some_and(|lease| paid(&lease)) {
+        if lease.is_some_and(|lease| lease.view.is_paid(self.core.now())) {
             return Ok(());
         }
         // The console is a courtesy to the buyer: a machine without one is removed all the same.

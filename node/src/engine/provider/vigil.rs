@@ -10,7 +10,7 @@ use std::{
 };
 
 use alloy_primitives::B256;
-use sublet_adapter::{Adapter, InstanceState};
+use sublet_adapter::Adapter;
 
 use super::timed::Timed;
 use crate::{
@@ -78,8 +78,7 @@ impl Vigil {
 
     async fn running(&self) -> Result<impl Iterator<Item = B256>, EngineError> {
         let machines = self.adapter.list().await?.into_iter();
-        let runs = |state: &InstanceState| matches!(state, InstanceState::Running | InstanceState::Starting);
-        Ok(machines.filter(move |machine| runs(&machine.state)).map(|machine| machine.lease))
+        Ok(machines.filter(|machine| machine.state.is_up()).map(|machine| machine.lease))
     }
 }
 
