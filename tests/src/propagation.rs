@@ -355,6 +355,6 @@ async fn take_in(mut inbound: mpsc::Receiver<Inbound>, shelf: Arc<Shelf>) {
     }
 }
 
-fn multiaddr(address: SocketAddr) -> Multiaddr {
+pub(crate) fn multiaddr(address: SocketAddr) -> Multiaddr {
     Multiaddr::from(address.ip()).with(Protocol::Tcp(address.port()))
 }

@@ -1,16 +1,18 @@
-//! How long an empty peer takes to a full book, and how little two books send that hardly differ.
+//! How long an empty peer takes to a full book, how little two books send that hardly differ, and what becomes of both on
+//! links that stand still.
 //!
 //! Real nodes on loopback sockets, real signatures, the book of the market; one process plays both sides of each
 //! connection.
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use alloy_primitives::{Address, B256};
-use anyhow::{Context as _, ensure};
-use libp2p::{Multiaddr, identity::Keypair};
+use anyhow::{Context as _, bail, ensure};
+use libp2p::{Multiaddr, identity::Keypair, multiaddr::Protocol};
 use sublet::{
     engine::share::SharedBook,
     p2p::{self, Inbound, P2p, P2pConfig, Verdict},
@@ -21,6 +23,11 @@ use sublet_market::{
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use crate::{
+    propagation::multiaddr,
+    shaper::{Relay, Shape},
+};
 
 const NOW: u64 = 2_000_000_000;
 /// Newcomers of which the median is taken.
@@ -89,6 +96,8 @@ impl Peer {
         let mut config = P2pConfig::new(Keypair::generate_ed25519(), domain());
         config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse()?];
         config.bootstrap = bootstrap.to_vec();
+        // By no other way than the one that is measured.
+        config.discover = false;
         config.orders = Arc::<SharedBook>::clone(&book) as _;
         let stop = CancellationToken::new();
         let (p2p, inbound) = p2p::spawn(config, stop.clone()).await?;
@@ -147,6 +156,56 @@ async fn engine(mut inbound: mpsc::Receiver<Inbound>, book: Arc<SharedBook>) {
             _ => {}
         }
     }
+}
+
+/// A link on which [`through_stalls`] has the time to come in between: a second for some 250 orders.
+const NARROW: Shape = Shape { bytes_per_second: Some(100_000), ..STEADY };
+const STEADY: Shape = Shape {
+    delay: Duration::ZERO,
+    jitter: Duration::ZERO,
+    bytes_per_second: None,
+    stalled: false,
+    closed: false,
+};
+/// Longer than a peer waits for an answer.
+const STALL: Duration = Duration::from_secs(25);
+
+/// Two newcomers to a book of `count` orders, each over a link that stands still when the first orders are there. One
+/// meets a second peer meanwhile; the other has to wait until the link moves again. Both must get the whole book.
+pub async fn through_stalls(count: u64) -> anyhow::Result<()> {
+    let orders: Vec<OrderMessage> = (0..count).map(order).collect::<anyhow::Result<_>>()?;
+    let full = Peer::start(&[], &orders).await?;
+    let elsewhere = async {
+        let (_link, newcomer) = stalled(&full).await?;
+        let second = Peer::start(std::slice::from_ref(&newcomer.address), &orders).await?;
+        newcomer.until(orders.len()).await?;
+        ensure!(newcomer.book.lock().digest() == second.book.lock().digest(), "not the same book");
+        anyhow::Ok(())
+    };
+    let later = async {
+        let (link, newcomer) = stalled(&full).await?;
+        tokio::time::sleep(STALL).await;
+        ensure!(newcomer.orders() < orders.len(), "the link did not stand still");
+        link.set(STEADY);
+        newcomer.until(orders.len()).await?;
+        ensure!(newcomer.book.lock().digest() == full.book.lock().digest(), "not the same book");
+        anyhow::Ok(())
+    };
+    tokio::try_join!(elsewhere, later).map(drop)
+}
+
+/// A newcomer that has some orders of `full`, and gets no more by its link.
+async fn stalled(full: &Peer) -> anyhow::Result<(Relay, Peer)> {
+    let target: SocketAddr = match full.address.iter().collect::<Vec<_>>()[..] {
+        [Protocol::Ip4(ip), Protocol::Tcp(port), ..] => (ip, port).into(),
+        _ => bail!("a peer at {}", full.address),
+    };
+    let link = Relay::start(target, NARROW).await?;
+    let newcomer = Peer::start(&[multiaddr(link.address())], &[]).await?;
+    newcomer.until(1).await?;
+    link.set(Shape { stalled: true, ..NARROW });
+    ensure!(newcomer.orders() < full.orders(), "everything came at once");
+    Ok((link, newcomer))
 }
 
 /// What was measured.
