@@ -214,14 +214,16 @@ async fn a_provider_that_never_answers_costs_only_the_time_limit() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_dropped_closes_without_an_answer() {
+async fn who_asks_an_engine_that_has_no_room_is_told_to_try_again() {
     let mut provider = Node::start(&[]).await;
     let buyer = Node::start(&[]).await;
     let (asked, node, address) = (buyer.p2p.clone(), provider.p2p.node(), provider.address());
     let request = tokio::spawn(async move { asked.request(node, vec![address], access_request()).await });
     drop(provider.trade().await);
-    let error = within(request).await.unwrap().unwrap_err();
-    assert!(matches!(error, RequestError::NoAnswer), "{error}");
+    let answer = within(request).await.unwrap().unwrap();
+    assert!(matches!(answer, TradeResponse::Declined(decline) if decline.code == DeclineCode::Busy));
+    let counters = provider.p2p.status().await.unwrap().trade;
+    assert_eq!((counters.answered, counters.shed), (0, 1));
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ pub struct TradeCounters {
     pub received: u64,
     /// Of those, answered by the engine.
     pub answered: u64,
-    /// Of those, declined here because a queue was full.
+    /// Of those, declined because a queue was full, or because the engine had no answer in time.
     pub shed: u64,
     /// Requests that broke the codec or a size limit; their stream was closed.
     pub malformed: u64,

@@ -51,12 +51,7 @@ impl Task {
         let (reply, answer) = oneshot::channel();
         let trade = Inbound::Trade(Box::new(InboundTrade { node, request, reply }));
         if too_many || self.state.replies.len() >= MAX_REPLIES || self.inbound.try_send(trade).is_err() {
-            self.state.trade.shed += 1;
-            let text = "too many requests are waiting";
-            let busy = TradeResponse::Declined(Decline::new(DeclineCode::Busy, text));
-            // Not counted as answered: the engine has not seen it.
-            let _ = self.swarm.behaviour_mut().trade.send_response(channel, busy);
-            return;
+            return self.on_reply(channel, None);
         }
         let limit = self.state.reply_limit;
         self.state.replies.push(Box::pin(async move {
@@ -64,15 +59,21 @@ impl Task {
         }));
     }
 
-    /// Without a response the channel is dropped, and the peer sees its stream closed.
+    /// Without a response of the engine the peer is told to try again.
     pub(super) fn on_reply(
         &mut self,
         channel: ResponseChannel<TradeResponse>,
         response: Option<TradeResponse>,
     ) {
-        if let Some(response) = response {
-            self.state.trade.answered += 1;
-            let _ = self.swarm.behaviour_mut().trade.send_response(channel, response);
-        }
+        let counters = &mut self.state.trade;
+        let response = if let Some(response) = response {
+            counters.answered += 1;
+            response
+        } else {
+            counters.shed += 1;
+            TradeResponse::Declined(Decline::new(DeclineCode::Busy, "too many requests are waiting"))
+        };
+        // The peer may be gone.
+        let _ = self.swarm.behaviour_mut().trade.send_response(channel, response);
     }
 }
