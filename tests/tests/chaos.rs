@@ -65,7 +65,7 @@ async fn what_ends_is_gone_and_for_sale_again_within_seconds() {
     let mut net = network(dir.path()).await;
     let rows = chaos::prompt(&mut net, &images().unwrap()).await.unwrap();
     net.down().await.unwrap();
-    assert!(rows.len() == 3 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
+    assert!(rows.len() == 4 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn a_trade_survives_blocks_that_are_taken_back() {
     let mut net = network(dir.path()).await;
     let rows = chaos::reorgs(&mut net, &images().unwrap(), &SHORT_DEPTHS).await.unwrap();
     net.down().await.unwrap();
-    assert!(rows.len() == 8 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
+    assert!(rows.len() == 10 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
 }
 
 #[tokio::test]

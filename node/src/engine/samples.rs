@@ -123,6 +123,7 @@ pub(crate) fn promise(phase: ProviderPhase) -> Promise {
         access: None,
         trouble: None,
         give_up: false,
+        closing: false,
         console: Vec::new(),
     }
 }

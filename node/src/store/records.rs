@@ -91,6 +91,9 @@ pub struct Promise {
     pub trouble: Option<String>,
     /// Provisioning failed for good: the lease is to be given up.
     pub give_up: bool,
+    /// The operator gives the lease up; on disk before the transaction.
+    #[serde(default)]
+    pub closing: bool,
     /// The last console lines, kept when the machine is removed.
     pub console: Vec<String>,
 }

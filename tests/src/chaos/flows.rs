@@ -206,7 +206,7 @@ async fn ended_by(
 ) -> anyhow::Result<String> {
     let id = rented(stage, case).await?;
     log_in(stage, id).await?;
-    stage.end(who, how, id).await?;
+    stage.end_once(who, how, id).await?;
     stage.until_concluded(id).await?;
     stage.check_end(id, reason).await
 }

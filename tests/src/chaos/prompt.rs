@@ -1,5 +1,5 @@
 //! How fast a provider follows the chain: from the block in which a lease ends to the machine's end, and to the offer
-//! that has its capacity again.
+//! that has its capacity again. And how fast it is back in business after a power cut.
 
 use std::{
     path::Path,
@@ -17,14 +17,14 @@ use sublet::{
 use super::{BOOTED, GOOD_RATE, Row, SOON, Who, stage::Stage};
 use crate::command::sublet;
 
-/// The most that it may take, both together.
+/// The most that it may take: machine and offer together after an end, the offer after a start.
 const LIMIT: Duration = Duration::from_secs(5);
 /// How often is looked.
 const POLL: Duration = Duration::from_millis(20);
 /// Who ends the lease, and how: in two of them the provider learns of it from the chain only.
 const ENDS: [(Who, &str); 3] = [(Who::Buyer, "close"), (Who::Buyer, "reject"), (Who::Provider, "close")];
 
-/// One lease for each kind of end.
+/// One lease for each kind of end, and one start.
 pub async fn run(net: &mut Devnet, images: &Path) -> anyhow::Result<Vec<Row>> {
     let mut stage = Stage::set(net, images).await?;
     let mut rows = Vec::new();
@@ -37,9 +37,15 @@ pub async fn run(net: &mut Devnet, images: &Path) -> anyhow::Result<Vec<Row>> {
         let failed = seen.is_err();
         rows.push(Row::tell("prompt", fault, expected, started, seen, || stage.logs().to_string())?);
         if failed {
-            break;
+            return Ok(rows);
         }
     }
+    let started = Instant::now();
+    let expected =
+        format!("a newly signed offer is in the buyer's book within {} s of the start", LIMIT.as_secs());
+    let seen = measure_start(&mut stage).await;
+    let fault = "the provider is killed and started again";
+    rows.push(Row::tell("prompt", fault, expected, started, seen, || stage.logs().to_string())?);
     Ok(rows)
 }
 
@@ -60,6 +66,25 @@ async fn measure(stage: &mut Stage<'_>, who: Who, how: &str) -> anyhow::Result<S
     ensure!(gone.max(for_sale) <= LIMIT, "{seen}");
     stage.until_concluded(id).await?;
     stage.check_money().await?;
+    Ok(seen)
+}
+
+async fn measure_start(stage: &mut Stage<'_>) -> anyhow::Result<String> {
+    let buyer = stage.node(Who::Buyer).client()?;
+    let known: Vec<OfferInfo> = buyer.get("/v1/offers").await?;
+    let known: Vec<_> = known.into_iter().map(|offer| offer.digest).collect();
+    ensure!(!known.is_empty(), "nothing is for sale");
+    stage.take_down(Who::Provider);
+    let started = Instant::now();
+    stage.bring_up(Who::Provider).await?;
+    let is_new = |offer: &OfferInfo| offer.units > 0 && !known.contains(&offer.digest);
+    while !buyer.get::<Vec<OfferInfo>>("/v1/offers").await?.iter().any(is_new) {
+        ensure!(started.elapsed() < SOON, "the offer does not come back");
+        tokio::time::sleep(POLL).await;
+    }
+    let took = started.elapsed();
+    let seen = format!("back after {} ms", took.as_millis());
+    ensure!(took <= LIMIT, "{seen}");
     Ok(seen)
 }
 

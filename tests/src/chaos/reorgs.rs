@@ -22,9 +22,10 @@ pub use self::contest::run as contests;
 use super::{BOOTED, GOOD_RATE, Row, SOON, Who, stage::Stage};
 
 /// What is taken back.
-const OPERATIONS: [&str; 4] = ["settle", "activate", "top-up", "close"];
+const OPERATIONS: [&str; 5] = ["settle", "activate", "top-up", "close", "provider's close"];
 
-/// One life of a lease for each depth; each of its four transactions is taken back once.
+/// One life of a lease for each depth; each of its four transactions is taken back once. Then another, which its provider
+/// gives up.
 pub async fn run(net: &mut Devnet, images: &Path, depths: &[u64]) -> anyhow::Result<Vec<Row>> {
     let mut stage = Stage::set(net, images).await?;
     let rival = Rival::join(&mut stage).await?;
@@ -59,6 +60,7 @@ fn expected(operation: &str) -> &'static str {
         "settle" => "settled again, the same lease, one machine",
         "activate" => "activated again, the same machine",
         "top-up" => "both nodes say what the chain says; the machine runs on",
+        "provider's close" => "given up again, without another word of its operator",
         _ => "closed again; both files, and all that the API shows, as of a replay from the first block",
     }
 }
@@ -102,16 +104,19 @@ async fn take_back(
             log_in(stage, id).await?;
             Ok(format!("{dropped}; funded until {after} on chain and in both nodes"))
         }
+        "provider's close" => {
+            let id = stage.post_bid(GOOD_RATE).await?;
+            log_in(stage, id).await?;
+            // Only the end is taken back.
+            stage.bury().await?;
+            stage.end(Who::Provider, "close", id).await?;
+            let (dropped, _) = ends_again(stage, id, depth, "provider_closed").await?;
+            Ok(format!("{dropped}; given up again"))
+        }
         _ => {
             let id = lease.context("there is no lease")?;
             stage.close(id).await?;
-            let seen = stage.chain_lease(id).await?;
-            let dropped = stage.reorg(depth, &seen, id).await?;
-            reaches(stage, id, "closed again", |state| state == LeaseState::Ended).await?;
-            stage.until_concluded(id).await?;
-            let events = replayed(stage, id).await?;
-            stage.check_money().await?;
-            stage.check_end(id, "closed").await?;
+            let (dropped, events) = ends_again(stage, id, depth, "closed").await?;
             let leases = afresh::compare(stage).await?;
             Ok(format!(
                 "{dropped}; {events} events in both files and {leases} leases in both nodes, as in the replay; every \
@@ -119,6 +124,24 @@ async fn take_back(
             ))
         }
     }
+}
+
+/// Takes the end of a lease back, and waits until it is there again and nothing is left. What was dropped, and how many
+/// events both files have.
+async fn ends_again(
+    stage: &mut Stage<'_>,
+    id: B256,
+    depth: u64,
+    reason: &str,
+) -> anyhow::Result<(String, usize)> {
+    let seen = stage.chain_lease(id).await?;
+    let dropped = stage.reorg(depth, &seen, id).await?;
+    reaches(stage, id, "ended again", |state| state == LeaseState::Ended).await?;
+    stage.until_concluded(id).await?;
+    let events = replayed(stage, id).await?;
+    stage.check_money().await?;
+    stage.check_end(id, reason).await?;
+    Ok((dropped, events))
 }
 
 async fn reaches(

@@ -285,6 +285,7 @@ impl Provider {
             access: None,
             trouble: None,
             give_up: false,
+            closing: false,
             console: Vec::new(),
         };
         failpoint::reach(&["provider.ask.signed"]);

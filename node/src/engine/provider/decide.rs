@@ -31,7 +31,7 @@ pub(super) enum Step {
     Remove,
     /// Collect the rest and the bond after the hold.
     Finish,
-    /// The machine cannot be brought back: end the lease, the rest and the bond go to the buyer.
+    /// The machine cannot be brought back, or the operator gives the lease up: end it, the rest and the bond go to the buyer.
     GiveUp,
     /// Ended and removed: close the file.
     Conclude,
@@ -164,7 +164,7 @@ fn before_activation(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         return Step::NoteLeased;
     }
     let in_time = lease.allows(Action::Activate, Party::Provider, sight.now, sight.params);
-    if sight.promise.give_up || !in_time {
+    if sight.promise.give_up || sight.promise.closing || !in_time {
         return if sight.instance.is_some() { Step::Remove } else { Step::Abort };
     }
     match sight.instance {
@@ -192,6 +192,7 @@ fn while_active(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         return if sight.instance.is_some_and(InstanceState::is_up) { Step::Pause } else { Step::Wait };
     }
     match sight.instance {
+        _ if sight.promise.closing => return Step::GiveUp,
         Some(InstanceState::Running) if is_noted(sight.promise) => {}
         _ if sight.promise.give_up => return Step::GiveUp,
         // Paid for and not running (host restarted, guest powered off): start it again, the disk is there.

@@ -5,6 +5,7 @@
 //! the middle of any step comes to the same end.
 
 mod ask;
+mod close;
 mod console;
 mod decide;
 mod disks;
@@ -17,7 +18,7 @@ mod timed;
 mod vigil;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -40,7 +41,6 @@ use super::{
     random,
 };
 use crate::{
-    chain::{Call, LeaseState, TxReport},
     config::{MarketConfig, ProviderConfig},
     store::{ChainLease, OfferTemplate, Promise},
 };
@@ -74,6 +74,8 @@ pub struct Provider {
     announced: Mutex<Announced>,
     refused: Mutex<HashMap<u64, String>>,
     quoted: Mutex<Quoted>,
+    /// Leases that the operator is giving up at this moment.
+    closing: Mutex<HashSet<B256>>,
     /// What machines take that no promise explains.
     unexplained: Mutex<Resources>,
 }
@@ -124,6 +126,7 @@ impl Provider {
             announced: Mutex::default(),
             refused: Mutex::default(),
             quoted: Mutex::default(),
+            closing: Mutex::default(),
             unexplained: Mutex::default(),
         })
     }
@@ -197,7 +200,7 @@ impl Provider {
                 worth: self.claim_worth(),
                 backoff: self.config.backoff.as_secs(),
             });
-            if step != Step::Wait {
+            if step != Step::Wait && !self.is_under_way(step, promise.id) {
                 self.start(step, promise.id);
             }
         }
@@ -339,23 +342,5 @@ impl Provider {
         self.core.store.put(&template)?;
         self.core.wake.provider.notify_one();
         Ok(())
-    }
-
-    /// Gives a lease up that this node provides: the rest and the bond go to the buyer.
-    pub async fn close(&self, id: B256) -> Result<TxReport, EngineError> {
-        let state = self.core.chain.lease(id).await?.state;
-        let call = match state {
-            LeaseState::Opened => Call::Abort { id },
-            LeaseState::Active => Call::ProviderClose { id },
-            LeaseState::None | LeaseState::Ended => {
-                return Err(EngineError::NotFound(format!(
-                    "the lease {id} is over, or never was: nothing to give up"
-                )));
-            }
-        };
-        let report = self.core.execute(call).await?;
-        super::mirror::refresh_lease(&self.core, id).await?;
-        self.core.wake.provider.notify_one();
-        Ok(report)
     }
 }

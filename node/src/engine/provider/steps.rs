@@ -232,7 +232,11 @@ impl Provider {
     }
 
     /// Changes a promise; one that was lost with the store has nothing to change.
-    fn update_if_there(&self, id: B256, change: impl FnOnce(&mut Promise)) -> Result<(), EngineError> {
+    pub(super) fn update_if_there(
+        &self,
+        id: B256,
+        change: impl FnOnce(&mut Promise),
+    ) -> Result<(), EngineError> {
         Ok(self.core.store.update(id.as_slice(), change).map(drop)?)
     }
 

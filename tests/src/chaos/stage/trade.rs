@@ -13,7 +13,7 @@ use sublet_contracts::Market;
 
 use super::Stage;
 use crate::{
-    chaos::{cases::Who, reorgs},
+    chaos::{SOON, cases::Who, reorgs},
     command::{json, sublet, succeed},
 };
 
@@ -113,6 +113,16 @@ impl Stage<'_> {
             Ok(stage.state(id).await? == LeaseState::Ended)
         })
         .await
+    }
+
+    /// Ends it by one command: whatever happens to the node meanwhile, it sees to the rest.
+    pub(in crate::chaos) async fn end_once(&mut self, who: Who, how: &str, id: B256) -> anyhow::Result<()> {
+        let (binary, home) = (self.node(who).binary(), self.node(who).home().path());
+        let told = sublet(binary, home, &["lease", how, &id.to_string()]).await?;
+        let over = self
+            .until("the lease ends", SOON, async |stage| Ok(stage.state(id).await? == LeaseState::Ended))
+            .await;
+        over.with_context(|| format!("`lease {how}` has said: {}", told.stderr.trim()))
     }
 
     /// Waits until both nodes have closed their files, the machine is gone and the capacity is for sale again.

@@ -10,6 +10,7 @@ struct Case {
     instance: Option<InstanceState>,
     now: u64,
     give_up: bool,
+    closing: bool,
     ended: bool,
     blind: bool,
 }
@@ -22,6 +23,7 @@ impl Default for Case {
             instance: None,
             now: SETTLE_BY,
             give_up: false,
+            closing: false,
             ended: false,
             blind: false,
         }
@@ -32,6 +34,7 @@ fn step(case: Case) -> Step {
     let mut promise = promise(case.phase);
     promise.instance = Some("qemu-1".into());
     promise.give_up = case.give_up;
+    promise.closing = case.closing;
     let lease = case.state.map(view);
     decide(&Sight {
         promise: &promise,
@@ -66,6 +69,24 @@ fn capacity_is_held_until_the_watcher_has_read_past_the_deadline() {
         backoff: 300,
     };
     assert_eq!(decide(&behind), Step::Wait, "the settlement may be in a block not yet read");
+}
+
+#[test]
+fn what_its_operator_gives_up_ends_whatever_runs() {
+    let closing =
+        |state, instance| step(Case { state: Some(state), instance, closing: true, ..Case::default() });
+    assert_eq!(closing(LeaseState::Opened, RUNNING), Step::Remove);
+    assert_eq!(closing(LeaseState::Opened, None), Step::Abort);
+    assert_eq!(closing(LeaseState::Active, RUNNING), Step::GiveUp);
+    assert_eq!(closing(LeaseState::Active, None), Step::GiveUp);
+    let unseen = Case {
+        state: Some(LeaseState::Active),
+        instance: RUNNING,
+        closing: true,
+        blind: true,
+        ..Case::default()
+    };
+    assert_eq!(step(unseen), Step::Pause, "the chain cannot be told");
 }
 
 #[test]
