@@ -180,6 +180,13 @@ impl Chain {
         Ok((view.try_into()?, head))
     }
 
+    /// Several leases at once, in the order of their ids.
+    pub async fn leases(&self, ids: Vec<B256>) -> Result<Vec<LeaseView>, ChainError> {
+        let call = Market::leasesCall { ids };
+        let views = self.0.rpc.view("Market.leases", self.0.deployment.market, call).await?;
+        views.into_iter().map(LeaseView::try_from).collect()
+    }
+
     /// What an address has, in the wallet and in the Market.
     pub async fn balances(&self, address: Address) -> Result<Balances, ChainError> {
         let balance_of = CloudToken::balanceOfCall { account: address };

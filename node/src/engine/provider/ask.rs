@@ -48,8 +48,9 @@ impl Provider {
         }
         // What costs nothing to check comes first, the chain's word second, the turn for the capacity last.
         let request = self.check_request(node, bid, spec, offer, manifest)?;
-        let locked = self.ledger()?.locked();
+        let mut locked = self.ledger()?.locked();
         let (buyer, ours) = Box::pin(self.check_chain(&request)).await?;
+        self.see_locked(&mut locked).await?;
         let _turn = self.asks.lock().await;
         if let Some(given) = self.given_before(&request).await? {
             return Ok(given);
@@ -167,6 +168,17 @@ impl Provider {
             return Err(decline(DeclineCode::ProviderFunds, "the provider has no gas money"));
         }
         Ok((buyer, ours))
+    }
+
+    /// Asks the chain about the leases whose money is locked.
+    async fn see_locked(&self, locked: &mut Locked) -> Result<(), Decline> {
+        let ids = locked.ids();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let views = self.core.chain.leases(ids.clone()).await.map_err(|e| busy(&e))?;
+        ids.into_iter().zip(views).for_each(|(id, view)| locked.see(id, view.state));
+        Ok(())
     }
 
     /// The same bid asked twice gets the same promise while it can still be settled, for the offer that is asked now:

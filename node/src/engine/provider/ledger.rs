@@ -31,8 +31,31 @@ pub(super) struct Ledger {
     shown: BTreeMap<B256, LeaseState>,
 }
 
-/// Promises whose money the chain shows as locked.
-pub(super) type Locked = BTreeSet<B256>;
+/// Promises whose money is locked.
+#[derive(Debug, Clone)]
+pub(super) struct Locked {
+    /// As the store has it, before balances were read.
+    before: BTreeSet<B256>,
+    /// Those of them of which the chain says so, after balances were read.
+    after: BTreeSet<B256>,
+}
+
+impl Locked {
+    pub(super) fn ids(&self) -> Vec<B256> {
+        self.before.iter().copied().collect()
+    }
+
+    /// The chain says in which state the lease is. The balances were read before.
+    pub(super) fn see(&mut self, id: B256, state: LeaseState) {
+        if is_locked(state) {
+            self.after.insert(id);
+        }
+    }
+}
+
+fn is_locked(state: LeaseState) -> bool {
+    matches!(state, LeaseState::Opened | LeaseState::Active)
+}
 
 impl Ledger {
     /// What is on disk now.
@@ -46,10 +69,14 @@ impl Ledger {
         Ok(Self { promises, shown })
     }
 
-    /// The promises whose money is locked. Taken before balances are read, and handed to [`Ledger::check_money`] after.
+    /// The promises whose money is locked. Taken before balances are read, shown to the chain after, and handed to
+    /// [`Ledger::check_money`].
     pub(super) fn locked(&self) -> Locked {
-        let locked = |state: &LeaseState| matches!(state, LeaseState::Opened | LeaseState::Active);
-        self.shown.iter().filter(|(_, state)| locked(state)).map(|(id, _)| *id).collect()
+        Locked { before: self.shown_locked().collect(), after: BTreeSet::new() }
+    }
+
+    fn shown_locked(&self) -> impl Iterator<Item = B256> {
+        self.shown.iter().filter(|(_, state)| is_locked(**state)).map(|(id, _)| *id)
     }
 
     /// What promises hold of the capacity. `None` if that fits no integer.
@@ -85,21 +112,24 @@ impl Ledger {
         })
     }
 
-    /// Whether both free balances cover one more promise beside those that are given. What was locked `before` the balances
-    /// were read is gone from them; what was promised, or locked, since then may not be.
+    /// Whether both free balances cover one more promise beside those that are given. What was locked while the balances were
+    /// read is gone from them; what was promised, or locked, since then may not be. A bond that an end has given back, and
+    /// of which the store does not know yet, may be taken again by a reorganisation: it is not there to promise.
     pub(super) fn check_money(
         &self,
-        before: &Locked,
+        locked: &Locked,
         want: &Want,
         buyer_free: u128,
         our_free: u128,
     ) -> Result<(), Decline> {
-        let gone: BTreeSet<_> = self.locked().intersection(before).copied().collect();
-        let counts = |p: &&Promise| p.holds_capacity() && !gone.contains(&p.id);
-        let counted = || self.promises.iter().filter(counts);
+        let now: BTreeSet<_> = self.shown_locked().collect();
+        let counted = |gone: &BTreeSet<B256>| {
+            let gone: BTreeSet<_> = now.intersection(gone).copied().collect();
+            self.promises.iter().filter(move |p| p.holds_capacity() && !gone.contains(&p.id))
+        };
         // One balance cannot hold the capacity for two bids. What an ended lease gave back is the buyer's again.
         let ended = |p: &Promise| self.shown.get(&p.id) == Some(&LeaseState::Ended);
-        let of_buyer = counted().filter(|p| p.bid.order.buyer == want.buyer && !ended(p));
+        let of_buyer = counted(&locked.before).filter(|p| p.bid.order.buyer == want.buyer && !ended(p));
         let reserved = of_buyer.fold(want.budget, |sum, p| sum.saturating_add(p.bid.order.budget()));
         if reserved > buyer_free {
             return Err(Decline::new(
@@ -107,7 +137,8 @@ impl Ledger {
                 "the buyer's free balance does not cover this bid beside those that are accepted already",
             ));
         }
-        let bonds = counted().fold(want.bond, |sum, p| sum.saturating_add(p.accept.order.bond()));
+        let bonds =
+            counted(&locked.after).fold(want.bond, |sum, p| sum.saturating_add(p.accept.order.bond()));
         if bonds > our_free {
             return Err(Decline::new(
                 DeclineCode::ProviderFunds,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 
-use super::{ACTIVATE_WITHIN, CONFIRMATIONS, DURATION};
+use super::{ACTIVATE_WITHIN, BUYER_FUNDS, CONFIRMATIONS, DURATION};
 use crate::{
     chain::{LeaseState, LeaseView},
     engine::samples,
@@ -16,7 +16,22 @@ use crate::{
 pub(super) struct Block {
     pub(super) time: u64,
     pub(super) our_free: u128,
+    /// What buyers have locked.
+    pub(super) escrows: BTreeMap<Address, u128>,
     pub(super) leases: BTreeMap<B256, LeaseView>,
+}
+
+impl Block {
+    pub(super) fn free_of(&self, buyer: Address) -> u128 {
+        BUYER_FUNDS - self.escrows.get(&buyer).copied().unwrap_or_default()
+    }
+}
+
+/// Whose balance does not cover a settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Short {
+    Provider,
+    Buyer,
 }
 
 /// A chain of blocks; the last one is being built.
@@ -58,21 +73,26 @@ impl Fake {
         }
     }
 
-    /// The contract's settle. Says whether the provider's bond was there; a late one is refused by its own rule.
-    pub(super) fn settle(&mut self, promise: &Promise) -> bool {
+    /// The contract's settle. Says who could not pay, if one could not; a late one is refused by its own rule.
+    pub(super) fn settle(&mut self, promise: &Promise) -> Result<(), Short> {
+        let (buyer, budget) = (promise.bid.order.buyer, promise.bid.order.budget());
         let bond = promise.accept.order.bond();
         let head = self.head();
         if head.time > promise.accept.order.settle_by || head.leases.contains_key(&promise.id) {
-            return true;
+            return Ok(());
         }
         if head.our_free < bond {
-            return false;
+            return Err(Short::Provider);
+        }
+        if head.free_of(buyer) < budget {
+            return Err(Short::Buyer);
         }
         head.our_free -= bond;
+        *head.escrows.entry(buyer).or_default() += budget;
         let activate_by = u32::try_from(head.time + ACTIVATE_WITHIN).unwrap();
         let view = LeaseView { activate_by, ..samples::view(LeaseState::Opened) };
         head.leases.insert(promise.id, view);
-        true
+        Ok(())
     }
 
     pub(super) fn activate(&mut self, id: B256) {
@@ -86,13 +106,14 @@ impl Fake {
         }
     }
 
-    /// Any end: the bond comes back. (Where it goes to the buyer there is less to hand out, which is the easier case.)
-    pub(super) fn end(&mut self, id: B256, bond: u128) {
+    /// Any end: escrow and bond come back. (Where they go to the other there is less to hand out, which is the easier case.)
+    pub(super) fn end(&mut self, promise: &Promise) {
         let head = self.head();
-        let Some(view) = head.leases.get_mut(&id) else { return };
+        let Some(view) = head.leases.get_mut(&promise.id) else { return };
         if view.state != LeaseState::Ended {
             view.state = LeaseState::Ended;
-            head.our_free += bond;
+            head.our_free += promise.accept.order.bond();
+            *head.escrows.entry(promise.bid.order.buyer).or_default() -= promise.bid.order.budget();
         }
     }
 }
