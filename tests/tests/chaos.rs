@@ -1,4 +1,5 @@
-//! A few faults of many (`make chaos` has them all), and proof that the table of crashes knows every place.
+//! A few faults of many, less than eight minutes of them (`make chaos` has them all), and proof that the table of crashes
+//! knows every place.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
@@ -6,9 +7,7 @@ use std::path::Path;
 
 use sublet::devnet::{DEVNET_PARAMS, Devnet, DevnetOptions};
 use sublet_tests::{
-    chaos::{
-        self, CASES, Case, HostFault, RpcFaults, SHORT_CONTEST_DEPTHS, SHORT_DEPTHS, SHORT_HOST_FAULTS, Size,
-    },
+    chaos::{self, CASES, Case, RpcFaults, SHORT_CONTEST_DEPTHS, SHORT_DEPTHS, SHORT_HOST_FAULTS},
     images, sublet_binary,
 };
 
@@ -74,7 +73,7 @@ async fn a_trade_survives_blocks_that_are_taken_back() {
     let mut net = network(dir.path()).await;
     let rows = chaos::reorgs(&mut net, &images().unwrap(), &SHORT_DEPTHS).await.unwrap();
     net.down().await.unwrap();
-    assert!(rows.len() == 10 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
+    assert!(rows.len() == 5 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
 }
 
 #[tokio::test]
@@ -84,15 +83,6 @@ async fn a_machine_opens_to_whom_the_chain_gives_it_and_to_nobody_else() {
     let rows = chaos::contests(&mut net, &images().unwrap(), &SHORT_CONTEST_DEPTHS).await.unwrap();
     net.down().await.unwrap();
     assert!(rows.len() == 1 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
-}
-
-#[tokio::test]
-async fn many_leases_at_random_end_as_they_should() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut net = network(dir.path()).await;
-    let rows = chaos::soak(&mut net, &images().unwrap(), Size::SHORT).await.unwrap();
-    net.down().await.unwrap();
-    assert!(rows.len() == 1 && rows[0].verdict == "pass", "{rows:#?}");
 }
 
 /// Places with a whole name.
@@ -159,32 +149,12 @@ fn collect(folder: &Path, places: &mut Vec<String>) {
     places.retain(|place| !place.contains('"'));
 }
 
-async fn host_faults(faults: &[HostFault]) {
-    // `make chaos` has the same with `--short`.
-    assert!(faults.iter().all(|fault| SHORT_HOST_FAULTS.contains(fault)));
+#[tokio::test]
+async fn what_goes_wrong_on_the_host_costs_nobody_a_machine() {
     let dir = tempfile::tempdir().unwrap();
     let mut net = network(dir.path()).await;
-    let rows = chaos::host_faults(&mut net, &images().unwrap(), faults).await.unwrap();
+    let rows = chaos::host_faults(&mut net, &images().unwrap(), &SHORT_HOST_FAULTS).await.unwrap();
     net.down().await.unwrap();
-    assert!(rows.len() == faults.len() && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
-}
-
-#[tokio::test]
-async fn a_full_disk_and_a_damaged_database_lose_nothing() {
-    host_faults(&[HostFault::StoreLocked, HostFault::StoreDamaged, HostFault::DiskFull]).await;
-}
-
-#[tokio::test]
-async fn a_lost_database_is_made_up_for_by_the_chain_and_the_machines() {
-    host_faults(&[HostFault::StoreLost, HostFault::StoreLostAndClosed]).await;
-}
-
-#[tokio::test]
-async fn a_backend_that_hangs_or_lies_holds_up_nobody_else() {
-    host_faults(&[HostFault::QemuHangs, HostFault::MachineLies]).await;
-}
-
-#[tokio::test]
-async fn wrong_clocks_and_mute_peers_do_no_harm() {
-    host_faults(&[HostFault::ClockAhead, HostFault::SilentProvider, HostFault::SilentBuyer]).await;
+    let all = rows.len() == SHORT_HOST_FAULTS.len();
+    assert!(all && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
 }

@@ -31,7 +31,7 @@ struct Arguments {
     /// Only the crashes whose place has this in its name.
     #[arg(long)]
     only: Option<String>,
-    /// Of each part only what `make test` runs too.
+    /// Of each part only a few; `make test` runs the same without the soak.
     #[arg(long)]
     short: bool,
     /// Only reorganisations of so many blocks; may be given several times.
