@@ -41,7 +41,7 @@ compose-test: build ## Trades between containers: one on QEMU, one on EC2 (insta
 	@tests/docker-up && $(BIN)/compose_test
 
 .PHONY: chaos
-chaos: tools guest build ## Trades under crashes, a failing RPC, reorganisations, faults of the host; about an hour (PART=rpc: one part)
+chaos: tools guest build ## Trades under crashes, a failing RPC, reorganisations, faults of the host; a good hour (PART=rpc: one part)
 	@$(BIN)/chaos $(if $(FAULT),--part host --fault $(FAULT),$(if $(PART),--part $(PART))) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench

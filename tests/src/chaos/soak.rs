@@ -63,7 +63,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// An hour of it.
+    /// Half an hour of it.
     pub const FULL: Self =
         Self { providers: PROVIDERS.len(), buyers: 20, leases: 200, leap_every: Duration::from_secs(12) };
     /// As few as there can be with every end among them.
