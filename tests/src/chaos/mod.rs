@@ -30,7 +30,7 @@ pub use self::{
 use crate::story::say;
 
 /// How deep blocks are taken back in what `make test` tries.
-pub const SHORT_DEPTHS: [u64; 1] = [5];
+pub const SHORT_DEPTHS: [u64; 1] = [4];
 /// Where two buyers compete: before the first one's machine runs, and after.
 pub const CONTEST_DEPTHS: [u64; 4] = [1, 2, 5, 10];
 /// The one of these that `make test` tries.
