@@ -113,6 +113,7 @@ impl Sender {
             warn!(call, nonce = flight.nonce, error = %e, "cannot broadcast again");
         }
     }
+
     /// The same transaction at other fees, signed and written down.
     async fn dearer(&self, flight: &Flight, fees: Fees) -> Result<Flight, ChainError> {
         let mut dearer = Flight { fees, ..flight.clone() };

@@ -72,35 +72,33 @@ impl Ledger {
     /// The promises whose money is locked. Taken before balances are read, shown to the chain after, and handed to
     /// [`Ledger::check_money`].
     pub(super) fn locked(&self) -> Locked {
-        Locked { before: self.shown_locked().collect(), after: BTreeSet::new() }
+        let locked = self.shown.iter().filter(|(_, state)| is_locked(**state));
+        Locked { before: locked.map(|(id, _)| *id).collect(), after: BTreeSet::new() }
     }
 
-    fn shown_locked(&self) -> impl Iterator<Item = B256> {
-        self.shown.iter().filter(|(_, state)| is_locked(**state)).map(|(id, _)| *id)
+    fn holding(&self) -> impl Iterator<Item = &Promise> {
+        self.promises.iter().filter(|promise| promise.holds_capacity())
     }
 
     /// What promises hold of the capacity. `None` if that fits no integer.
     pub(super) fn held(&self) -> Option<Resources> {
-        let mut holding = self.promises.iter().filter(|promise| promise.holds_capacity());
-        holding.try_fold(Resources::default(), |sum, promise| sum.checked_add(&promise.resources()))
+        self.holding().try_fold(Resources::default(), |sum, promise| sum.checked_add(&promise.resources()))
     }
 
     /// Whether a promise that holds capacity explains this machine.
     pub(super) fn explains(&self, lease: B256) -> bool {
-        self.promises.iter().any(|promise| promise.id == lease && promise.holds_capacity())
+        self.holding().any(|promise| promise.id == lease)
     }
 
     /// Whether a promise that holds capacity takes the disk of this lease.
     pub(super) fn takes_disk(&self, lease: B256) -> bool {
-        self.promises
-            .iter()
-            .any(|promise| promise.holds_capacity() && promise.manifest.disk_of == Some(lease))
+        self.holding().any(|promise| promise.manifest.disk_of == Some(lease))
     }
 
     /// Units of a series that promises hold.
     pub(super) fn units_held(&self, series: u64) -> u32 {
-        let holding = self.promises.iter().filter(|p| p.series == series && p.holds_capacity());
-        holding.fold(0, |sum, promise| sum.saturating_add(promise.spec.units))
+        let of_series = self.holding().filter(|promise| promise.series == series);
+        of_series.fold(0, |sum, promise| sum.saturating_add(promise.spec.units))
     }
 
     /// Whether this buyer let an accept lapse less than `backoff` seconds ago.
@@ -122,14 +120,11 @@ impl Ledger {
         buyer_free: u128,
         our_free: u128,
     ) -> Result<(), Decline> {
-        let now: BTreeSet<_> = self.shown_locked().collect();
-        let counted = |gone: &BTreeSet<B256>| {
-            let gone: BTreeSet<_> = now.intersection(gone).copied().collect();
-            self.promises.iter().filter(move |p| p.holds_capacity() && !gone.contains(&p.id))
-        };
+        let shown = |p: &Promise| self.shown.get(&p.id).copied().unwrap_or(LeaseState::None);
+        let is_gone = |p: &Promise, seen: &BTreeSet<B256>| seen.contains(&p.id) && is_locked(shown(p));
         // One balance cannot hold the capacity for two bids. What an ended lease gave back is the buyer's again.
-        let ended = |p: &Promise| self.shown.get(&p.id) == Some(&LeaseState::Ended);
-        let of_buyer = counted(&locked.before).filter(|p| p.bid.order.buyer == want.buyer && !ended(p));
+        let of_buyer = self.holding().filter(|p| p.bid.order.buyer == want.buyer);
+        let of_buyer = of_buyer.filter(|p| !is_gone(p, &locked.before) && shown(p) != LeaseState::Ended);
         let reserved = of_buyer.fold(want.budget, |sum, p| sum.saturating_add(p.bid.order.budget()));
         if reserved > buyer_free {
             return Err(Decline::new(
@@ -137,8 +132,8 @@ impl Ledger {
                 "the buyer's free balance does not cover this bid beside those that are accepted already",
             ));
         }
-        let bonds =
-            counted(&locked.after).fold(want.bond, |sum, p| sum.saturating_add(p.accept.order.bond()));
+        let unlocked = self.holding().filter(|p| !is_gone(p, &locked.after));
+        let bonds = unlocked.fold(want.bond, |sum, p| sum.saturating_add(p.accept.order.bond()));
         if bonds > our_free {
             return Err(Decline::new(
                 DeclineCode::ProviderFunds,
