@@ -7,6 +7,7 @@
 
 pub mod admit;
 pub mod buyer;
+mod ending;
 pub mod intake;
 pub mod jobs;
 pub mod mirror;

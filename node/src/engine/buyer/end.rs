@@ -1,10 +1,5 @@
 //! Ending a lease: at its owner's request, and again when that came to nothing by a crash or a reorganisation.
 
-use std::{
-    collections::HashSet,
-    sync::{MutexGuard, PoisonError},
-};
-
 use alloy_primitives::B256;
 
 use super::Buyer;
@@ -39,27 +34,10 @@ impl Buyer {
                 return Err(EngineError::Invalid(format!("the lease {id} is over: nothing to end")));
             }
         }
-        self.ending().insert(id);
-        let ended = self.send_end(id, ending).await;
-        self.ending().remove(&id);
+        let note = |wanted: bool| self.note_ending(id, wanted.then_some(ending));
+        let ended = self.ending.send(&self.core, call(ending, id), id, note).await;
         self.core.wake.buyer.notify_one();
         ended
-    }
-
-    async fn send_end(&self, id: B256, ending: Ending) -> Result<TxReport, EngineError> {
-        self.note_ending(id, Some(ending))?;
-        match self.core.execute(call(ending, id)).await {
-            Ok(report) => {
-                mirror::refresh_lease(&self.core, id).await?;
-                Ok(report)
-            }
-            // It may be carried out yet: the engine sees to it.
-            Err(error) if error.is_unclear() => Err(error.into()),
-            Err(error) => {
-                self.note_ending(id, None)?;
-                Err(error.into())
-            }
-        }
     }
 
     /// The engine's step: the owner wanted the end, and the chain does not show it.
@@ -85,9 +63,5 @@ impl Buyer {
     fn note_ending(&self, id: B256, ending: Option<Ending>) -> Result<(), EngineError> {
         self.core.store.update::<Purchase>(id.as_slice(), |purchase| purchase.ending = ending)?;
         Ok(())
-    }
-
-    pub(super) fn ending(&self) -> MutexGuard<'_, HashSet<B256>> {
-        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -16,7 +16,7 @@ mod revive;
 mod seek;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -30,6 +30,7 @@ use self::decide::{Sight, Step, decide};
 pub use self::post::NewBid;
 use super::{
     Core, EngineError, PASS_INTERVAL,
+    ending::UnderWay,
     jobs::{JobEnd, Jobs},
     mirror,
 };
@@ -56,7 +57,7 @@ pub struct Buyer {
     machines: Mutex<HashMap<B256, access::Machine>>,
     give_up_after: Duration,
     /// Leases whose end is being sent at their owner's request: the engine keeps out of it.
-    ending: Mutex<HashSet<B256>>,
+    ending: UnderWay,
     /// The quotes for bids that are looking, by bid.
     auctions: Mutex<HashMap<B256, auction::Auction>>,
     collect_for: Duration,
@@ -78,7 +79,7 @@ impl Buyer {
             floor: config.market.floor,
             machines: Mutex::default(),
             give_up_after: config.buyer.give_up_after,
-            ending: Mutex::default(),
+            ending: UnderWay::default(),
             auctions: Mutex::default(),
             collect_for: config.buyer.collect_for,
             told: Mutex::default(),
@@ -129,7 +130,7 @@ impl Buyer {
             if step == Step::TopUp && access_due {
                 self.start(Step::FetchAccess, purchase.id);
             }
-            if step != Step::Wait && !(step == Step::End && self.ending().contains(&purchase.id)) {
+            if step != Step::Wait && !(step == Step::End && self.ending.contains(&purchase.id)) {
                 self.start(step, purchase.id);
             }
         }

@@ -1,16 +1,11 @@
 //! Giving a lease up at its operator's request, and again when that came to nothing by a crash or a reorganisation.
 
-use std::{
-    collections::HashSet,
-    sync::{MutexGuard, PoisonError},
-};
-
 use alloy_primitives::B256;
 
 use super::{Provider, Step};
 use crate::{
     chain::{Call, LeaseState, TxReport},
-    engine::{EngineError, mirror},
+    engine::EngineError,
 };
 
 impl Provider {
@@ -26,27 +21,10 @@ impl Provider {
                 )));
             }
         };
-        self.closing().insert(id);
-        let closed = self.send_close(call, id).await;
-        self.closing().remove(&id);
+        let note = |closing: bool| self.note_closing(id, closing);
+        let closed = self.closing.send(&self.core, call, id, note).await;
         self.core.wake.provider.notify_one();
         closed
-    }
-
-    async fn send_close(&self, call: Call, id: B256) -> Result<TxReport, EngineError> {
-        self.note_closing(id, true)?;
-        match self.core.execute(call).await {
-            Ok(report) => {
-                mirror::refresh_lease(&self.core, id).await?;
-                Ok(report)
-            }
-            // It may be carried out yet: the engine sees to it.
-            Err(error) if error.is_unclear() => Err(error.into()),
-            Err(error) => {
-                self.note_closing(id, false)?;
-                Err(error.into())
-            }
-        }
     }
 
     /// A lease whose promise was lost can be given up all the same.
@@ -56,10 +34,6 @@ impl Provider {
 
     /// Whether a step would do what the operator's own command is doing now.
     pub(super) fn is_under_way(&self, step: Step, id: B256) -> bool {
-        matches!(step, Step::Abort | Step::GiveUp) && self.closing().contains(&id)
-    }
-
-    fn closing(&self) -> MutexGuard<'_, HashSet<B256>> {
-        self.closing.lock().unwrap_or_else(PoisonError::into_inner)
+        matches!(step, Step::Abort | Step::GiveUp) && self.closing.contains(&id)
     }
 }

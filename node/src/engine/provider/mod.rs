@@ -18,7 +18,7 @@ mod timed;
 mod vigil;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -37,6 +37,7 @@ use self::{
 };
 use super::{
     Core, EngineError, PASS_INTERVAL,
+    ending::UnderWay,
     jobs::{JobEnd, Jobs},
     random,
 };
@@ -75,7 +76,7 @@ pub struct Provider {
     refused: Mutex<HashMap<u64, String>>,
     quoted: Mutex<Quoted>,
     /// Leases that the operator is giving up at this moment.
-    closing: Mutex<HashSet<B256>>,
+    closing: UnderWay,
     /// What machines take that no promise explains.
     unexplained: Mutex<Resources>,
 }
@@ -126,7 +127,7 @@ impl Provider {
             announced: Mutex::default(),
             refused: Mutex::default(),
             quoted: Mutex::default(),
-            closing: Mutex::default(),
+            closing: UnderWay::default(),
             unexplained: Mutex::default(),
         })
     }
