@@ -158,15 +158,6 @@ async fn engine(mut inbound: mpsc::Receiver<Inbound>, book: Arc<SharedBook>) {
     }
 }
 
-/// A link on which [`through_stalls`] has the time to come in between: a second for some 250 orders.
-const NARROW: Shape = Shape { bytes_per_second: Some(100_000), ..STEADY };
-const STEADY: Shape = Shape {
-    delay: Duration::ZERO,
-    jitter: Duration::ZERO,
-    bytes_per_second: None,
-    stalled: false,
-    closed: false,
-};
 /// Longer than a peer waits for an answer.
 const STALL: Duration = Duration::from_secs(25);
 
@@ -186,7 +177,7 @@ pub async fn through_stalls(count: u64) -> anyhow::Result<()> {
         let (link, newcomer) = stalled(&full).await?;
         tokio::time::sleep(STALL).await;
         ensure!(newcomer.orders() < orders.len(), "the link did not stand still");
-        link.set(STEADY);
+        link.set(Shape::default());
         newcomer.until(orders.len()).await?;
         ensure!(newcomer.book.lock().digest() == full.book.lock().digest(), "not the same book");
         anyhow::Ok(())
@@ -200,10 +191,12 @@ async fn stalled(full: &Peer) -> anyhow::Result<(Relay, Peer)> {
         [Protocol::Ip4(ip), Protocol::Tcp(port), ..] => (ip, port).into(),
         _ => bail!("a peer at {}", full.address),
     };
-    let link = Relay::start(target, NARROW).await?;
+    // A second for some 250 orders: there is time to come in between.
+    let narrow = Shape { bytes_per_second: Some(100_000), ..Shape::default() };
+    let link = Relay::start(target, narrow).await?;
     let newcomer = Peer::start(&[multiaddr(link.address())], &[]).await?;
     newcomer.until(1).await?;
-    link.set(Shape { stalled: true, ..NARROW });
+    link.set(Shape { stalled: true, ..narrow });
     ensure!(newcomer.orders() < full.orders(), "everything came at once");
     Ok((link, newcomer))
 }

@@ -15,7 +15,6 @@ use sublet::{
 };
 
 use super::{BOOTED, GOOD_RATE, Row, SOON, Who, stage::Stage};
-use crate::command::sublet;
 
 /// The most that it may take: machine and offer together after an end, the offer after a start.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -52,13 +51,8 @@ pub async fn run(net: &mut Devnet, images: &Path) -> anyhow::Result<Vec<Row>> {
 async fn measure(stage: &mut Stage<'_>, who: Who, how: &str) -> anyhow::Result<String> {
     let id = stage.post_bid(GOOD_RATE).await?;
     stage.until("the machine runs", BOOTED, async |stage| stage.log_in(id).await.map(|()| true)).await?;
-    let node = stage.node(who).clone();
-    let id_text = id.to_string();
-    let args = ["lease", how, &id_text];
-    let (said, times) = tokio::join!(
-        sublet(node.binary(), node.home().path(), &args),
-        follow(stage, stage.node(Who::Provider), id)
-    );
+    let (said, times) =
+        tokio::join!(stage.tell_to_end(who, how, id), follow(stage, stage.node(Who::Provider), id));
     let said = said?;
     ensure!(said.code == Some(0), "{}", said.stderr);
     let (gone, for_sale) = times?;

@@ -14,7 +14,7 @@ use sublet_contracts::Market;
 use super::Stage;
 use crate::{
     chaos::{SOON, cases::Who, reorgs},
-    command::{json, sublet, succeed},
+    command::{Outcome, json, sublet, succeed},
 };
 
 impl Stage<'_> {
@@ -108,8 +108,7 @@ impl Stage<'_> {
             if stage.state(id).await? == LeaseState::Ended {
                 return Ok(true);
             }
-            let (binary, home) = (stage.node(who).binary(), stage.node(who).home().path());
-            sublet(binary, home, &["lease", how, &id.to_string()]).await?;
+            stage.tell_to_end(who, how, id).await?;
             Ok(stage.state(id).await? == LeaseState::Ended)
         })
         .await
@@ -117,12 +116,22 @@ impl Stage<'_> {
 
     /// Ends it by one command: whatever happens to the node meanwhile, it sees to the rest.
     pub(in crate::chaos) async fn end_once(&mut self, who: Who, how: &str, id: B256) -> anyhow::Result<()> {
-        let (binary, home) = (self.node(who).binary(), self.node(who).home().path());
-        let told = sublet(binary, home, &["lease", how, &id.to_string()]).await?;
+        let told = self.tell_to_end(who, how, id).await?;
         let over = self
             .until("the lease ends", SOON, async |stage| Ok(stage.state(id).await? == LeaseState::Ended))
             .await;
         over.with_context(|| format!("`lease {how}` has said: {}", told.stderr.trim()))
+    }
+
+    /// The command itself, and what came of it.
+    pub(in crate::chaos) async fn tell_to_end(
+        &self,
+        who: Who,
+        how: &str,
+        id: B256,
+    ) -> anyhow::Result<Outcome> {
+        let node = self.node(who);
+        sublet(node.binary(), node.home().path(), &["lease", how, &id.to_string()]).await
     }
 
     /// Waits until both nodes have closed their files, the machine is gone and the capacity is for sale again.
