@@ -17,7 +17,7 @@ use crate::{
 
 pub(super) async fn show(State(state): State<ApiState>) -> Result<Json<Wallet>, ApiError> {
     let wallet = wallet(&state.core.purse(), state.buyer.floor()).await?;
-    Ok(Json(Wallet { reserved: Some(Amount(state.buyer.reserved()?)), ..wallet }))
+    Ok(Json(Wallet { reserved: Some(Amount(state.core.promised()?)), ..wallet }))
 }
 
 /// What a node without a memory can say of its wallet.

@@ -11,6 +11,7 @@ mod ending;
 pub mod intake;
 pub mod jobs;
 pub mod mirror;
+mod promised;
 pub mod provider;
 pub mod purse;
 #[cfg(test)]
@@ -114,6 +115,8 @@ pub struct Core {
     pub wake: Wake,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// One promise at a time counts the free balance and the capacity.
+    promising: tokio::sync::Mutex<()>,
     shared: Arc<SharedBook>,
     wallet: WalletSigner,
     maker: Address,
@@ -190,6 +193,7 @@ impl Core {
             node,
             wake: Wake::default(),
             metrics,
+            promising: tokio::sync::Mutex::default(),
             shared,
             wallet,
             maker,

@@ -245,6 +245,14 @@ pub struct Purchase {
     pub top_up_budget: u128,
 }
 
+impl Purchase {
+    /// True until it is over for good.
+    pub fn is_open(&self) -> bool {
+        use BuyerPhase::{Accepted, Leased, Seeking, Settled};
+        matches!(self.phase, Seeking | Accepted | Settled | Leased)
+    }
+}
+
 impl Record for Purchase {
     const TABLE: &'static str = "purchases";
     const PAST_TABLE: &'static str = "past_purchases";

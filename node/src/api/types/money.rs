@@ -19,7 +19,7 @@ pub struct Wallet {
     pub wallet: Amount,
     /// Tokens free in the Market.
     pub free: Amount,
-    /// Part of the free tokens that bids of ours may lock any moment; only a running node knows.
+    /// Part of the free tokens that bids and accepts of ours may lock any moment; only a running node knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved: Option<Amount>,
     /// What must be free for orders to count at all, by this node's own rule.

@@ -88,9 +88,9 @@ impl Buyer {
     pub(super) async fn top_up_by_itself(&self, id: B256) -> Result<(), EngineError> {
         let purchase = self.purchase_of(id)?;
         let lease = self.core.chain.lease(id).await?;
-        let free = self.core.refresh_maker(self.core.address()).await?.free;
+        let means = self.core.means().await?;
         let wanted = due_top_up(&purchase, &lease, self.core.now());
-        let affordable = u32::try_from(free / u128::from(lease.rate.max(1))).unwrap_or(u32::MAX);
+        let affordable = u32::try_from(means.left() / u128::from(lease.rate.max(1))).unwrap_or(u32::MAX);
         let secs = wanted.min(affordable);
         if secs == 0 {
             // The store was behind the chain, or there is nothing left to pay with: then the warning stands.
@@ -99,7 +99,8 @@ impl Buyer {
                 return Ok(());
             }
             return Err(EngineError::Funds(format!(
-                "the lease is to be topped up, and nothing is free in the Market: run `sublet wallet deposit {}`",
+                "the lease is to be topped up, and nothing is free in the Market{}: run `sublet wallet deposit {}`",
+                means.beside(),
                 format_amount(u128::from(lease.rate) * u128::from(wanted)).trim_end_matches(" CTK")
             )));
         }
@@ -134,13 +135,14 @@ impl Buyer {
             )));
         }
         let cost = u128::from(lease.rate) * u128::from(secs);
-        let free = self.core.refresh_maker(self.core.address()).await?.free;
-        if free < cost {
+        let means = self.core.means().await?;
+        if means.left() < cost {
             return Err(EngineError::Funds(format!(
-                "{secs} s cost {}, and {} is free in the Market: run `sublet wallet deposit {}` first",
+                "{secs} s cost {}, and {} is free in the Market{}: run `sublet wallet deposit {}` first",
                 format_amount(cost),
-                format_amount(free),
-                format_amount(cost - free).trim_end_matches(" CTK")
+                format_amount(means.left()),
+                means.beside(),
+                format_amount(cost - means.left()).trim_end_matches(" CTK")
             )));
         }
         let report = self.core.execute(Call::TopUp { id, secs }).await?;

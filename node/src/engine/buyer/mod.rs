@@ -63,8 +63,6 @@ pub struct Buyer {
     collect_for: Duration,
     /// The warnings that were given.
     told: Mutex<fund::Told>,
-    /// One bid at a time counts the free balance.
-    posting: tokio::sync::Mutex<()>,
 }
 
 impl Buyer {
@@ -83,7 +81,6 @@ impl Buyer {
             auctions: Mutex::default(),
             collect_for: config.buyer.collect_for,
             told: Mutex::default(),
-            posting: tokio::sync::Mutex::new(()),
         })
     }
 

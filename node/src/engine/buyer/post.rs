@@ -6,7 +6,7 @@ use sublet_market::{Bid, Explanation, Manifest, Order as _, Resources, Spec, Tra
 
 use super::Buyer;
 use crate::{
-    engine::{EngineError, random},
+    engine::{EngineError, promised::Means, random},
     store::{BuyerPhase, OnFailure, Purchase},
 };
 
@@ -60,8 +60,8 @@ impl Buyer {
         let traits = Traits::new(new.traits).map_err(|e| invalid(&e))?;
         let manifest_hash = manifest.hash().map_err(|e| invalid(&e))?;
         let spec = Spec { unit: new.unit, units: new.units, traits, manifest: manifest_hash };
-        let _one_at_a_time = self.posting.lock().await;
-        let account = self.core.refresh_maker(self.core.address()).await?;
+        let _turn = self.core.promising.lock().await;
+        let means = self.core.means().await?;
         let salt = random::<8>()?;
         let bid = Bid {
             buyer: self.core.address(),
@@ -74,12 +74,12 @@ impl Buyer {
             min_points: new.min_points,
             duration: new.duration,
             valid_until: self.core.now() + u64::from(new.valid_for),
-            epoch: account.epoch,
+            epoch: means.account.epoch,
             salt: u64::from_be_bytes(salt),
         };
         bid.check().map_err(|e| invalid(&e))?;
         spec.check().map_err(|e| invalid(&e))?;
-        self.check_funds(&bid, account.free).await?;
+        self.check_funds(&bid, &means).await?;
         self.core.require_gas().await?;
         let id = bid.digest(&self.core.chain.domain());
         let explanation = self.core.book().explain(&bid, &spec, self.core.now());
@@ -116,35 +116,20 @@ impl Buyer {
         Ok((purchase, explanation))
     }
 
-    /// What bids that are still looking, or accepted, may lock any moment.
-    pub fn reserved(&self) -> Result<u128, EngineError> {
-        let purchases = self.core.store.all::<Purchase>()?;
-        let open = purchases
-            .iter()
-            .filter(|p| matches!(p.phase, BuyerPhase::Seeking | BuyerPhase::Accepted))
-            .filter(|p| p.bid.order.valid_until > self.core.now());
-        Ok(open.map(|p| p.bid.order.budget()).sum())
-    }
-
     /// What must be free in the Market for orders to count at all.
     pub fn floor(&self) -> u128 {
         self.floor
     }
 
     /// The bid's budget must be free in the Market now: later is too late for the provider that holds capacity.
-    async fn check_funds(&self, bid: &Bid, free: u128) -> Result<(), EngineError> {
+    async fn check_funds(&self, bid: &Bid, means: &Means) -> Result<(), EngineError> {
         let needed = bid.budget().max(self.floor);
-        let promised = self.reserved()?;
-        if free >= needed.saturating_add(promised) {
+        let (free, promised) = (means.account.free, means.promised);
+        if means.left() >= needed {
             return Ok(());
         }
         let wallet = self.core.chain.balances(self.core.address()).await?.wallet;
         let missing = needed.saturating_add(promised) - free;
-        let others = if promised == 0 {
-            String::new()
-        } else {
-            format!(" beside {} for other bids of yours", format_amount(promised))
-        };
         let remedy = if wallet >= missing {
             format!("run `sublet wallet deposit {}`", plain(missing))
         } else {
@@ -161,9 +146,10 @@ impl Buyer {
             "top rate × duration"
         };
         Err(EngineError::Funds(format!(
-            "this bid needs {} free in the Market{others} ({why}); there is {} free in the Market \
+            "this bid needs {} free in the Market{} ({why}); there is {} free in the Market \
              and {} in the wallet: {remedy}",
             format_amount(needed),
+            means.beside(),
             format_amount(free),
             format_amount(wallet)
         )))

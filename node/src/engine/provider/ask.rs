@@ -10,11 +10,12 @@ use sublet_market::{
 
 use super::{
     Provider,
-    ledger::{self, Ledger, Locked, Want},
+    ledger::{self, Ledger, Want},
     offers::LiveOffer,
 };
 use crate::{
     chain::LeaseState,
+    engine::promised::{Locked, Promised},
     store::{ChainLease, Promise, ProviderPhase},
 };
 
@@ -48,10 +49,10 @@ impl Provider {
         }
         // What costs nothing to check comes first, the chain's word second, the turn for the capacity last.
         let request = self.check_request(node, bid, spec, offer, manifest)?;
-        let mut locked = self.ledger()?.locked();
+        let mut locked = self.promised()?.locked();
         let (buyer, ours) = Box::pin(self.check_chain(&request)).await?;
-        self.see_locked(&mut locked).await?;
-        let _turn = self.asks.lock().await;
+        locked.see_all(&self.core.chain).await.map_err(|e| busy(&e))?;
+        let _turn = self.core.promising.lock().await;
         if let Some(given) = self.given_before(&request).await? {
             return Ok(given);
         }
@@ -170,17 +171,6 @@ impl Provider {
         Ok((buyer, ours))
     }
 
-    /// Asks the chain about the leases whose money is locked.
-    async fn see_locked(&self, locked: &mut Locked) -> Result<(), Decline> {
-        let ids = locked.ids();
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let views = self.core.chain.leases(ids.clone()).await.map_err(|e| busy(&e))?;
-        ids.into_iter().zip(views).for_each(|(id, view)| locked.see(id, view.state));
-        Ok(())
-    }
-
     /// The same bid asked twice gets the same promise while it can still be settled, for the offer that is asked now:
     /// the first answer may have been lost, and the offer renewed meanwhile.
     async fn given_before(&self, request: &Request) -> Result<Option<Signed<Accept>>, Decline> {
@@ -213,6 +203,10 @@ impl Provider {
         Ledger::read(&self.core.store).map_err(|e| busy(&e))
     }
 
+    fn promised(&self) -> Result<Promised, Decline> {
+        Promised::read(&self.core.store).map_err(|e| busy(&e))
+    }
+
     fn check_money(
         &self,
         request: &Request,
@@ -235,7 +229,8 @@ impl Provider {
         }
         let bond = request.offer.signed.order.bond(request.spec.units);
         let want = Want { buyer: bid.buyer, budget: bid.budget(), bond };
-        ledger.check_money(locked, &want, buyer.free, ours.free)
+        let our_left = ours.free.saturating_sub(self.promised()?.total(locked));
+        ledger.check_money(locked, &want, buyer.free, our_left)
     }
 
     async fn check_capacity(&self, request: &Request, ledger: &Ledger) -> Result<(), Decline> {

@@ -1,16 +1,17 @@
-//! The one ledger of what is promised: capacity that promises hold, and bonds that the chain has not locked yet.
+//! The one ledger of what is sold: capacity that promises hold, and the money of both sides that the chain has not locked yet.
 //!
 //! Nothing here is remembered: each answer is read from the promises and leases on disk, so a crash at any moment changes
 //! none of them. A bond counts until the chain shows it as locked, and again from the end of its lease until that end lies
 //! deep enough: whatever blocks a reorganisation takes back, the free balance covers all that was signed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256};
 use sublet_market::{Decline, DeclineCode, Resources};
 
 use crate::{
     chain::LeaseState,
+    engine::promised::{Locked, is_locked},
     store::{ChainLease, Promise, ProviderPhase, Store, StoreError},
 };
 
@@ -31,32 +32,6 @@ pub(super) struct Ledger {
     shown: BTreeMap<B256, LeaseState>,
 }
 
-/// Promises whose money is locked.
-#[derive(Debug, Clone)]
-pub(super) struct Locked {
-    /// As the store has it, before balances were read.
-    before: BTreeSet<B256>,
-    /// Those of them of which the chain says so, after balances were read.
-    after: BTreeSet<B256>,
-}
-
-impl Locked {
-    pub(super) fn ids(&self) -> Vec<B256> {
-        self.before.iter().copied().collect()
-    }
-
-    /// The chain says in which state the lease is. The balances were read before.
-    pub(super) fn see(&mut self, id: B256, state: LeaseState) {
-        if is_locked(state) {
-            self.after.insert(id);
-        }
-    }
-}
-
-fn is_locked(state: LeaseState) -> bool {
-    matches!(state, LeaseState::Opened | LeaseState::Active)
-}
-
 impl Ledger {
     /// What is on disk now.
     pub(super) fn read(store: &Store) -> Result<Self, StoreError> {
@@ -67,13 +42,6 @@ impl Ledger {
             shown.insert(promise.id, lease.map_or(LeaseState::None, |lease| lease.view.state));
         }
         Ok(Self { promises, shown })
-    }
-
-    /// The promises whose money is locked. Taken before balances are read, shown to the chain after, and handed to
-    /// [`Ledger::check_money`].
-    pub(super) fn locked(&self) -> Locked {
-        let locked = self.shown.iter().filter(|(_, state)| is_locked(**state));
-        Locked { before: locked.map(|(id, _)| *id).collect(), after: BTreeSet::new() }
     }
 
     fn holding(&self) -> impl Iterator<Item = &Promise> {
@@ -110,21 +78,22 @@ impl Ledger {
         })
     }
 
-    /// Whether both free balances cover one more promise beside those that are given. What was locked while the balances were
-    /// read is gone from them; what was promised, or locked, since then may not be. A bond that an end has given back, and
-    /// of which the store does not know yet, may be taken again by a reorganisation: it is not there to promise.
+    /// Whether both balances cover one more promise beside those that are given. `our_left` is what we have promised nobody.
+    /// What was locked while the buyer's was read is gone from it; what was promised, or locked, since then may not be.
     pub(super) fn check_money(
         &self,
         locked: &Locked,
         want: &Want,
         buyer_free: u128,
-        our_free: u128,
+        our_left: u128,
     ) -> Result<(), Decline> {
         let shown = |p: &Promise| self.shown.get(&p.id).copied().unwrap_or(LeaseState::None);
-        let is_gone = |p: &Promise, seen: &BTreeSet<B256>| seen.contains(&p.id) && is_locked(shown(p));
         // One balance cannot hold the capacity for two bids. What an ended lease gave back is the buyer's again.
         let of_buyer = self.holding().filter(|p| p.bid.order.buyer == want.buyer);
-        let of_buyer = of_buyer.filter(|p| !is_gone(p, &locked.before) && shown(p) != LeaseState::Ended);
+        let of_buyer = of_buyer.filter(|p| match shown(p) {
+            LeaseState::Ended => false,
+            state => !(is_locked(state) && locked.before.contains(&p.id)),
+        });
         let reserved = of_buyer.fold(want.budget, |sum, p| sum.saturating_add(p.bid.order.budget()));
         if reserved > buyer_free {
             return Err(Decline::new(
@@ -132,12 +101,10 @@ impl Ledger {
                 "the buyer's free balance does not cover this bid beside those that are accepted already",
             ));
         }
-        let unlocked = self.holding().filter(|p| !is_gone(p, &locked.after));
-        let bonds = unlocked.fold(want.bond, |sum, p| sum.saturating_add(p.accept.order.bond()));
-        if bonds > our_free {
+        if want.bond > our_left {
             return Err(Decline::new(
                 DeclineCode::ProviderFunds,
-                "the provider's free balance does not cover the bond",
+                "the provider's free balance does not cover the bond beside what it has promised already",
             ));
         }
         Ok(())

@@ -69,7 +69,6 @@ pub struct Provider {
     jobs: Arc<Jobs>,
     /// Steps on machines: apart, so that none waits while a transaction does, and an unpaid one is stopped in time.
     machine_jobs: Arc<Jobs>,
-    asks: tokio::sync::Mutex<()>,
     /// One claim at a time looks what is worth claiming.
     claims: tokio::sync::Mutex<()>,
     announced: Mutex<Announced>,
@@ -122,7 +121,6 @@ impl Provider {
             offer_lifetime: market.offer_lifetime,
             jobs: Jobs::new(stop.clone()),
             machine_jobs: Jobs::new(stop),
-            asks: tokio::sync::Mutex::new(()),
             claims: tokio::sync::Mutex::new(()),
             announced: Mutex::default(),
             refused: Mutex::default(),

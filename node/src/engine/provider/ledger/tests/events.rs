@@ -16,6 +16,12 @@ pub(super) enum Event {
     /// The second half of the oldest ask that waits: the ledger is asked, and the accept signed.
     Answer,
     Settle(usize),
+    /// The home bids itself, for so many units.
+    Bid(u32),
+    /// A bid of the home's own is settled.
+    SettleBid(usize),
+    /// The lease of a bid of its own ends.
+    EndBid(usize),
     /// Its buyer or the contract's deadline ends it.
     End(usize),
     /// The operator gives it up, and the node dies before it does anything.
@@ -39,6 +45,9 @@ pub(super) fn events() -> impl Strategy<Value = Event> {
         4 => (1u32..3, 0u64..2, 0..BUYERS).prop_map(|(units, series, buyer)| Event::Ask { units, series, buyer }),
         4 => Just(Event::Answer),
         4 => (0usize..6).prop_map(Event::Settle),
+        2 => (1u32..3).prop_map(Event::Bid),
+        2 => (0usize..4).prop_map(Event::SettleBid),
+        1 => (0usize..4).prop_map(Event::EndBid),
         2 => (0usize..6).prop_map(Event::End),
         1 => (0usize..6).prop_map(Event::GiveUp),
         3 => (1usize..4, 1u64..30).prop_map(|(blocks, seconds)| Event::Blocks(blocks, seconds)),

@@ -8,7 +8,7 @@ use super::{ACTIVATE_WITHIN, BUYER_FUNDS, CONFIRMATIONS, DURATION};
 use crate::{
     chain::{LeaseState, LeaseView},
     engine::samples,
-    store::Promise,
+    store::{Promise, Purchase},
 };
 
 /// The chain after a block.
@@ -93,6 +93,25 @@ impl Fake {
         let view = LeaseView { activate_by, ..samples::view(LeaseState::Opened) };
         head.leases.insert(promise.id, view);
         Ok(())
+    }
+
+    /// The contract's settle of a bid of our own. Says whether we could pay.
+    pub(super) fn settle_bid(&mut self, purchase: &Purchase) -> Result<(), Short> {
+        let bid = &purchase.bid.order;
+        let head = self.head();
+        if head.time > bid.valid_until || head.leases.contains_key(&purchase.id) {
+            return Ok(());
+        }
+        head.our_free = head.our_free.checked_sub(bid.budget()).ok_or(Short::Buyer)?;
+        head.leases.insert(purchase.id, samples::view(LeaseState::Opened));
+        Ok(())
+    }
+
+    /// The lease of a bid of our own ends, all paid: nothing comes back, so that nothing can be taken again.
+    pub(super) fn end_bid(&mut self, id: B256) {
+        if let Some(view) = self.head().leases.get_mut(&id) {
+            view.state = LeaseState::Ended;
+        }
     }
 
     pub(super) fn activate(&mut self, id: B256) {
