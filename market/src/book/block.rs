@@ -1,8 +1,8 @@
 //! A block of the index: up to 512 orders of neighbouring keys, and rows with one bit for each of them.
 //!
-//! There is a row for each level of each number (set where the order has at least that level) and for each common trait
-//! (set where the order has it). The orders that may fit are the AND of the rows that a query names: eight words at a time,
-//! whatever the block holds.
+//! There is a row for each level of each number, set where the order has at least that level. (Those of common traits are kept by
+//! trait, in [`holders`](super::holders).) The orders that may fit are the AND of the rows that a query names: eight words at a
+//! time, whatever the block holds.
 
 use super::levels::{DIMS, Levels};
 
@@ -12,7 +12,7 @@ pub(super) const SLOTS: usize = 512;
 /// One bit for each place of a block.
 pub(super) type Row = [u64; SLOTS / 64];
 
-const EMPTY: Row = [0; SLOTS / 64];
+pub(super) const EMPTY: Row = [0; SLOTS / 64];
 
 /// An order as the index knows it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,20 +32,11 @@ pub(super) struct Block {
     /// By place; those of free places are stale.
     entries: Vec<Entry>,
     levels: [Vec<Row>; DIMS],
-    /// Sorted numbers of the traits that somebody here has, and a row for each.
-    traits: Vec<u32>,
-    rows: Vec<Row>,
 }
 
 impl Block {
     pub(super) fn new() -> Self {
-        Self {
-            live: EMPTY,
-            entries: Vec::new(),
-            levels: Default::default(),
-            traits: Vec::new(),
-            rows: Vec::new(),
-        }
+        Self { live: EMPTY, entries: Vec::new(), levels: Default::default() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -56,8 +47,9 @@ impl Block {
         &self.entries[place]
     }
 
-    pub(super) fn places(&self) -> impl Iterator<Item = usize> {
-        ones(self.live)
+    /// The places that are taken.
+    pub(super) fn live(&self) -> Row {
+        self.live
     }
 
     /// The highest level here of each number.
@@ -66,7 +58,7 @@ impl Block {
         std::array::from_fn(|dim| u8::try_from(self.levels[dim].len()).unwrap_or(u8::MAX))
     }
 
-    /// Puts an order into a free place and gives that; `None` if the block is full. Its traits are set apart.
+    /// Puts an order into a free place and gives that; `None` if the block is full. Its traits are noted apart.
     pub(super) fn put(&mut self, entry: Entry) -> Option<usize> {
         let word = self.live.iter().position(|word| *word != u64::MAX)?;
         let place = word * 64 + self.live[word].trailing_ones() as usize;
@@ -104,47 +96,8 @@ impl Block {
         }
     }
 
-    /// Notes that an order has a trait; gives whether it is the first one here.
-    pub(super) fn set_trait(&mut self, id: u32, place: usize) -> bool {
-        match self.traits.binary_search(&id) {
-            Ok(row) => {
-                set(&mut self.rows[row], place);
-                false
-            }
-            Err(row) => {
-                reserve(&mut self.traits);
-                reserve(&mut self.rows);
-                self.traits.insert(row, id);
-                self.rows.insert(row, EMPTY);
-                set(&mut self.rows[row], place);
-                true
-            }
-        }
-    }
-
-    /// Notes that an order no longer has a trait; gives whether none here has.
-    pub(super) fn clear_trait(&mut self, id: u32, place: usize) -> bool {
-        let Ok(row) = self.traits.binary_search(&id) else { return false };
-        clear(&mut self.rows[row], place);
-        let last = self.rows[row] == EMPTY;
-        if last {
-            self.traits.remove(row);
-            self.rows.remove(row);
-        }
-        last
-    }
-
-    pub(super) fn traits(&self) -> &[u32] {
-        &self.traits
-    }
-
-    /// The places whose orders have all of these traits and at least these levels.
-    pub(super) fn matching(&self, levels: &Levels, traits: &[u32]) -> Option<Row> {
-        let mut mask = self.live;
-        for id in traits {
-            let row = self.traits.binary_search(id).ok()?;
-            and(&mut mask, &self.rows[row]);
-        }
+    /// Those of these places whose orders have at least these levels.
+    pub(super) fn matching(&self, mut mask: Row, levels: &Levels) -> Option<Row> {
         for (rows, level) in self.levels.iter().zip(levels) {
             if let Some(row) = usize::from(*level).checked_sub(1) {
                 and(&mut mask, rows.get(row)?);
@@ -190,15 +143,15 @@ fn reserve<T>(list: &mut Vec<T>) {
     }
 }
 
-fn and(mask: &mut Row, row: &Row) {
+pub(super) fn and(mask: &mut Row, row: &Row) {
     mask.iter_mut().zip(row).for_each(|(mask, row)| *mask &= row);
 }
 
-fn set(row: &mut Row, place: usize) {
+pub(super) fn set(row: &mut Row, place: usize) {
     row[place / 64] |= 1 << (place % 64);
 }
 
-fn clear(row: &mut Row, place: usize) {
+pub(super) fn clear(row: &mut Row, place: usize) {
     row[place / 64] &= !(1 << (place % 64));
 }
 
@@ -214,8 +167,8 @@ mod tests {
         Entry { key: 1, id, set: 0, levels }
     }
 
-    fn ids(block: &Block, traits: &[u32]) -> Vec<u32> {
-        let mask = block.matching(&WANTED, traits).unwrap_or(EMPTY);
+    fn ids(block: &Block) -> Vec<u32> {
+        let mask = block.matching(block.live(), &WANTED).unwrap_or(EMPTY);
         ones(mask).map(|place| block.entry(place).id).collect()
     }
 
@@ -224,20 +177,12 @@ mod tests {
         let mut block = Block::new();
         let places = [(1, 2, 3), (2, 9, 9), (3, 1, 9), (4, 9, 2)]
             .map(|(id, first, tenth)| block.put(entry(id, first, tenth)).unwrap());
-        assert_eq!((ids(&block, &[]), block.top()[0], block.top()[10]), (vec![1, 2], 9, 9));
+        assert_eq!((ids(&block), block.top()[0], block.top()[10]), (vec![1, 2], 9, 9));
         block.relevel(places[1], entry(2, 9, 1).levels);
         block.relevel(places[3], entry(4, 9, 3).levels);
-        assert_eq!((ids(&block, &[]), block.top()[10]), (vec![1, 4], 9));
+        assert_eq!((ids(&block), block.top()[10]), (vec![1, 4], 9));
         block.take(places[2]);
         assert_eq!(block.top()[10], 3, "levels that nobody has any more are gone");
-        assert!(block.set_trait(7, places[0]) && block.set_trait(5, places[3]));
-        assert!(!block.set_trait(7, places[3]));
-        assert_eq!(
-            (ids(&block, &[7]), ids(&block, &[5, 7]), ids(&block, &[6])),
-            (vec![1, 4], vec![4], vec![])
-        );
-        assert!(!block.clear_trait(7, places[0]) && block.clear_trait(7, places[3]));
-        assert_eq!(block.traits(), [5]);
     }
 
     #[test]
@@ -246,6 +191,6 @@ mod tests {
         (0..512).for_each(|id| assert!(block.put(entry(id, 2, 3)).is_some()));
         assert_eq!((block.put(entry(600, 2, 3)), block.len()), (None, 512));
         assert_eq!(block.take(77).id, 77);
-        assert_eq!((block.put(entry(600, 2, 3)), ids(&block, &[])[77]), (Some(77), 600));
+        assert_eq!((block.put(entry(600, 2, 3)), ids(&block)[77]), (Some(77), 600));
     }
 }

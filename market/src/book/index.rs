@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::block::{Block, Entry, SLOTS, ones};
-use super::holders::{Bits, Holders, RARE, common_blocks};
+use super::holders::{Holders, RARE, Rows, Wanted};
 use super::levels::Levels;
 use super::traitsets::TraitSets;
 
@@ -144,7 +144,7 @@ impl Index {
         });
         match few.min_by_key(|list| list.len()) {
             Some(list) => self.walk_list(list, budget, visitor),
-            None => self.walk_lanes(filter, common_blocks(&holders).as_ref(), budget, visitor),
+            None => self.walk_lanes(&filter.levels, &Wanted::new(&holders), budget, visitor),
         }
     }
 
@@ -161,28 +161,26 @@ impl Index {
 
     fn walk_lanes(
         &self,
-        filter: &Filter<'_>,
-        with_traits: Option<&Bits>,
+        levels: &Levels,
+        traits: &Wanted<'_>,
         budget: &mut Budget,
         visitor: &mut impl Visitor,
     ) -> bool {
-        let may_fit = |stop: &Stop| {
-            with_traits.is_none_or(|blocks| blocks.has(stop.block))
-                && reaches(&self.tops[stop.block as usize], &filter.levels)
-        };
+        let may_fit =
+            |stop: &Stop| traits.may_be_in(stop.block) && reaches(&self.tops[stop.block as usize], levels);
         // The next block that may have a match, of each lane; the one with the least key comes out first.
         let next = |lane: usize, from: usize| {
             let skipped = self.lanes[lane][from..].iter().position(may_fit)?;
             Some(Reverse((self.lanes[lane][from + skipped], lane, from + skipped)))
         };
-        let wanted = lane_of(&filter.levels);
+        let wanted = lane_of(levels);
         let mut heap: BinaryHeap<_> =
             (0..LANES).filter(|lane| serves(*lane, wanted)).filter_map(|lane| next(lane, 0)).collect();
         while let Some(Reverse((stop, lane, at))) = heap.pop() {
             if stop.least.0 > visitor.limit() {
                 break;
             }
-            if !budget.spend(BLOCK_TESTS) || !self.walk_block(stop.block, filter, budget, visitor) {
+            if !budget.spend(BLOCK_TESTS) || !self.walk_block(stop.block, levels, traits, budget, visitor) {
                 return false;
             }
             heap.extend(next(lane, at + 1));
@@ -192,13 +190,15 @@ impl Index {
 
     fn walk_block(
         &self,
-        block: u32,
-        filter: &Filter<'_>,
+        number: u32,
+        levels: &Levels,
+        traits: &Wanted<'_>,
         budget: &mut Budget,
         visitor: &mut impl Visitor,
     ) -> bool {
-        let block = &self.blocks[block as usize];
-        let Some(mask) = block.matching(&filter.levels, filter.traits) else { return true };
+        let block = &self.blocks[number as usize];
+        let places = traits.places(number, || block.live());
+        let Some(mask) = places.and_then(|places| block.matching(places, levels)) else { return true };
         for place in ones(mask) {
             let entry = block.entry(place);
             if entry.key <= visitor.limit() && !budget.spend(visitor.visit(entry.key, entry.id)) {
@@ -247,23 +247,24 @@ impl Index {
         }
         self.places[id] = (block << SLOT_BITS) + u32::try_from(place).unwrap_or(0);
         for id in sets.ids(entry.set) {
-            if let Some(Holders::Many { blocks, .. }) = self.holders.get_mut(*id as usize)
-                && self.blocks[block as usize].set_trait(*id, place)
-            {
-                blocks.set(block);
+            if let Some(Holders::Many { rows, .. }) = self.holders.get_mut(*id as usize) {
+                rows.set(block, place);
             }
         }
     }
 
     /// Empties a block, but for what the holders count; gives its orders, sorted.
-    fn clear(&mut self, block: u32) -> Vec<Entry> {
+    fn clear(&mut self, block: u32, sets: &TraitSets) -> Vec<Entry> {
         let old = std::mem::replace(&mut self.blocks[block as usize], Block::new());
-        for id in old.traits() {
-            if let Some(Holders::Many { blocks, .. }) = self.holders.get_mut(*id as usize) {
-                blocks.clear(block);
+        let mut entries: Vec<Entry> = ones(old.live()).map(|place| *old.entry(place)).collect();
+        let mut traits: Vec<u32> = entries.iter().flat_map(|entry| sets.ids(entry.set)).copied().collect();
+        traits.sort_unstable();
+        traits.dedup();
+        for id in traits {
+            if let Some(Holders::Many { rows, .. }) = self.holders.get_mut(id as usize) {
+                rows.clear_block(block);
             }
         }
-        let mut entries: Vec<Entry> = old.places().map(|place| *old.entry(place)).collect();
         entries.sort_unstable_by_key(|entry| (entry.key, entry.id));
         entries
     }
@@ -271,7 +272,7 @@ impl Index {
     /// Makes two blocks of one, at the middle of its keys.
     fn split(&mut self, lane: usize, at: usize, sets: &TraitSets) {
         let lower = self.lanes[lane][at].block;
-        let entries = self.clear(lower);
+        let entries = self.clear(lower, sets);
         let (low, high) = entries.split_at(entries.len() / 2);
         let Some(first) = high.first() else { return };
         let upper = self.add_block(lane, at + 1, (first.key, first.id));
@@ -287,7 +288,7 @@ impl Index {
             return;
         };
         let (into, from) = (self.lanes[lane][at].block, self.lanes[lane].remove(at + 1).block);
-        self.clear(from).into_iter().for_each(|entry| self.place(into, entry, sets));
+        self.clear(from, sets).into_iter().for_each(|entry| self.place(into, entry, sets));
         self.note_top(from);
         self.free.push(from);
     }
@@ -310,24 +311,19 @@ impl Index {
     }
 
     fn make_common(&mut self, id: u32, orders: &[u32]) {
-        let mut bits = Bits::default();
-        for order in orders {
-            let Some((block, place)) = self.place_of(*order) else { continue };
-            if self.blocks[block as usize].set_trait(id, place) {
-                bits.set(block);
-            }
+        let mut rows = Rows::default();
+        for (block, place) in orders.iter().filter_map(|order| self.place_of(*order)) {
+            rows.set(block, place);
         }
-        self.holders[id as usize] = Holders::Many { count: orders.len(), blocks: bits };
+        self.holders[id as usize] = Holders::Many { count: orders.len(), rows };
     }
 
     fn unhold(&mut self, id: u32, order: u32, block: u32, place: usize) {
         match self.holders.get_mut(id as usize) {
             Some(Holders::Few(list)) => list.retain(|held| *held != order),
-            Some(Holders::Many { count, blocks }) => {
+            Some(Holders::Many { count, rows }) => {
                 *count -= 1;
-                if self.blocks[block as usize].clear_trait(id, place) {
-                    blocks.clear(block);
-                }
+                rows.clear(block, place);
                 // A trait that was common once keeps its rows until nobody has it: their number falls with its holders'.
                 if *count == 0 {
                     self.holders[id as usize] = Holders::Few(Vec::new());
