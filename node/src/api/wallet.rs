@@ -49,6 +49,7 @@ pub(super) async fn withdraw(
     State(state): State<ApiState>,
     Json(body): Json<MoveTokens>,
 ) -> Result<Json<Vec<Transaction>>, ApiError> {
+    state.core.check_withdrawal(body.amount.0).await?;
     let done = state.core.purse().withdraw(body.amount.0).await?;
     after_move(&state).await;
     Ok(Json(transactions(&done)))

@@ -113,12 +113,19 @@ pub(super) async fn balance(context: &Context, passphrase: &PassphraseArgs) -> a
         }
         rows.extend([
             ("wallet", wallet.wallet.to_string()),
-            ("free in the Market", wallet.free.to_string()),
+            ("free in the Market", free(wallet)),
             ("gas money", format!("{} wei", wallet.gas_wei.0)),
             ("points", wallet.points.to_string()),
         ]);
         facts(&rows)
     })
+}
+
+fn free(wallet: &types::Wallet) -> String {
+    match wallet.reserved {
+        Some(promised) if promised.0 > 0 => format!("{} ({promised} of it promised)", wallet.free),
+        _ => wallet.free.to_string(),
+    }
 }
 
 /// Prints whether a key may act for the wallet's account.

@@ -151,6 +151,21 @@ impl Core {
         Ok(Means { account, promised })
     }
 
+    /// Refuses to take out of the Market what is promised.
+    pub(crate) async fn check_withdrawal(&self, amount: u128) -> Result<(), EngineError> {
+        let means = self.means().await?;
+        if amount <= means.left() || amount > means.account.free {
+            return Ok(());
+        }
+        Err(EngineError::Funds(format!(
+            "{} of the {} free in the Market is promised to bids and accepts that are not settled yet, or to a lease that \
+             has just ended: withdraw {} at most, cancel the bids (`sublet bid cancel`), or wait a little",
+            format_amount(means.promised),
+            format_amount(means.account.free),
+            format_amount(means.left())
+        )))
+    }
+
     /// What is promised of our free balance, as far as the store knows: nobody is asked.
     pub(crate) fn promised(&self) -> Result<u128, EngineError> {
         let promised = Promised::read(&self.store)?;
