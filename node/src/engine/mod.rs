@@ -117,6 +117,8 @@ pub struct Core {
     pub metrics: Arc<Metrics>,
     /// One promise at a time counts the free balance and the capacity.
     promising: tokio::sync::Mutex<()>,
+    /// How many purchases this process has put away.
+    put_away: AtomicU64,
     shared: Arc<SharedBook>,
     wallet: WalletSigner,
     maker: Address,
@@ -194,6 +196,7 @@ impl Core {
             wake: Wake::default(),
             metrics,
             promising: tokio::sync::Mutex::default(),
+            put_away: AtomicU64::new(0),
             shared,
             wallet,
             maker,

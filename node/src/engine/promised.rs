@@ -3,7 +3,10 @@
 //!
 //! Nothing here is remembered: each answer is read from the disk, so a crash at any moment changes none of them.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
+};
 
 use alloy_primitives::B256;
 use sublet_market::{Maker, amount::format_amount};
@@ -14,13 +17,13 @@ use crate::{
     store::{BuyerPhase, ChainLease, Promise, Purchase, Store, StoreError},
 };
 
-/// Trades whose money is locked.
+/// Trades that were settled, and what the chain says of them.
 #[derive(Debug, Clone)]
 pub(super) struct Locked {
-    /// As the store has it, before balances were read.
-    pub(super) before: BTreeSet<B256>,
-    /// Those of them of which the chain says so, after balances were read.
-    pub(super) after: BTreeSet<B256>,
+    /// As the store has it, before balances were read: their money was locked by then, and may have been given back.
+    before: BTreeSet<B256>,
+    /// What the chain says of them, after balances were read.
+    seen: BTreeMap<B256, LeaseState>,
 }
 
 impl Locked {
@@ -28,11 +31,14 @@ impl Locked {
         self.before.iter().copied().collect()
     }
 
+    /// Whether the store knew of its settlement before balances were read.
+    pub(super) fn was_before(&self, id: B256) -> bool {
+        self.before.contains(&id)
+    }
+
     /// The chain says in which state the lease is. The balances were read before.
     pub(super) fn see(&mut self, id: B256, state: LeaseState) {
-        if is_locked(state) {
-            self.after.insert(id);
-        }
+        self.seen.insert(id, state);
     }
 
     /// Asks the chain about all of them. The balances were read before.
@@ -45,15 +51,9 @@ impl Locked {
         ids.into_iter().zip(views).for_each(|(id, view)| self.see(id, view.state));
         Ok(())
     }
-
-    /// The store is right about all of them.
-    fn believed(mut self) -> Self {
-        self.after.clone_from(&self.before);
-        self
-    }
 }
 
-pub(super) fn is_locked(state: LeaseState) -> bool {
+fn is_locked(state: LeaseState) -> bool {
     matches!(state, LeaseState::Opened | LeaseState::Active)
 }
 
@@ -96,27 +96,33 @@ impl Promised {
         Ok(Self(trades))
     }
 
-    /// The trades whose money is locked. Taken before balances are read, shown to the chain after, and handed to
-    /// [`Promised::total`].
+    /// The trades that are settled. Taken before balances are read, shown to the chain after, and handed to [`Promised::total`].
     pub(super) fn locked(&self) -> Locked {
-        let locked = self.0.iter().filter(|trade| trade.settled || is_locked(trade.shown));
-        Locked { before: locked.map(|trade| trade.id).collect(), after: BTreeSet::new() }
+        let settled = self.0.iter().filter(|trade| trade.settled || trade.shown != LeaseState::None);
+        Locked { before: settled.map(|trade| trade.id).collect(), seen: BTreeMap::new() }
     }
 
     /// What a balance that was read after `locked` was taken owes. What was locked by then is gone from it; what was promised,
-    /// or locked, since then may not be. A bond that an end has given back may be taken again by a reorganisation: it counts
-    /// until that end lies deep. What an ended lease gave back to its buyer is the buyer's at once.
+    /// or locked, since then may not be, even if it has ended meanwhile. A bond that an end has given back may be taken again
+    /// by a reorganisation: it counts until that end lies deep. What an ended lease gave back to its buyer is the buyer's at once.
     pub(super) fn total(&self, locked: &Locked) -> u128 {
-        let owed = self.0.iter().map(|trade| {
-            let is_gone = locked.after.contains(&trade.id);
-            match trade.sum {
-                Sum::Bond(_) if is_gone && is_locked(trade.shown) => 0,
-                Sum::Bond(bond) => bond,
-                Sum::Budget(_) if is_gone || trade.shown == LeaseState::Ended => 0,
-                Sum::Budget(budget) => budget,
-            }
+        let seen = |trade: &Trade| locked.seen.get(&trade.id).copied().unwrap_or(LeaseState::None);
+        let owed = self.0.iter().map(|trade| match trade.sum {
+            Sum::Bond(_) if is_locked(seen(trade)) && is_locked(trade.shown) => 0,
+            Sum::Budget(_) if seen(trade) != LeaseState::None => 0,
+            Sum::Bond(sum) | Sum::Budget(sum) => sum,
         });
         owed.fold(0, u128::saturating_add)
+    }
+
+    /// The same of a balance that was read just now, if the store knows all that the chain does.
+    fn total_as_shown(&self) -> u128 {
+        let mut locked = self.locked();
+        for trade in self.0.iter().filter(|trade| locked.before.contains(&trade.id)) {
+            let state = if trade.shown == LeaseState::None { LeaseState::Opened } else { trade.shown };
+            locked.seen.insert(trade.id, state);
+        }
+        self.total(&locked)
     }
 }
 
@@ -151,6 +157,17 @@ impl Core {
         Ok(Means { account, promised })
     }
 
+    /// Notes that a purchase is about to be put away: what it has cost is gone from the balance for good.
+    pub(super) fn put_away(&self) {
+        self.put_away.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many were. If it changes, a balance that was read before may hold what one of them has cost, and nothing on disk
+    /// tells so any more.
+    pub(super) fn count_put_away(&self) -> u64 {
+        self.put_away.load(Ordering::Acquire)
+    }
+
     /// Refuses to take out of the Market what is promised.
     pub(crate) async fn check_withdrawal(&self, amount: u128) -> Result<(), EngineError> {
         let means = self.means().await?;
@@ -168,8 +185,7 @@ impl Core {
 
     /// What is promised of our free balance, as far as the store knows: nobody is asked.
     pub(crate) fn promised(&self) -> Result<u128, EngineError> {
-        let promised = Promised::read(&self.store)?;
-        Ok(promised.total(&promised.locked().believed()))
+        Ok(Promised::read(&self.store)?.total_as_shown())
     }
 }
 
@@ -184,8 +200,7 @@ mod tests {
         let store = Store::open(&dir.path().join("db")).unwrap();
         store.put(purchase).unwrap();
         show(&store, purchase.id, state);
-        let promised = Promised::read(&store).unwrap();
-        promised.total(&promised.locked().believed())
+        Promised::read(&store).unwrap().total_as_shown()
     }
 
     fn show(store: &Store, id: B256, state: LeaseState) {
@@ -243,5 +258,8 @@ mod tests {
         before.ids().into_iter().for_each(|id| before.see(id, LeaseState::Opened));
         let now = Promised::read(&store).unwrap();
         assert_eq!(now.total(&before), purchase.bid.order.budget());
+        show(&store, purchase.id, LeaseState::Ended);
+        let now = Promised::read(&store).unwrap();
+        assert_eq!(now.total(&before), purchase.bid.order.budget(), "nor does its end tell");
     }
 }

@@ -208,6 +208,7 @@ impl Buyer {
     }
 
     fn conclude(&self, id: B256, phase: BuyerPhase) -> Result<(), EngineError> {
+        self.core.put_away();
         self.update(id, |p| {
             p.phase = phase;
             p.access = None;

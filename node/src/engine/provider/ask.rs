@@ -49,6 +49,7 @@ impl Provider {
         }
         // What costs nothing to check comes first, the chain's word second, the turn for the capacity last.
         let request = self.check_request(node, bid, spec, offer, manifest)?;
+        let put_away = self.core.count_put_away();
         let mut locked = self.promised()?.locked();
         let (buyer, ours) = Box::pin(self.check_chain(&request)).await?;
         locked.see_all(&self.core.chain).await.map_err(|e| busy(&e))?;
@@ -58,6 +59,12 @@ impl Provider {
         }
         let ledger = self.ledger()?;
         self.check_money(&request, &ledger, &locked, &buyer, &ours)?;
+        if self.core.count_put_away() != put_away {
+            return Err(decline(
+                DeclineCode::Busy,
+                "the provider's balance has changed meanwhile: ask again",
+            ));
+        }
         self.check_capacity(&request, &ledger).await?;
         let accept = self.accept_for(&request).await?;
         self.promise(request, accept)

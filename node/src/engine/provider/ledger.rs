@@ -11,7 +11,7 @@ use sublet_market::{Decline, DeclineCode, Resources};
 
 use crate::{
     chain::LeaseState,
-    engine::promised::{Locked, is_locked},
+    engine::promised::Locked,
     store::{ChainLease, Promise, ProviderPhase, Store, StoreError},
 };
 
@@ -90,10 +90,7 @@ impl Ledger {
         let shown = |p: &Promise| self.shown.get(&p.id).copied().unwrap_or(LeaseState::None);
         // One balance cannot hold the capacity for two bids. What an ended lease gave back is the buyer's again.
         let of_buyer = self.holding().filter(|p| p.bid.order.buyer == want.buyer);
-        let of_buyer = of_buyer.filter(|p| match shown(p) {
-            LeaseState::Ended => false,
-            state => !(is_locked(state) && locked.before.contains(&p.id)),
-        });
+        let of_buyer = of_buyer.filter(|p| !locked.was_before(p.id) || shown(p) == LeaseState::None);
         let reserved = of_buyer.fold(want.budget, |sum, p| sum.saturating_add(p.bid.order.budget()));
         if reserved > buyer_free {
             return Err(Decline::new(

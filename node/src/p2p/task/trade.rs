@@ -12,6 +12,8 @@ use tokio::sync::oneshot;
 use super::{MAX_REPLIES, Task};
 use crate::p2p::{Inbound, InboundTrade, frame::Malformed, node_key};
 
+const NO_ANSWER: &str = "there was no room for the request, or no answer in time: try again";
+
 impl Task {
     pub(super) fn on_trade(&mut self, event: Event<Result<TradeRequest, Malformed>, TradeResponse>) {
         match event {
@@ -71,7 +73,7 @@ impl Task {
             response
         } else {
             counters.shed += 1;
-            TradeResponse::Declined(Decline::new(DeclineCode::Busy, "too many requests are waiting"))
+            TradeResponse::Declined(Decline::new(DeclineCode::Busy, NO_ANSWER))
         };
         // The peer may be gone.
         let _ = self.swarm.behaviour_mut().trade.send_response(channel, response);

@@ -59,6 +59,7 @@ struct Waiting {
     units: u32,
     locked: Locked,
     our_free: u128,
+    put_away: usize,
     buyer: Address,
     buyer_free: u128,
 }
@@ -75,6 +76,8 @@ struct World {
     signed: Vec<Promise>,
     /// All bids of our own.
     bids: Vec<Purchase>,
+    /// How many of them were put away.
+    put_away: usize,
     /// What an end gave back to a buyer, and was promised anew, may have been taken from it again.
     reorganised: bool,
 }
@@ -97,6 +100,7 @@ impl World {
             asked: 0,
             signed: Vec::new(),
             bids: Vec::new(),
+            put_away: 0,
             reorganised: false,
         }
     }
@@ -125,7 +129,8 @@ impl World {
                 let buyer = Address::with_last_byte(buyer);
                 let (locked, our_free) = self.ask_the_chain();
                 let buyer_free = self.chain.head().free_of(buyer);
-                self.waiting.push(Waiting { series, units, locked, our_free, buyer, buyer_free });
+                let put_away = self.put_away;
+                self.waiting.push(Waiting { series, units, locked, our_free, put_away, buyer, buyer_free });
             }
             Event::Answer => self.answer(),
             Event::Settle(at) => {
@@ -186,7 +191,10 @@ impl World {
         if self.waiting.is_empty() {
             return;
         }
-        let Waiting { series, units, locked, our_free, buyer, buyer_free } = self.waiting.remove(0);
+        let Waiting { series, units, locked, our_free, put_away, buyer, buyer_free } = self.waiting.remove(0);
+        if self.put_away != put_away {
+            return;
+        }
         let ledger = self.ledger();
         let mut promise = self.promise(series, units, buyer);
         let want = Want { buyer, budget: promise.bid.order.budget(), bond: promise.accept.order.bond() };

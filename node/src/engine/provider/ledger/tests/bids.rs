@@ -57,6 +57,7 @@ impl World {
             let unsettled = self.chain.view(bid.id).state == LeaseState::None
                 && self.watched_until > bid.bid.order.valid_until;
             if ended || unsettled {
+                self.put_away += 1;
                 self.store().update::<Purchase>(id, |bid| bid.phase = BuyerPhase::Done).unwrap();
                 self.store().retire::<Purchase>(id).unwrap();
             }

@@ -89,3 +89,34 @@ fn a_budget_that_was_locked_in_the_bids_last_second_is_counted() {
     assert_eq!(world.signed.len(), 1, "two thirds of the balance went into the bid");
     world.wind_up();
 }
+
+/// What the generator found: the balance had been read before a bid was settled, and its lease ended before the answer.
+#[test]
+fn a_budget_that_was_spent_while_an_ask_waited_is_counted() {
+    let mut world = World::new();
+    let ask = Event::Ask { units: 2, series: 0, buyer: 0 };
+    for event in [Event::Bid(2), ask, Event::SettleBid(0), Event::Blocks(2, 1), Event::EndBid(0), Event::Read]
+    {
+        world.happen(&event);
+    }
+    world.happen(&Event::Answer);
+    world.check();
+    assert_eq!(world.signed.len(), 0, "two thirds of the balance went into the bid");
+    world.wind_up();
+}
+
+/// The same, and the bid's file is closed before the answer: nothing on disk tells that the balance had its budget.
+#[test]
+fn an_ask_that_waited_while_a_bid_was_put_away_is_not_answered() {
+    let mut world = World::new();
+    let ask = Event::Ask { units: 2, series: 0, buyer: 0 };
+    for event in [Event::Bid(2), ask, Event::SettleBid(0), Event::Blocks(2, 1), Event::EndBid(0)] {
+        world.happen(&event);
+    }
+    for event in [Event::Blocks(3, 1), Event::Read, Event::Pass, Event::Answer] {
+        world.happen(&event);
+        world.check();
+    }
+    assert_eq!(world.signed.len(), 0);
+    world.wind_up();
+}
