@@ -117,7 +117,7 @@ pub struct Core {
     pub metrics: Arc<Metrics>,
     /// One promise at a time counts the free balance and the capacity.
     promising: tokio::sync::Mutex<()>,
-    /// How many purchases this process has put away.
+    /// How many trades this process has put away.
     put_away: AtomicU64,
     shared: Arc<SharedBook>,
     wallet: WalletSigner,

@@ -157,7 +157,7 @@ impl Core {
         Ok(Means { account, promised })
     }
 
-    /// Notes that a purchase is about to be put away: what it has cost is gone from the balance for good.
+    /// Notes that a trade is about to be put away: what it has cost is gone from the balance for good.
     pub(super) fn put_away(&self) {
         self.put_away.fetch_add(1, Ordering::AcqRel);
     }

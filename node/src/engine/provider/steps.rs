@@ -63,6 +63,7 @@ impl Provider {
             Step::Remove => self.remove(id).await,
             Step::Conclude => {
                 tracing::info!(lease = %id, "the lease is over and its machine is gone");
+                self.core.put_away();
                 self.update_if_there(id, |p| p.phase = ProviderPhase::Done)?;
                 self.core.store.retire::<Promise>(id.as_slice())?;
                 failpoint::reach(&["provider.conclude.half"]);

@@ -76,7 +76,7 @@ struct World {
     signed: Vec<Promise>,
     /// All bids of our own.
     bids: Vec<Purchase>,
-    /// How many of them were put away.
+    /// How many trades were put away.
     put_away: usize,
     /// What an end gave back to a buyer, and was promised anew, may have been taken from it again.
     reorganised: bool,
@@ -292,6 +292,7 @@ impl World {
             }
             Step::Conclude => {
                 change(|p| p.phase = ProviderPhase::Done);
+                self.put_away += 1;
                 self.store().retire::<Promise>(id.as_slice()).unwrap();
                 self.store().retire::<ChainLease>(id.as_slice()).unwrap();
             }
