@@ -31,9 +31,15 @@ struct Group {
 }
 
 impl Group {
-    /// How many blocks before this one have a row.
-    fn rank(&self, block: u32) -> usize {
-        (self.blocks & (bit(block) - 1)).count_ones() as usize
+    /// Where the block's row is, or where it would be.
+    fn find(&self, block: u32) -> Result<usize, usize> {
+        let rank = (self.blocks & (bit(block) - 1)).count_ones() as usize;
+        if self.blocks & bit(block) != 0 { Ok(rank) } else { Err(rank) }
+    }
+
+    fn remove(&mut self, block: u32, rank: usize) {
+        self.rows.remove(rank);
+        self.blocks &= !bit(block);
     }
 }
 
@@ -48,8 +54,8 @@ fn bit(block: u32) -> u64 {
 impl Rows {
     /// The places of a block that hold the trait; `None` if none does.
     pub(super) fn get(&self, block: u32) -> Option<&Row> {
-        let group = self.0.get(group(block)).filter(|group| group.blocks & bit(block) != 0)?;
-        group.rows.get(group.rank(block))
+        let group = self.0.get(group(block))?;
+        group.rows.get(group.find(block).ok()?)
     }
 
     pub(super) fn set(&mut self, block: u32, place: usize) {
@@ -58,34 +64,30 @@ impl Rows {
             self.0.resize_with(group(block) + 1, Group::default);
         }
         let group = &mut self.0[group(block)];
-        let rank = group.rank(block);
-        if group.blocks & bit(block) == 0 {
+        let rank = group.find(block).unwrap_or_else(|rank| {
             group.blocks |= bit(block);
             group.rows.reserve_exact(1);
             group.rows.insert(rank, EMPTY);
-        }
+            rank
+        });
         set(&mut group.rows[rank], place);
     }
 
     pub(super) fn clear(&mut self, block: u32, place: usize) {
-        let Some(group) = self.0.get_mut(group(block)).filter(|group| group.blocks & bit(block) != 0) else {
-            return;
-        };
-        let rank = group.rank(block);
+        let Some(group) = self.0.get_mut(group(block)) else { return };
+        let Ok(rank) = group.find(block) else { return };
         clear(&mut group.rows[rank], place);
         if group.rows[rank] == EMPTY {
-            self.clear_block(block);
+            group.remove(block, rank);
         }
     }
 
     /// Nobody in this block holds the trait any more.
     pub(super) fn clear_block(&mut self, block: u32) {
-        let Some(group) = self.0.get_mut(group(block)).filter(|group| group.blocks & bit(block) != 0) else {
-            return;
-        };
-        let rank = group.rank(block);
-        group.rows.remove(rank);
-        group.blocks &= !bit(block);
+        let Some(group) = self.0.get_mut(group(block)) else { return };
+        if let Ok(rank) = group.find(block) {
+            group.remove(block, rank);
+        }
     }
 }
 

@@ -201,6 +201,7 @@ mod tests {
         let distinct: BTreeSet<_> =
             CASES.iter().map(|c| (c.failpoint, c.who == Buyer, c.flow.expected())).collect();
         assert_eq!(distinct.len(), CASES.len());
+        assert!(CASES.iter().filter(|c| c.short).count() >= 4);
         for who in [Provider, Buyer] {
             assert!(CASES.iter().any(|c| c.short && c.who == who), "no short case of {who:?}");
         }
