@@ -99,11 +99,15 @@ abstract contract SymbolicBase is Base {
         market.setLease(ID, terms, run);
         market.setAccount(BUYER, Account.wrap(s.buyerFree));
         market.setAccount(PROVIDER, Account.wrap(s.providerFree));
-        PROVER.store(address(market), BUCKET_SLOT, bytes32(s.payouts | (uint256(s.fees) << 128)));
+        fillBucket(s.payouts, s.fees);
         unchecked {
             total =
                 uint256(s.buyerFree) + s.providerFree + s.payouts + s.fees + held(s.rate, escrowSeconds, s.bondSeconds);
         }
+    }
+
+    function fillBucket(uint96 payouts, uint96 fees) internal {
+        PROVER.store(address(market), BUCKET_SLOT, bytes32(payouts | (uint256(fees) << 128)));
     }
 
     /// @dev What a lease holds. Without overflow checks, which would only add paths: 64 times 32 bits.

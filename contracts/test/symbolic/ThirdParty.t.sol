@@ -11,6 +11,10 @@ import { SymbolicBase } from "./SymbolicBase.sol";
 /// @dev Nobody is an operator at the start of each check, so `caller` speaks for itself only. Compiled with the profile
 /// `symbolic` (foundry.toml says why): with any other, a Market that writes to one certain address's account would pass.
 contract ThirdPartyProof is SymbolicBase {
+    /// @dev In the wallets, when a check begins.
+    uint256 private constant MARKETS_TOKENS = 100_000 ether;
+    uint256 private constant CALLERS_TOKENS = 1 ether;
+
     struct Signature {
         bytes32 r;
         bytes32 s;
@@ -32,10 +36,12 @@ contract ThirdPartyProof is SymbolicBase {
         uint8 kind;
     }
 
-    /// @dev What two makers have before they settle.
+    /// @dev What two makers and the bucket have before a settle.
     struct Funds {
         uint96 buyer;
         uint96 provider;
+        uint96 payouts;
+        uint96 fees;
     }
 
     /// @dev Calls that only a party may make: none of them goes through, whether the lease has begun or not.
@@ -55,31 +61,45 @@ contract ThirdPartyProof is SymbolicBase {
         assert(!attempt(caller, abi.encodeCall(IMarket.activate, (ID))));
     }
 
-    /// @dev An abort waits for activateBy and takes nothing from the buyer.
-    function check_abort_is_late_and_for_the_buyer(Start memory s, address caller) public {
+    /// @dev An abort waits for activateBy, and gives all that the lease held to the buyer.
+    function check_abort_is_late_and_for_the_buyer(Start memory s, Caller memory c, Bystander memory other) public {
         opened(s);
-        if (!attempt(caller, abi.encodeCall(IMarket.abort, (ID)))) return;
+        begin(c, other);
+        if (!attempt(c.who, abi.encodeCall(IMarket.abort, (ID)))) return;
         assert(s.moment > s.paidUntil);
-        assert(market.freeOf(BUYER) >= s.buyerFree && market.freeOf(PROVIDER) == s.providerFree);
+        commute(s.rate, s.fundedUntil);
+        unchecked {
+            uint256 all = product.times(s.rate, s.fundedUntil) + bondOf(s);
+            assert(Account.unwrap(market.accountOf(BUYER)) == s.buyerFree + all);
+        }
+        assert(market.freeOf(PROVIDER) == s.providerFree);
+        assertBucket(s.payouts, s.fees);
+        assertOthers(c, other);
     }
 
-    /// @dev A claim pays the provider seconds that are older than the hold; the buyer's free balance stays.
-    function check_claim_pays_settled_seconds(Start memory s, address caller) public {
+    /// @dev A claim pays the provider seconds that are older than the hold, and nobody else; the buyer's account stays.
+    function check_claim_pays_settled_seconds(Start memory s, Caller memory c, Bystander memory other) public {
         active(s);
+        begin(c, other);
         bytes32[] memory ids = new bytes32[](1);
         ids[0] = ID;
-        if (!attempt(caller, abi.encodeCall(IMarket.claim, (ids)))) return;
+        if (!attempt(c.who, abi.encodeCall(IMarket.claim, (ids)))) return;
         (, LeaseRun run) = market.words(ID);
-        assert(run.paidUntil() <= s.fundedUntil && uint256(run.paidUntil()) + HOLD <= s.moment);
-        assert(market.freeOf(BUYER) == s.buyerFree && market.freeOf(PROVIDER) >= s.providerFree);
+        uint32 until = run.paidUntil();
+        assert(until > s.paidUntil && until <= s.fundedUntil && uint256(until) + HOLD <= s.moment);
+        assertPaid(s, until - s.paidUntil, 0);
+        assertOthers(c, other);
     }
 
-    /// @dev A lease is finished by others once its last second is beyond dispute; the buyer's free balance stays.
-    function check_finish_waits_for_the_hold(Start memory s, address caller) public {
+    /// @dev A lease is finished by others once its last second is beyond dispute: all of it is the provider's, and the
+    /// buyer's account stays.
+    function check_finish_waits_for_the_hold(Start memory s, Caller memory c, Bystander memory other) public {
         active(s);
-        if (!attempt(caller, abi.encodeCall(IMarket.finish, (ID)))) return;
+        begin(c, other);
+        if (!attempt(c.who, abi.encodeCall(IMarket.finish, (ID)))) return;
         assert(s.moment >= uint256(s.fundedUntil) + HOLD);
-        assert(market.freeOf(BUYER) == s.buyerFree && market.freeOf(PROVIDER) >= s.providerFree);
+        assertPaid(s, s.fundedUntil - s.paidUntil, bondOf(s));
+        assertOthers(c, other);
     }
 
     /// @dev Everything that has no lease in it: a maker's money is moved by the maker alone, and grows by deposits.
@@ -157,6 +177,7 @@ contract ThirdPartyProof is SymbolicBase {
         market.setAccount(other.who, Account.wrap(other.account));
         market.setAccount(bid.buyer, Account.wrap(funds.buyer));
         market.setAccount(accept.provider, Account.wrap(funds.provider));
+        fillBucket(funds.payouts, funds.fees);
         bytes memory bidSignature = abi.encodePacked(b.r, b.s, b.v);
         bytes memory acceptSignature = abi.encodePacked(a.r, a.s, a.v);
         VM.prank(caller);
@@ -166,6 +187,7 @@ contract ThirdPartyProof is SymbolicBase {
         assert(ecrecover(market.bidDigest(bid), b.v, b.r, b.s) == bid.buyer);
         assert(ecrecover(market.acceptDigest(accept), a.v, a.r, a.s) == accept.provider);
         assert(Account.unwrap(market.accountOf(other.who)) == other.account);
+        assertBucket(funds.payouts, funds.fees);
         commute(accept.rate, bid.duration);
         commute(accept.rate, accept.bondSeconds);
         unchecked {
@@ -179,8 +201,8 @@ contract ThirdPartyProof is SymbolicBase {
         PROVER.assume(other.who != c.who && other.who != c.key && other.who != BUYER && other.who != PROVIDER);
         market.setAccount(other.who, Account.wrap(other.account));
         market.setAccount(c.who, Account.wrap(c.free));
-        token.transfer(address(market), 100_000 ether);
-        token.transfer(c.who, 1 ether);
+        token.transfer(address(market), MARKETS_TOKENS);
+        token.transfer(c.who, CALLERS_TOKENS);
         VM.prank(c.who);
         token.approve(address(market), type(uint256).max);
     }
@@ -193,6 +215,29 @@ contract ThirdPartyProof is SymbolicBase {
         (LeaseTerms terms, LeaseRun run) = market.words(ID);
         assert(terms.maxEnd() == s.maxEnd && terms.rate() == s.rate && run.state() == IMarket.LeaseState.Active);
         assert(run.paidUntil() == s.paidUntil && run.fundedUntil() == s.fundedUntil);
+    }
+
+    /// @dev `secs` seconds were paid, to the provider or with the burn flag to the bucket, and their fee is in the bucket.
+    function assertPaid(Start memory s, uint32 secs, uint256 bond) private view {
+        assert(Account.unwrap(market.accountOf(BUYER)) == s.buyerFree);
+        unchecked {
+            uint256 fee = feePerSecond(s.rate);
+            uint256 net = product.times(s.rate - fee, secs);
+            assert(market.freeOf(PROVIDER) == s.providerFree + (s.burn ? 0 : net) + bond);
+            assertBucket(s.payouts + (s.burn ? net : 0), s.fees + product.times(fee, secs));
+        }
+    }
+
+    /// @dev Who called and who has no part in the lease have what they had, in the Market and, with the Market, in tokens.
+    function assertOthers(Caller memory c, Bystander memory other) private view {
+        assert(Account.unwrap(market.accountOf(c.who)) == c.free);
+        assert(Account.unwrap(market.accountOf(other.who)) == other.account);
+        assert(token.balanceOf(c.who) == CALLERS_TOKENS && token.balanceOf(address(market)) == MARKETS_TOKENS);
+    }
+
+    function bondOf(Start memory s) private view returns (uint256) {
+        commute(s.rate, s.bondSeconds);
+        return product.times(s.rate, s.bondSeconds);
     }
 
     function assertBucket(uint256 payouts, uint256 fees) private view {
