@@ -3,7 +3,6 @@ pragma solidity 0.8.37;
 
 import { SafeERC20, IERC20 } from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import { IERC20Errors } from "@openzeppelin/contracts/interfaces/draft-IERC6093.sol";
-import { ReentrancyGuardTransient } from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import { SafeCast } from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import { Market } from "../../src/Market.sol";
@@ -157,26 +156,6 @@ contract AccountsTest is MarketFixture {
         (uint96 free, uint32 epoch,) = market.account(buyer);
         assertEq(epoch, 2, "epoch");
         assertEq(free, DEPOSIT, "the balance stays");
-    }
-
-    function test_a_token_that_calls_back_is_refused() public {
-        CallbackToken hooked = new CallbackToken();
-        Market other = deploy(hooked, defaultParams(), SALT);
-        hooked.approve(address(other), 100 ether);
-        other.deposit(10 ether);
-        bytes memory reentry = abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector);
-
-        hooked.arm(abi.encodeCall(IMarket.deposit, (1 ether)));
-        VM.expectRevert(reentry);
-        other.deposit(1 ether);
-
-        hooked.arm(abi.encodeCall(IMarket.withdraw, (1 ether)));
-        VM.expectRevert(reentry);
-        other.withdraw(1 ether);
-
-        hooked.arm(abi.encodeCall(IMarket.flushBurn, ()));
-        VM.expectRevert(reentry);
-        other.withdraw(1 ether);
     }
 
     function test_a_token_that_returns_nothing_works() public {

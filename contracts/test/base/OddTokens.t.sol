@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import { IERC20 } from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import { ReentrancyGuardTransient } from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
 import { IMarket } from "../../src/interfaces/IMarket.sol";
 import { MarketFixture } from "../MarketFixture.sol";
@@ -9,6 +10,30 @@ import { CallbackToken, SilentToken, TaxedToken } from "../Tokens.sol";
 
 /// @dev Markets of tokens that are not as they should be: the books still say what the tokens say.
 contract OddTokensTest is MarketFixture {
+    /// @dev In the middle of each call that moves tokens, the token tries each of them: no one of the 25 goes through.
+    function test_a_token_that_calls_back_is_kept_out_of_what_moves_tokens() public {
+        CallbackToken hooked = new CallbackToken();
+        marketOf(hooked);
+        bytes32[2] memory ids = [activeBurnLease(), bytes32(0)];
+        VM.warp(START + HOLD + 100);
+        claim(ids[0]);
+        bytes32 guard =
+            keccak256(abi.encodeWithSelector(ReentrancyGuardTransient.ReentrancyGuardReentrantCall.selector));
+        bytes[5] memory calls = [
+            abi.encodeCall(IMarket.deposit, (1 ether)),
+            abi.encodeCall(IMarket.depositFor, (buyer, 1 ether)),
+            abi.encodeCall(IMarket.depositWithPermit, (1 ether, START, 27, bytes32(0), bytes32(0))),
+            abi.encodeCall(IMarket.withdraw, (1 ether)),
+            abi.encodeCall(IMarket.flushBurn, ())
+        ];
+        for (uint256 i = 0; i < 25; i++) {
+            hooked.arm(calls[i % 5]);
+            (bool ok, bytes memory said) = address(market).call(calls[i / 5]);
+            assertTrue(!ok && keccak256(said) == guard, string.concat("let in: ", VM.toString(i)));
+        }
+        assertBooks(hooked, ids);
+    }
+
     /// @dev The guard is on what moves tokens. All else is open to the token, as to anybody, and finds true books.
     function test_a_token_that_calls_back_may_claim_close_and_name_operators() public {
         CallbackToken hooked = new CallbackToken();
