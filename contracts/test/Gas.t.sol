@@ -14,6 +14,7 @@ contract GasTest is MarketFixture {
     uint256 private constant MOST_CLAIM = 46_000;
     uint256 private constant MOST_FURTHER_CLAIM = 13_000;
     uint256 private constant MOST_CLOSE = 51_000;
+    uint256 private constant MOST_CLOSE_LATER = 54_000;
     uint256 private constant MOST_LIFE = 245_000;
 
     function setUp() public override {
@@ -47,6 +48,36 @@ contract GasTest is MarketFixture {
         life += recordAtMost("close", MOST_CLOSE);
         assertTrue(life <= MOST_LIFE, "a life costs too much");
         VM.snapshotValue(GROUP, "life", life);
+    }
+
+    /// @dev All above is of one day (UTC). Here each call comes on the day after the provider's points were last written,
+    /// and has them decay: settle to look at them, the others to add to them.
+    function test_gas_of_a_life_on_later_days() public {
+        uint256 midnight = (START / 1 days + 2) * 1 days;
+        VM.warp(midnight - HOLD - 1000);
+        bytes32 id = settle(tradeOfNow());
+        recordAtMost("settle_next_day", MOST_SETTLE);
+        VM.prank(provider);
+        market.activate(id);
+        VM.warp(midnight - 900);
+        claim(id);
+        recordAtMost("claim_next_day", MOST_CLAIM);
+        VM.warp(midnight);
+        VM.prank(buyer);
+        market.close(id);
+        recordAtMost("close_next_day", MOST_CLOSE_LATER);
+    }
+
+    /// @dev A decay has a product or two for each binary digit of its days.
+    function test_gas_of_a_close_after_a_year() public {
+        VM.warp(START + 365 days);
+        bytes32 id = settle(tradeOfNow());
+        VM.prank(provider);
+        market.activate(id);
+        VM.warp(START + 365 days + HOLD + 100);
+        VM.prank(buyer);
+        market.close(id);
+        recordAtMost("close_next_year", MOST_CLOSE_LATER);
     }
 
     function test_gas_of_each_further_claim() public {
@@ -115,6 +146,13 @@ contract GasTest is MarketFixture {
         id = settle(t);
         VM.prank(provider);
         market.activate(id);
+    }
+
+    /// @dev Between the same two, to be settled now.
+    function tradeOfNow() private view returns (Trade memory t) {
+        t = goodTrade();
+        t.bid.validUntil = t.accept.settleBy = uint64(block.timestamp);
+        resign(t);
     }
 
     function recordAtMost(string memory name, uint256 most) private returns (uint256 used) {
