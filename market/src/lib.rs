@@ -26,7 +26,7 @@ pub mod trade;
 pub mod traits;
 
 pub use book::{
-    Best, BidEntry, Book, BookLimits, Counters, Explanation, Ignored, Inserted, NearestMiss, Quote,
+    Best, BidEntry, Book, BookLimits, Counters, Explanation, Ignored, Inserted, Known, NearestMiss, Quote,
 };
 pub use codec::CodecError;
 pub use eip712::Domain;

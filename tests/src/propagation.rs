@@ -16,7 +16,7 @@ use alloy_primitives::B256;
 use anyhow::{Context as _, ensure};
 use libp2p::{Multiaddr, PeerId, identity::Keypair, multiaddr::Protocol};
 use sublet::p2p::{self, Inbound, Orders, P2p, P2pConfig, Verdict};
-use sublet_market::{OrderMessage, OrderSignature, Shard, codec};
+use sublet_market::{Known, OrderMessage, OrderSignature, Shard, codec};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -334,9 +334,9 @@ impl Orders for Shelf {
         digests
     }
 
-    fn knows(&self, _: &B256, _: &OrderSignature) -> bool {
+    fn knows(&self, _: &B256, _: &OrderSignature) -> Known {
         // Its signatures are not kept: every copy is checked.
-        false
+        Known::No
     }
 }
 

@@ -57,6 +57,17 @@ use offers::Offers;
 /// How much further ahead than its greatest life an order may end, in seconds: two nodes may see chain time differently.
 pub const CLOCK_SLACK_SECONDS: u64 = 30;
 
+/// What [`Book::knows`] of a copy of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// The order is new.
+    No,
+    /// The order is here, and another copy of no use to anybody.
+    Same,
+    /// The order is here under another signature: the maker's second, or a forgery.
+    Other,
+}
+
 /// Offers, bids and what is known of their makers, for one market.
 #[derive(Clone, Debug)]
 pub struct Book {
@@ -203,11 +214,15 @@ impl Book {
         self.offers.contains(digest) || self.bids.contains(digest)
     }
 
-    /// Whether an order is one of those that [`Book::contains`] knows, under this very signature. Asked before a
-    /// signature is recovered. Of a bid that is over on chain no signature is kept: no copy of it is of use to anybody.
-    pub fn contains_signed(&self, digest: &B256, signature: &OrderSignature) -> bool {
-        let known = self.offers.signature(digest).or_else(|| self.bids.signature(digest));
-        known.is_some_and(|known| known == *signature) || self.bids.is_closed(digest)
+    /// Whether an order is one of those that [`Book::contains`] knows. Asked before a signature is recovered. Of a bid
+    /// that is over on chain no signature is kept: no copy of it is of use to anybody.
+    pub fn knows(&self, digest: &B256, signature: &OrderSignature) -> Known {
+        match self.offers.signature(digest).or_else(|| self.bids.signature(digest)) {
+            _ if self.bids.is_closed(digest) => Known::Same,
+            Some(known) if known == *signature => Known::Same,
+            Some(_) => Known::Other,
+            None => Known::No,
+        }
     }
 
     /// Sets what the chain says of a maker. Its orders count, or no longer count, from now on.

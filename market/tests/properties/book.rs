@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, B256};
 use sublet_market::{
-    Bid, Book, BookLimits, Ignored, Inserted, Maker, Offer, Order, OrderMessage, Rule, Spec, misses,
+    Bid, Book, BookLimits, Ignored, Inserted, Known, Maker, Offer, Order, OrderMessage, Rule, Spec, misses,
 };
 
 use crate::orders;
@@ -125,18 +125,19 @@ fn a_replay_is_told_by_its_signature() {
     let mut book = book();
     let (offer, other) = (signed(orders::offer()), signed(orders::bid()).signature);
     let digest = offer.order.digest(&domain());
-    assert!(!book.contains_signed(&digest, &offer.signature));
+    assert_eq!(book.knows(&digest, &offer.signature), Known::No);
     insert(&mut book, &offer.order, 1_000).unwrap();
-    assert!(book.contains_signed(&digest, &offer.signature));
-    assert!(!book.contains_signed(&digest, &other), "perhaps a forgery");
+    assert_eq!(book.knows(&digest, &offer.signature), Known::Same);
+    assert_eq!(book.knows(&digest, &other), Known::Other, "perhaps a forgery");
     book.expire(1_000_000);
-    assert!(!book.contains_signed(&digest, &offer.signature));
+    assert_eq!(book.knows(&digest, &offer.signature), Known::No);
     let bid = OrderMessage::Bid { bid: signed(orders::bid()), spec: orders::spec() };
     let digest = bid.digest(&domain());
     book.insert(bid, orders::bid().buyer, 1_000).unwrap();
-    assert!(book.contains_signed(&digest, &other) && !book.contains_signed(&digest, &offer.signature));
+    assert_eq!(book.knows(&digest, &other), Known::Same);
+    assert_eq!(book.knows(&digest, &offer.signature), Known::Other);
     book.remove_bid(digest);
-    assert!(book.contains_signed(&digest, &offer.signature), "no copy of it is of use any more");
+    assert_eq!(book.knows(&digest, &offer.signature), Known::Same, "no copy of it is of use any more");
 }
 
 #[test]

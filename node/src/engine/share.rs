@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::B256;
-use sublet_market::{Book, OrderSignature, Shard, codec};
+use sublet_market::{Book, Known, OrderSignature, Shard, codec};
 
 use crate::{chain::Chain, p2p::Orders};
 
@@ -53,8 +53,8 @@ impl Orders for SharedBook {
         digests
     }
 
-    fn knows(&self, digest: &B256, signature: &OrderSignature) -> bool {
-        self.lock().contains_signed(digest, signature)
+    fn knows(&self, digest: &B256, signature: &OrderSignature) -> Known {
+        self.lock().knows(digest, signature)
     }
 }
 

@@ -17,11 +17,11 @@ use std::{
 
 use alloy_primitives::{Address, B256, keccak256};
 use libp2p::{PeerId, gossipsub::MessageId};
-use sublet_market::{CodecError, Domain, OrderMessage, Shard, SignatureError, StructureError, codec};
+use sublet_market::{CodecError, Domain, Known, OrderMessage, Shard, SignatureError, StructureError, codec};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{Orders, seen::Seen};
+use super::{Orders, rate::Buckets, seen::Seen};
 
 /// Messages that wait for a worker. At 100 µs a message the last one waits 50 ms.
 const QUEUE_LEN: usize = 512;
@@ -31,6 +31,10 @@ const BATCH_LEN: usize = 32;
 
 /// Most workers, on however large a host.
 const MAX_WORKERS: usize = 32;
+
+/// Copies of known orders under other signatures that are looked at in a second, to find forgers: half a percent of a core.
+/// A maker can sign one order as often as it likes.
+const SECOND_LOOKS: u32 = 64;
 
 /// How long a message may take from the wire to the end of its check; older ones are dropped and counted as late.
 pub(super) const CHECK_LIMIT: Duration = Duration::from_secs(2);
@@ -115,6 +119,7 @@ pub(super) enum Fault {
 pub(super) struct Validator {
     domain: Domain,
     seen: Arc<Mutex<Seen>>,
+    second_looks: Arc<Mutex<Buckets<()>>>,
     /// The book, whose memory is longer.
     orders: Arc<dyn Orders>,
 }
@@ -127,7 +132,12 @@ impl fmt::Debug for Validator {
 
 impl Validator {
     pub(super) fn new(domain: Domain, orders: Arc<dyn Orders>) -> Self {
-        Self { domain, seen: Arc::new(Mutex::new(Seen::new(Instant::now()))), orders }
+        Self {
+            domain,
+            seen: Arc::new(Mutex::new(Seen::new(Instant::now()))),
+            second_looks: Arc::new(Mutex::new(Buckets::new(SECOND_LOOKS))),
+            orders,
+        }
     }
 
     /// Remembers an order of ours, so that it is not judged when it comes back.
@@ -182,12 +192,14 @@ impl Validator {
             return Err(Fault::NotAsked(digest));
         }
         let seen = SeenKey::of(digest, &message);
+        let known = match self.with_seen(|known| known.get(&seen.0, Instant::now())) {
+            Some(marked) if marked == mark(&message) => Known::Same,
+            Some(_) => Known::Other,
+            // Replays are free for whoever sends them. The book remembers orders for as long as they live.
+            None => self.orders.knows(&digest, message.signature()),
+        };
         // Under another signature it may be a forger's copy that came too late: only its own signature tells.
-        if self.with_seen(|known| known.get(&seen.0, Instant::now())) == Some(mark(&message)) {
-            return Ok(Outcome::Duplicate);
-        }
-        // Replays are free for whoever sends them. The book remembers orders for as long as they live.
-        if self.orders.knows(&digest, message.signature()) {
+        if known == Known::Same || known == Known::Other && !self.may_look_again() {
             return Ok(Outcome::Duplicate);
         }
         let (signer, named) = (message.recover(digest)?, message.operator().unwrap_or(message.maker()));
@@ -199,6 +211,11 @@ impl Validator {
             return Ok(Outcome::Duplicate);
         }
         Ok(Outcome::Valid(Box::new(ValidOrder { message, signer, digest, seen })))
+    }
+
+    fn may_look_again(&self) -> bool {
+        let mut looks = self.second_looks.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.take((), Instant::now())
     }
 
     fn with_seen<R>(&self, action: impl FnOnce(&mut Seen) -> R) -> R {

@@ -39,7 +39,7 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
-use sublet_market::{OrderSignature, Shard};
+use sublet_market::{Known, OrderSignature, Shard};
 
 pub(super) use self::{
     books::Books,
@@ -67,9 +67,9 @@ pub trait Orders: Send + Sync + 'static {
     /// Those of `digests` that the book neither has nor remembers.
     fn unknown(&self, digests: Vec<B256>) -> Vec<B256>;
 
-    /// Whether the book has or remembers an order under this very signature, so that another copy of it is of no use
-    /// and needs no check.
-    fn knows(&self, digest: &B256, signature: &OrderSignature) -> bool;
+    /// Whether the book has or remembers an order, and under this very signature: another copy of it is of no use and
+    /// needs no check.
+    fn knows(&self, digest: &B256, signature: &OrderSignature) -> Known;
 }
 
 /// A node that has no orders and wants all: for tests and probes.
@@ -89,8 +89,8 @@ impl Orders for NoOrders {
         digests
     }
 
-    fn knows(&self, _: &B256, _: &OrderSignature) -> bool {
-        false
+    fn knows(&self, _: &B256, _: &OrderSignature) -> Known {
+        Known::No
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::B256;
 use proptest::prelude::*;
-use sublet_market::{OrderSignature, Shard};
+use sublet_market::{Known, OrderSignature, Shard};
 
 use super::{
     Orders, Snapshots,
@@ -175,8 +175,8 @@ impl Orders for Shelf {
         digests.into_iter().filter(|digest| !self.0.contains_key(digest)).collect()
     }
 
-    fn knows(&self, _: &B256, _: &OrderSignature) -> bool {
-        false
+    fn knows(&self, _: &B256, _: &OrderSignature) -> Known {
+        Known::No
     }
 }
 

@@ -55,6 +55,22 @@ fn a_copy_with_a_broken_signature_does_not_hide_the_good_one() {
 }
 
 #[test]
+fn copies_of_one_order_under_endless_signatures_cost_a_bounded_number_of_recoveries() {
+    let validator = Validator::new(domain(), Arc::new(NoOrders));
+    assert!(matches!(validator.check(&encoded(offer()), Shard::MAIN), Outcome::Valid(_)));
+    let signature = key(2).sign(offer().order, &domain()).signature;
+    let forged = encoded(Signed { signature, ..offer() });
+    let start = Instant::now();
+    let outcomes: Vec<_> = (0..2_000).map(|_| validator.check(&forged, Shard::MAIN)).collect();
+    let granted = f64::from(SECOND_LOOKS) * (8.0 + start.elapsed().as_secs_f64());
+    let caught = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Invalid(Fault::Forged { .. })));
+    let caught = caught.count();
+    assert!(caught >= 512, "forgers are found: {caught}");
+    assert!(caught as f64 <= granted.ceil(), "{caught} of {granted}");
+    assert!(outcomes.iter().all(|outcome| !matches!(outcome, Outcome::Valid(_))));
+}
+
+#[test]
 fn a_replay_of_what_the_book_knows_costs_no_recovery_however_late_it_comes() {
     let mut book = Book::new(domain(), BookLimits::default());
     book.set_maker(key(1).address(), Maker { free: BASE_UNITS_PER_CTK, points: 0, epoch: 0 });
