@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Core, EngineError};
 use crate::{
-    chain::{ChainEvent, Cursor, LoggedEvent, MarketEvent},
+    chain::{ChainEvent, Cursor, LeaseState, LoggedEvent, MarketEvent},
     store::{BuyerPhase, ChainLease, LeaseEnd, Promise, ProviderPhase, Purchase},
     wall::{self, Skew},
 };
@@ -26,6 +26,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// How often it is noted that the chain was seen.
 const NOTE_SIGHT: Duration = Duration::from_secs(15);
+
+/// Leases read in one call.
+const LEASES_AT_ONCE: usize = 100;
 
 /// The store's key of the watcher's cursor.
 pub const CURSOR_KEY: &str = "watcher_cursor";
@@ -163,6 +166,7 @@ fn take_back(core: &Core, id: B256, to_block: u64) -> Result<(), EngineError> {
 
 async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Result<(), EngineError> {
     let mut makers = BTreeSet::new();
+    read_parties(core, events).await?;
     for logged in events {
         makers.extend(logged.event.makers());
         match &logged.event {
@@ -177,7 +181,6 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
             MarketEvent::OperatorSet { maker, key, approved } => {
                 core.book().set_operator(*maker, *key, *approved);
             }
-            // The later events of a lease do not name its buyer. Who is forgotten is read again when it next trades.
             event => {
                 let parties = event.lease().and_then(|id| core.parties().get(id));
                 makers.extend(parties.into_iter().flat_map(|(buyer, provider)| [buyer, provider]));
@@ -197,6 +200,41 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
         failpoint::reach(&["mirror.moved"]);
     }
     Ok(())
+}
+
+/// Learns who is party to the leases of a batch that are older than this process, or than its memory of parties.
+async fn read_parties(core: &Core, events: &[LoggedEvent]) -> Result<(), EngineError> {
+    let unknown = {
+        let parties = core.parties();
+        leases_to_read(events, |id| parties.get(id).is_some())
+    };
+    for ids in unknown.chunks(LEASES_AT_ONCE) {
+        let views = core.chain.leases(ids.to_vec()).await?;
+        let mut parties = core.parties();
+        // A backend that has fallen behind knows nothing of a young lease: nothing is noted then.
+        for (id, view) in ids.iter().zip(views).filter(|(_, view)| view.state != LeaseState::None) {
+            parties.insert(*id, (view.buyer, view.provider));
+        }
+    }
+    Ok(())
+}
+
+/// The leases whose events in a batch change their buyers' balances without naming them, and whose buyers are not known.
+fn leases_to_read(events: &[LoggedEvent], known: impl Fn(B256) -> bool) -> Vec<B256> {
+    let mut opened = BTreeSet::new();
+    let mut unknown = BTreeSet::new();
+    for logged in events {
+        match logged.event {
+            MarketEvent::LeaseOpened { id, .. } => _ = opened.insert(id),
+            MarketEvent::LeaseToppedUp { id, .. } | MarketEvent::LeaseEnded { id, .. }
+                if !known(id) && !opened.contains(&id) =>
+            {
+                unknown.insert(id);
+            }
+            _ => {}
+        }
+    }
+    unknown.into_iter().collect()
 }
 
 /// A bid is settled once: who accepted it and is not its provider holds nothing for it any more, and its buyer has kept
@@ -282,4 +320,49 @@ async fn refresh_makers(core: &Core, changed: BTreeSet<Address>) -> Result<(), E
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logged(event: MarketEvent) -> LoggedEvent {
+        LoggedEvent { block: 1, timestamp: 1, tx: B256::ZERO, log_index: 0, event }
+    }
+
+    fn opened(id: u8) -> MarketEvent {
+        MarketEvent::LeaseOpened {
+            id: B256::repeat_byte(id),
+            buyer: Address::repeat_byte(1),
+            provider: Address::repeat_byte(2),
+            offer: B256::ZERO,
+            buyer_node: B256::ZERO,
+            provider_node: B256::ZERO,
+            rate: 1,
+            duration: 1,
+            max_duration: 1,
+            bond_seconds: 0,
+            activate_by: 1,
+            burn: false,
+        }
+    }
+
+    fn topped_up(id: u8) -> MarketEvent {
+        MarketEvent::LeaseToppedUp { id: B256::repeat_byte(id), funded_until: 2, amount: 1 }
+    }
+
+    #[test]
+    fn the_buyers_of_leases_that_were_opened_before_the_start_are_asked_for() {
+        let activated = MarketEvent::LeaseActivated {
+            id: B256::repeat_byte(4),
+            started_at: 1,
+            funded_until: 2,
+            max_end: 3,
+        };
+        let events =
+            [opened(1), topped_up(1), topped_up(3), topped_up(2), topped_up(2), activated, topped_up(5)];
+        let events = events.map(logged);
+        let known = |id| id == B256::repeat_byte(5);
+        assert_eq!(leases_to_read(&events, known), [2, 3].map(B256::repeat_byte));
+    }
 }
