@@ -160,7 +160,8 @@ pub(super) fn best(book: &Book, bid: &Bid, spec: &Spec, now: u64, k: usize, of: 
         let live = own.unwrap_or_default().iter().filter(|id| book.offers.is_live(**id));
         search.fits.extend(live.filter_map(|id| search.fit(*id)).collect::<Vec<_>>());
     } else {
-        let filter = Filter { levels: levels::wanted_by(bid, spec), traits: &traits };
+        let (size, levels) = (levels::size_wanted_by(spec), levels::wanted_by(bid, spec));
+        let filter = Filter { size, levels, traits: &traits };
         complete = book.offers.index.walk(&filter, &mut Budget(SEARCH_TESTS), &mut search);
         if !complete {
             search_fairly(&mut search);
@@ -177,10 +178,10 @@ fn search_fairly(search: &mut Search<'_>) {
     let book = search.book;
     // What was found so far may be found again, and must not count twice.
     search.cheapest.clear();
-    in_turns(&book.makers, Kind::Offers, search.bid.digest(&book.domain), |id| {
+    let counts = |id| book.offers.index.has(id);
+    in_turns(&book.makers, Kind::Offers, search.bid.digest(&book.domain), counts, |id| {
         let price = book.offers.hot(id).terms.price;
-        let counts = price <= search.limit() && book.offers.index.has(id);
-        if counts { search.visit(price, id) } else { 1 }
+        if price <= search.limit() { search.visit(price, id) } else { 1 }
     });
 }
 

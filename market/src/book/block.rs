@@ -23,6 +23,8 @@ pub(super) struct Entry {
     pub(super) id: u32,
     /// The number of its set of traits.
     pub(super) set: u32,
+    /// What the first of its levels stands for.
+    pub(super) size: u32,
     pub(super) levels: Levels,
 }
 
@@ -32,11 +34,13 @@ pub(super) struct Block {
     /// By place; those of free places are stale.
     entries: Vec<Entry>,
     levels: [Vec<Row>; DIMS],
+    /// The greatest size here.
+    size: u32,
 }
 
 impl Block {
     pub(super) fn new() -> Self {
-        Self { live: EMPTY, entries: Vec::new(), levels: Default::default() }
+        Self { live: EMPTY, entries: Vec::new(), levels: Default::default(), size: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -52,10 +56,11 @@ impl Block {
         self.live
     }
 
-    /// The highest level here of each number.
-    pub(super) fn top(&self) -> Levels {
-        // There are 128 levels at most.
-        std::array::from_fn(|dim| u8::try_from(self.levels[dim].len()).unwrap_or(u8::MAX))
+    /// The highest level here of each number, and the greatest size.
+    pub(super) fn top(&self) -> (Levels, u32) {
+        // There are 178 levels at most.
+        let levels = std::array::from_fn(|dim| u8::try_from(self.levels[dim].len()).unwrap_or(u8::MAX));
+        (levels, self.size)
     }
 
     /// Puts an order into a free place and gives that; `None` if the block is full. Its traits are noted apart.
@@ -74,6 +79,7 @@ impl Block {
         for (rows, level) in self.levels.iter_mut().zip(entry.levels) {
             raise(rows, 0, level.into(), place);
         }
+        self.size = self.size.max(entry.size);
         Some(place)
     }
 
@@ -83,6 +89,9 @@ impl Block {
         clear(&mut self.live, place);
         for (rows, level) in self.levels.iter_mut().zip(entry.levels) {
             lower(rows, 0, level.into(), place);
+        }
+        if entry.size == self.size {
+            self.size = ones(self.live).map(|place| self.entries[place].size).max().unwrap_or(0);
         }
         entry
     }
@@ -164,7 +173,7 @@ mod tests {
     fn entry(id: u32, first: u8, tenth: u8) -> Entry {
         let mut levels = Levels::default();
         (levels[0], levels[10]) = (first, tenth);
-        Entry { key: 1, id, set: 0, levels }
+        Entry { key: 1, id, set: 0, size: u32::from(first) * 10, levels }
     }
 
     fn ids(block: &Block) -> Vec<u32> {
@@ -177,12 +186,17 @@ mod tests {
         let mut block = Block::new();
         let places = [(1, 2, 3), (2, 9, 9), (3, 1, 9), (4, 9, 2)]
             .map(|(id, first, tenth)| block.put(entry(id, first, tenth)).unwrap());
-        assert_eq!((ids(&block), block.top()[0], block.top()[10]), (vec![1, 2], 9, 9));
+        assert_eq!((ids(&block), block.top().0[0], block.top().0[10]), (vec![1, 2], 9, 9));
         block.relevel(places[1], entry(2, 9, 1).levels);
         block.relevel(places[3], entry(4, 9, 3).levels);
-        assert_eq!((ids(&block), block.top()[10]), (vec![1, 4], 9));
+        assert_eq!((ids(&block), block.top().0[10]), (vec![1, 4], 9));
         block.take(places[2]);
-        assert_eq!(block.top()[10], 3, "levels that nobody has any more are gone");
+        assert_eq!(block.top().0[10], 3, "levels that nobody has any more are gone");
+        assert_eq!(block.top().1, 90);
+        block.take(places[1]);
+        assert_eq!(block.top().1, 90, "two had it");
+        block.take(places[3]);
+        assert_eq!(block.top().1, 20);
     }
 
     #[test]

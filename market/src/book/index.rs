@@ -12,7 +12,7 @@ use std::collections::BinaryHeap;
 
 use super::block::{Block, Entry, SLOTS, ones};
 use super::holders::{Holders, RARE, Rows, Wanted};
-use super::levels::Levels;
+use super::levels::{Levels, has_gpus, octave_of};
 use super::traitsets::TraitSets;
 
 /// Octaves of processors, each with and without graphics processors.
@@ -29,6 +29,8 @@ const NOWHERE: u32 = u32::MAX;
 /// What a walk looks for.
 #[derive(Debug)]
 pub(super) struct Filter<'a> {
+    /// What the first level stands for, exactly: many bids want a little more than the largest machine that there is.
+    pub(super) size: u32,
     pub(super) levels: Levels,
     /// Numbers of the traits that are wanted.
     pub(super) traits: &'a [u32],
@@ -67,8 +69,9 @@ pub(super) struct Index {
     /// The blocks of orders of one size, sorted. The first block of a lane takes whatever is lower.
     lanes: [Vec<Stop>; LANES],
     blocks: Vec<Block>,
-    /// The highest levels of each block, side by side, so that most blocks without a match need no look at their rows.
-    tops: Vec<Levels>,
+    /// The highest levels of each block and its greatest size, side by side: most blocks without a match need no look at their
+    /// rows.
+    tops: Vec<(Levels, u32)>,
     free: Vec<u32>,
     /// Block × 512 + place of each order.
     places: Vec<u32>,
@@ -144,7 +147,7 @@ impl Index {
         });
         match few.min_by_key(|list| list.len()) {
             Some(list) => self.walk_list(list, budget, visitor),
-            None => self.walk_lanes(&filter.levels, &Wanted::new(&holders), budget, visitor),
+            None => self.walk_lanes(filter, &Wanted::new(&holders), budget, visitor),
         }
     }
 
@@ -161,26 +164,28 @@ impl Index {
 
     fn walk_lanes(
         &self,
-        levels: &Levels,
+        filter: &Filter<'_>,
         traits: &Wanted<'_>,
         budget: &mut Budget,
         visitor: &mut impl Visitor,
     ) -> bool {
-        let may_fit =
-            |stop: &Stop| traits.may_be_in(stop.block) && reaches(&self.tops[stop.block as usize], levels);
+        let may_fit = |stop: &Stop| {
+            let (top, size) = &self.tops[stop.block as usize];
+            traits.may_be_in(stop.block) && *size >= filter.size && reaches(top, &filter.levels)
+        };
         // The next block that may have a match, of each lane; the one with the least key comes out first.
         let next = |lane: usize, from: usize| {
             let skipped = self.lanes[lane][from..].iter().position(may_fit)?;
             Some(Reverse((self.lanes[lane][from + skipped], lane, from + skipped)))
         };
-        let wanted = lane_of(levels);
+        let wanted = lane_of(&filter.levels);
         let mut heap: BinaryHeap<_> =
             (0..LANES).filter(|lane| serves(*lane, wanted)).filter_map(|lane| next(lane, 0)).collect();
         while let Some(Reverse((stop, lane, at))) = heap.pop() {
             if stop.least.0 > visitor.limit() {
                 break;
             }
-            if !budget.spend(BLOCK_TESTS) || !self.walk_block(stop.block, levels, traits, budget, visitor) {
+            if !budget.spend(BLOCK_TESTS) || !self.walk_block(stop.block, filter, traits, budget, visitor) {
                 return false;
             }
             heap.extend(next(lane, at + 1));
@@ -191,17 +196,23 @@ impl Index {
     fn walk_block(
         &self,
         number: u32,
-        levels: &Levels,
+        filter: &Filter<'_>,
         traits: &Wanted<'_>,
         budget: &mut Budget,
         visitor: &mut impl Visitor,
     ) -> bool {
         let block = &self.blocks[number as usize];
         let places = traits.places(number, || block.live());
-        let Some(mask) = places.and_then(|places| block.matching(places, levels)) else { return true };
+        let Some(mask) = places.and_then(|places| block.matching(places, &filter.levels)) else {
+            return true;
+        };
         for place in ones(mask) {
             let entry = block.entry(place);
-            if entry.key <= visitor.limit() && !budget.spend(visitor.visit(entry.key, entry.id)) {
+            if entry.key > visitor.limit() {
+                continue;
+            }
+            let tests = if entry.size < filter.size { 1 } else { visitor.visit(entry.key, entry.id) };
+            if !budget.spend(tests) {
                 return false;
             }
         }
@@ -226,7 +237,7 @@ impl Index {
     fn add_block(&mut self, lane: usize, at: usize, least: (u64, u32)) -> u32 {
         let block = self.free.pop().unwrap_or_else(|| {
             self.blocks.push(Block::new());
-            self.tops.push(Levels::default());
+            self.tops.push(Default::default());
             // A million orders make some four thousand blocks.
             u32::try_from(self.blocks.len() - 1).unwrap_or(NOWHERE)
         });
@@ -336,8 +347,7 @@ impl Index {
 
 /// The lane of orders with such levels.
 fn lane_of(levels: &Levels) -> usize {
-    let octave = usize::from(levels[0]).div_ceil(2).min(LANES / 2 - 1);
-    octave * 2 + usize::from(levels[3] > 0)
+    octave_of(levels).min(LANES / 2 - 1) * 2 + usize::from(has_gpus(levels))
 }
 
 /// Whether a lane may have orders with at least the levels of the wanted one.

@@ -1,8 +1,9 @@
 //! Numbers as a few levels: what the index keeps one row of bits for.
 //!
-//! A level is half an octave: 0, 1, 2, 3, 4, 6, 8, 12, 16, … times the scale's lowest value. Levels never fall as numbers
-//! rise, so that "have ≥ need" implies "level of have ≥ level of need": rows of levels let nothing through the net that
-//! fits, and the few that are let in without fitting are tested one by one.
+//! A level is half an octave: 0, 1, 2, 3, 4, 6, 8, 12, 16, … times the scale's lowest value; of processors, memory and disk,
+//! which every bid names, an eighth of one: …, 8, 9, 10, 11, … 16, 18, 20, …. Levels never fall as numbers rise, so that
+//! "have ≥ need" implies "level of have ≥ level of need": rows of levels keep out nothing that fits, and the few that are
+//! let in without fitting are tested one by one.
 
 use crate::fit::Terms;
 use crate::orders::{Bid, Spec};
@@ -18,38 +19,78 @@ pub(super) type Levels = [u8; DIMS];
 struct Scale {
     low: u64,
     high: u64,
+    /// An octave has 2^bits levels.
+    bits: u32,
 }
 
-const VCPUS: Scale = Scale { low: 0, high: 1 << 10 };
-const MEMORY_MIB: Scale = Scale { low: 256, high: 1 << 22 };
-const DISK_GIB: Scale = Scale { low: 4, high: 1 << 18 };
-const GPUS: Scale = Scale { low: 0, high: 1 << 6 };
-const DISK_IOPS: Scale = Scale { low: 64, high: 1 << 20 };
-const NET_MBPS: Scale = Scale { low: 8, high: 1 << 18 };
-const UNITS: Scale = Scale { low: 1, high: 1 << 12 };
-const BOND_SECONDS: Scale = Scale { low: 16, high: 1 << 17 };
-const DURATION_SECONDS: Scale = Scale { low: 256, high: 1 << 25 };
-const POINTS: Scale = Scale { low: 0, high: 1 << 40 };
+const VCPUS: Scale = Scale { low: 0, high: 1 << 10, bits: VCPU_BITS };
+const MEMORY_MIB: Scale = Scale { low: 256, high: 1 << 22, bits: 3 };
+const DISK_GIB: Scale = Scale { low: 4, high: 1 << 18, bits: 3 };
+const GPUS: Scale = Scale { low: 0, high: 1 << 6, bits: 1 };
+const DISK_IOPS: Scale = Scale { low: 64, high: 1 << 20, bits: 1 };
+const NET_MBPS: Scale = Scale { low: 8, high: 1 << 18, bits: 1 };
+const UNITS: Scale = Scale { low: 1, high: 1 << 12, bits: 1 };
+const BOND_SECONDS: Scale = Scale { low: 16, high: 1 << 17, bits: 1 };
+const DURATION_SECONDS: Scale = Scale { low: 256, high: 1 << 25, bits: 1 };
+const POINTS: Scale = Scale { low: 0, high: 1 << 40, bits: 1 };
 /// Base units per second: 2^32 is 0.37 CTK in ten years.
-const RATE: Scale = Scale { low: 1 << 32, high: u64::MAX };
+const RATE: Scale = Scale { low: 1 << 32, high: u64::MAX, bits: 1 };
+
+/// Octaves of processors have 8 levels each.
+const VCPU_BITS: u32 = 3;
 
 impl Scale {
     fn up(&self, value: u64) -> u8 {
-        half_octaves(value.clamp(self.low, self.high)) - half_octaves(self.low)
+        self.level(value) - self.level(self.low)
     }
 
     /// The same, falling.
     fn down(&self, value: u64) -> u8 {
-        half_octaves(self.high) - half_octaves(value.clamp(self.low, self.high))
+        self.level(self.high) - self.level(value)
+    }
+
+    /// 0 for 0, 1 for 1, and so many more for each octave. Levels between small whole numbers are nobody's.
+    fn level(&self, value: u64) -> u8 {
+        let value = value.clamp(self.low, self.high);
+        let Some(octave) = value.checked_ilog2() else { return 0 };
+        // The bits below the highest one.
+        let part = match octave.checked_sub(self.bits) {
+            Some(surplus) => value >> surplus,
+            None => value << (self.bits - octave),
+        } & ((1 << self.bits) - 1);
+        // At most 178, of 2^22 with 8 levels an octave; 128 of 2^64 with two.
+        u8::try_from(u64::from(octave << self.bits) + part + 1).unwrap_or(u8::MAX)
     }
 }
 
-/// 0, 1, 2, 3, 4, 5, … for 0, 1, 1.5 (that is, none), 2, 3, 4, 6, 8, 12, …; 128 at most.
-fn half_octaves(value: u64) -> u8 {
-    let Some(octave) = value.checked_ilog2() else { return 0 };
-    let half = octave > 0 && (value >> (octave - 1)) & 1 == 1;
-    // At most 2 × 63 + 2.
-    u8::try_from(2 * octave + 1 + u32::from(half)).unwrap_or(u8::MAX)
+/// What the first level of [`of_offer`] stands for.
+pub(super) fn size_of_offer(terms: &Terms) -> u32 {
+    terms.unit.vcpus
+}
+
+/// What the first level of [`wanted_by`] stands for.
+pub(super) fn size_wanted_by(spec: &Spec) -> u32 {
+    spec.unit.vcpus
+}
+
+/// What the first level of [`of_bid`] stands for.
+pub(super) fn size_of_bid(spec: &Spec) -> u32 {
+    u32::MAX - spec.unit.vcpus
+}
+
+/// What the first level of [`served_by`] stands for.
+pub(super) fn size_served_by(terms: &Terms) -> u32 {
+    u32::MAX - terms.unit.vcpus
+}
+
+/// The octave of an order's first level: 0 for none.
+pub(super) fn octave_of(levels: &Levels) -> usize {
+    usize::from(levels[0]).div_ceil(1 << VCPU_BITS)
+}
+
+/// Whether the order has graphics processors.
+pub(super) fn has_gpus(levels: &Levels) -> bool {
+    levels[3] > 0
 }
 
 fn resources(unit: &Resources, level: impl Fn(&Scale, u64) -> u8) -> [u8; 6] {
@@ -136,6 +177,14 @@ mod tests {
         let sizes = [512, 1_024, 1_536, 2_048, 3_072, 4_096, 6_144, 8_192, 12_288, 16_384, 1 << 20];
         let levels: Vec<u8> = sizes.iter().map(|size| MEMORY_MIB.up(*size)).collect();
         assert!(levels.is_sorted_by(|a, b| a < b), "{levels:?}");
-        assert_eq!([0, 1, 2, 3, 4].map(|vcpus| VCPUS.up(vcpus)), [0, 1, 3, 4, 5]);
+        assert_eq!([0, 1, 2, 3, 4].map(|vcpus| VCPUS.up(vcpus)), [0, 1, 9, 13, 17]);
+        let memory = [8_u64, 9, 10, 11, 12, 14, 15, 16, 20, 24, 28].map(|gib| MEMORY_MIB.up(gib * 1_024));
+        assert!(memory.is_sorted_by(|a, b| a < b), "{memory:?}");
+    }
+
+    #[test]
+    fn octaves_of_processors_are_told_by_their_levels() {
+        let octave = |vcpus| octave_of(&[VCPUS.up(vcpus), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!([0, 1, 2, 3, 4, 7, 8, 15, 16, 1_023].map(octave), [0, 1, 2, 2, 3, 3, 4, 4, 5, 10]);
     }
 }

@@ -76,10 +76,11 @@ impl Makers {
         self.by_address.iter().map(|(address, id)| (address, &self.slot(*id).maker))
     }
 
-    /// Makers with live orders of a kind, by address.
-    pub(super) fn with_live(&self, kind: Kind) -> Vec<u32> {
+    /// Makers with live orders of a kind and a floor of balance, without which none of these counts, by address.
+    pub(super) fn with_funded(&self, kind: Kind) -> Vec<u32> {
         let ids = self.by_address.values().copied();
-        ids.filter(|id| self.slot(*id).live[kind as usize] > 0).collect()
+        let funded = |slot: &MakerSlot| slot.live[kind as usize] > 0 && slot.maker.free >= self.floor;
+        ids.filter(|id| funded(self.slot(*id))).collect()
     }
 
     /// Sets what the chain says of a maker; gives its number.

@@ -176,7 +176,8 @@ impl Offers {
         if self.index.has(id) {
             self.index.relevel(id, levels);
         } else {
-            self.index.insert(Entry { key: hot.terms.price, id, set: hot.set, levels }, &self.sets);
+            let (key, size) = (hot.terms.price, levels::size_of_offer(&hot.terms));
+            self.index.insert(Entry { key, id, set: hot.set, size, levels }, &self.sets);
         }
     }
 

@@ -116,7 +116,8 @@ pub(super) fn search<'a>(
     if k == 0 || each == 0 || units == 0 {
         return Served { bids: Vec::new(), complete: true };
     }
-    let filter = Filter { levels: levels::served_by(&terms, units, provider.points), traits: &[] };
+    let levels = levels::served_by(&terms, units, provider.points);
+    let filter = Filter { size: levels::size_served_by(&terms), levels, traits: &[] };
     let mut search = Search {
         book,
         offer,
@@ -145,11 +146,11 @@ fn search_fairly(search: &mut Search<'_, '_>) {
     // What was found so far may be found again, and must not count twice.
     search.least.clear();
     search.counted.clear();
-    in_turns(&book.makers, Kind::Bids, search.offer.digest(&book.domain), |id| {
+    let counts = |id| book.bids.index.has(id);
+    in_turns(&book.makers, Kind::Bids, search.offer.digest(&book.domain), counts, |id| {
         let Some((entry, _)) = book.bids.slot(id) else { return 1 };
         let key = u64::MAX - entry.bid.order.max_rate;
-        let counts = key <= search.limit() && book.bids.index.has(id);
-        if counts { search.visit(key, id) } else { 1 }
+        if key <= search.limit() { search.visit(key, id) } else { 1 }
     });
 }
 
