@@ -65,9 +65,14 @@ impl fmt::Display for Shard {
     }
 }
 
+/// The regions that the traits name. Bids for any of them may find an offer that has these traits.
+pub fn regions_of(traits: &Traits) -> impl Iterator<Item = &str> {
+    traits.iter().filter_map(|text| text.strip_prefix(REGION))
+}
+
 /// The one region that the traits name.
-pub fn region_of(traits: &Traits) -> Option<&str> {
-    let mut regions = traits.iter().filter_map(|text| text.strip_prefix(REGION));
+fn region_of(traits: &Traits) -> Option<&str> {
+    let mut regions = regions_of(traits);
     regions.next().filter(|_| regions.next().is_none())
 }
 
@@ -87,6 +92,9 @@ mod tests {
         assert_ne!(shard(&["region=eu-north-1"]), Shard::MAIN);
         let two = shard(&["region=eu-north-1", "region=us-east-1"]);
         assert_eq!(two, Shard::MAIN, "an order is in one place only");
+        let traits = Traits::new(["region=us-east-1", "arch=x86_64", "region=eu-north-1"]).unwrap();
+        let regions: std::collections::BTreeSet<_> = regions_of(&traits).collect();
+        assert_eq!(regions, ["eu-north-1", "us-east-1"].into(), "but bids for each find it");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use std::{
 
 use alloy_primitives::B256;
 use sublet_adapter::{Adapter, Instance};
-use sublet_market::{Order as _, Resources, Shard, Traits, amount::format_amount, shard::region_of};
+use sublet_market::{Order as _, Resources, Shard, Traits, amount::format_amount, shard::regions_of};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -301,8 +301,8 @@ impl Provider {
                 template.activate_within
             )));
         }
-        if !self.core.p2p.follows(Shard::of_traits(&template.traits)) {
-            let region = region_of(&template.traits).unwrap_or_default();
+        let unheard = |region: &&str| !self.core.p2p.follows(Shard::of_region(region));
+        if let Some(region) = regions_of(&template.traits).find(unheard) {
             return Err(EngineError::Invalid(format!(
                 "this node does not hear the bids for the region {region}: add it to p2p.shards in node.toml, or leave \
                  the list empty to follow all"
