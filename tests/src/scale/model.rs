@@ -149,8 +149,8 @@ const GOSSIP_LAZY: f64 = 6.0;
 const GOSSIP_FACTOR: f64 = 0.25;
 /// Bytes of a message id in a list: a hash, its tag and its length.
 const ID_BYTES: f64 = 34.0;
-/// Bytes of comparing books, for each order that only one side has (decision 12: 0.29 MB for 200), and without any.
-const COMPARE_BYTES: f64 = 1_450.0;
+/// Bytes of comparing books, for each order that only one side has (decision 12: 0.36 MB for 200), and without any.
+const COMPARE_BYTES: f64 = 1_800.0;
 const EQUAL_BYTES: f64 = 800.0;
 /// Seconds between two comparisons of ours.
 const SYNC_INTERVAL: f64 = 60.0;
