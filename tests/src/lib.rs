@@ -19,6 +19,7 @@ pub mod scale;
 pub mod shaper;
 pub mod story;
 pub mod sync;
+pub mod validation;
 
 use std::path::PathBuf;
 

@@ -33,6 +33,8 @@ mod identity;
 mod inbound;
 mod lan;
 mod listen;
+#[doc(hidden)]
+pub mod measuring;
 mod metrics;
 mod names;
 mod peer_store;

@@ -1,5 +1,8 @@
 //! `make bench`: what the book, the checks of orders and the network cost, as figures and as ratios to a baseline of the same
 //! run; writes reports/bench.json.
+//!
+//! What takes little time is measured several times, and the median is told. These are of one run each, which has many
+//! deliveries or counts bytes instead of time: propagation, and the sync of books that hardly differ.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -16,7 +19,7 @@ use sublet_tests::{
     propagation, raise_descriptors,
     shaper::Shape,
     story::say,
-    sync, write_report,
+    sync, validation, write_report,
 };
 
 /// The links of the propagation: 50 ± 20 ms each way.
@@ -57,6 +60,7 @@ async fn run() -> anyhow::Result<Ended> {
     let mut figures = Map::new();
     if !arguments.propagation {
         bench_book(arguments.quick, &mut figures)?;
+        validate(&mut figures)?;
         synchronise(arguments.quick, &mut figures).await?;
     }
     propagate(&arguments, &mut figures).await?;
@@ -89,6 +93,19 @@ fn bench_book(quick: bool, figures: &mut Map<String, Value>) -> anyhow::Result<(
     let status = child.wait()?;
     ensure!(status.success(), "the benchmark ended with {status}");
     Ok(())
+}
+
+fn validate(figures: &mut Map<String, Value>) -> anyhow::Result<()> {
+    say("orders checked as those from gossip…")?;
+    let seen = validation::measure()?;
+    tell(
+        figures,
+        [
+            ("recover_bare_per_s", json!(seen.recover_per_s.round())),
+            ("validate_per_s", json!(seen.validate_per_s.round())),
+            ("validate_per_recover", json!(rounded(seen.validate_per_recover, 3))),
+        ],
+    )
 }
 
 async fn synchronise(quick: bool, figures: &mut Map<String, Value>) -> anyhow::Result<()> {
