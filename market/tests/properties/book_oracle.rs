@@ -275,6 +275,8 @@ impl Both {
         for quote in &found.quotes {
             let taken = oracle.offers.iter().find(|taken| taken.digest == quote.digest).unwrap();
             prop_assert_eq!(&quote.offer.order, &taken.offer, "it comes out as it went in");
+            let rate = taken.offer.price_per_second * u64::from(spec.units);
+            prop_assert_eq!((quote.rate, quote.points), (rate, oracle.maker(taken.offer.provider).points));
         }
         let known: Vec<&Taken> =
             oracle.live().filter(|taken| self.dropped_until <= taken.offer.valid_until).collect();
@@ -297,6 +299,20 @@ impl Both {
             explanation.nearest.map(|nearest| (nearest.offer, nearest.rule)),
             nearest.map(|(taken, missed)| (taken.digest, missed[0]))
         );
+        Ok(())
+    }
+
+    /// Among the offers of one provider: of each in turn, and of somebody whom the book has never heard of.
+    fn compare_of_one(&self, bid: &Bid, spec: &Spec, k: usize) -> Result<(), TestCaseError> {
+        let Self { book, oracle, .. } = self;
+        let all = book.search(bid, spec, oracle.now, usize::MAX).quotes;
+        prop_assert_eq!(all.iter().map(|quote| quote.digest).collect::<Vec<_>>(), oracle.best(bid, spec));
+        for provider in (0..=PARTIES).map(party) {
+            let found = book.search_of(provider, bid, spec, oracle.now, k);
+            let of_one = all.iter().filter(|quote| quote.offer.order.provider == provider);
+            prop_assert_eq!(found.quotes, of_one.take(k).cloned().collect::<Vec<_>>());
+            prop_assert!(found.complete);
+        }
         Ok(())
     }
 
@@ -370,6 +386,7 @@ proptest! {
         for (bid, spec) in queries {
             let bid = Bid { valid_until: both.oracle.now + bid.valid_until.saturating_sub(20), ..bid };
             both.compare(&bid, &spec, k)?;
+            both.compare_of_one(&bid, &spec, k)?;
         }
         both.compare_offers(k)?;
     }

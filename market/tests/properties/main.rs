@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod book;
+mod book_limits;
 mod book_oracle;
 mod book_room;
 mod book_steps;
