@@ -2,6 +2,8 @@
 //! all of them: after each call all leases and accounts and the burn bucket must be what Rust's books say; operators
 //! too, where they were set and at the end.
 
+use std::fmt::Display;
+
 use alloy::primitives::{Address, B256, Bytes};
 use sublet_contracts::{IMarket, Market};
 use sublet_market::{
@@ -87,21 +89,34 @@ impl World {
         } else {
             self.recent(random)
         };
-        let (bid, accept) = (&trade.bid, &trade.accept);
+        let settler = trade.bid.order.settler;
         let caller = match random.within(0, 9) {
             0 => STRANGER,
-            1 => self.operator(bid.order.settler),
-            _ => bid.order.settler,
+            1 => self.operator(settler),
+            _ => settler,
         };
+        let at = self.at();
+        self.try_settle(&trade, caller, tally, &at)
+    }
+
+    /// Settles here and there.
+    pub(crate) fn try_settle(
+        &mut self,
+        trade: &Trade,
+        caller: Address,
+        tally: &mut Tally,
+        case: &dyn Display,
+    ) -> &'static str {
+        let Trade { bid, accept } = trade;
         let call = Market::settleCall {
             bid: IMarket::Bid::from(&bid.order),
             bidSignature: Bytes::copy_from_slice(bid.signature.as_bytes()),
             accept: IMarket::Accept::from(&accept.order),
             acceptSignature: Bytes::copy_from_slice(accept.signature.as_bytes()),
         };
-        let ours = self.settled(&trade, caller);
+        let ours = self.settled(trade, caller);
         let theirs = self.chain.send(caller, &call);
-        let verdict = tally.agree("settle", &ours, &theirs, &self.at());
+        let verdict = tally.agree("settle", &ours, &theirs, case);
         if let Ok((id, lease, flows)) = ours {
             self.of(lease.buyer).free -= flows.escrow_in;
             self.of(lease.provider).free -= flows.bond_in;

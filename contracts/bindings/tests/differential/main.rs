@@ -17,6 +17,7 @@ mod histories;
 mod orders;
 mod refusals;
 mod signatures;
+mod tampered;
 mod world;
 
 use std::{collections::BTreeMap, fmt::Display};
