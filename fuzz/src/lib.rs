@@ -17,6 +17,8 @@ mod mutate;
 mod seeds;
 mod targets;
 
+use sublet_market::codec::{MAX_ORDER_BYTES, MAX_TRADE_BYTES};
+
 /// Bytes in a KiB.
 const KIB: usize = 1_024;
 
@@ -74,12 +76,12 @@ impl Target {
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
-    target("order", "gossip", 4 * KIB, 128 * KIB, targets::market::order, seeds::market::orders),
-    target("gossip", "gossip", 4 * KIB, 256 * KIB, targets::p2p::gossip, seeds::market::orders),
+    target("order", "gossip", MAX_ORDER_BYTES, 128 * KIB, targets::market::order, seeds::market::orders),
+    target("gossip", "gossip", MAX_ORDER_BYTES, 256 * KIB, targets::p2p::gossip, seeds::market::orders),
     target(
         "trade_request",
         "peers",
-        32 * KIB,
+        MAX_TRADE_BYTES,
         512 * KIB,
         targets::market::trade_request,
         seeds::market::requests,
@@ -87,7 +89,7 @@ pub const TARGETS: &[Target] = &[
     target(
         "trade_response",
         "peers",
-        4 * KIB,
+        MAX_TRADE_BYTES,
         512 * KIB,
         targets::market::trade_response,
         seeds::market::responses,
