@@ -203,7 +203,7 @@ fn what_expired_makes_room_first_and_is_never_an_answer() {
     assert_eq!((book.counters().evicted_offers, book.offer_count()), (0, 4));
 }
 
-/// Wants what lies between two levels of the index: 700 MiB, where the flood has 512 to 699.
+/// Wants what lies between two levels of the index, 640 and 704 MiB: 700, where the flood has 640 to 699.
 fn wanted(salt: u64) -> (Bid, Spec) {
     let unit = Resources { vcpus: 1, memory_mib: 700, ..Resources::default() };
     let spec = Spec { unit, units: 1, ..orders::spec() };
@@ -231,7 +231,7 @@ fn flooded(flood: u64, makers: u64) -> (Book, BTreeSet<B256>) {
         if series < makers {
             book.set_maker(provider, account(1_000));
         }
-        let memory_mib = 512 + dice.small(188);
+        let memory_mib = 640 + dice.small(60);
         let unit = Resources { memory_mib, disk_gib: dice.small(1 << 20), ..orders::offer().unit };
         let price_per_second = 1 + dice.below(1_000);
         let offer = Offer { provider, unit, price_per_second, series, bond_seconds: 0, ..orders::offer() };
@@ -342,7 +342,7 @@ fn flooded_with_bids(flood: u64, buyers: u64) -> (Book, Offer, BTreeSet<B256>) {
         if number < buyers {
             book.set_maker(buyer, account(1_000_000_000));
         }
-        put(&mut book, buyer, 701 + dice.small(20), 1_000_000 + dice.below(1_000), number);
+        put(&mut book, buyer, 701 + dice.small(3), 1_000_000 + dice.below(1_000), number);
     }
     let honest = (0..HONEST).map(|number| {
         let buyer = maker(1_000_000 + number * 1_000_003);
