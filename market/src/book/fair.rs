@@ -5,8 +5,7 @@ use alloy_primitives::B256;
 use super::index::Budget;
 use super::makers::{Kind, Makers};
 
-/// Orders that a search tests in turns over their makers when its budget is spent, and turns of makers who have none
-/// left to test.
+/// What a search may spend in turns over the makers when its budget is spent, in tests of one order.
 pub const FAIR_TESTS: usize = 16_384;
 
 /// Orders passed over for the price of a test, because they have ended or their maker's balance does not cover them.
