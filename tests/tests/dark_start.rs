@@ -71,7 +71,12 @@ async fn a_machine_that_was_left_running_is_stopped_at_the_end_of_its_funds() {
     .unwrap();
     assert!(runs(&provider).await, "what is paid for runs");
     until_runs(&provider, false).await;
-    assert!(provider.log_tail().contains("the lease's funds are used up"), "{}", provider.log_tail());
+    // The line follows the stop that it tells of.
+    until("the node does not say why", SOON, || async {
+        Ok(provider.log_tail().contains("the lease's funds are used up").then_some(()))
+    })
+    .await
+    .unwrap();
     assert_eq!(told(&["lease", "show", id]).await["state"], "active", "nobody has told the chain yet");
     assert!(provider.exited().is_none(), "it waits on");
 
