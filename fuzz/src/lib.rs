@@ -22,6 +22,9 @@ use sublet_market::codec::{MAX_ORDER_BYTES, MAX_TRADE_BYTES};
 /// Bytes in a KiB.
 const KIB: usize = 1_024;
 
+/// Frames are tried up to somewhat more than the largest trade message, and than the largest question of a sync session.
+const MAX_FRAME_BYTES: usize = 68 * KIB;
+
 /// A reader of foreign bytes, and what must hold for it.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
@@ -95,8 +98,22 @@ pub const TARGETS: &[Target] = &[
         seeds::market::responses,
     ),
     target("manifest", "peers", 24 * KIB, 256 * KIB, targets::market::manifest, seeds::market::manifests),
-    target("trade_frame", "peers", 32 * KIB, KIB * KIB, targets::p2p::trade_frame, seeds::p2p::trade_frames),
-    target("sync_frame", "peers", 32 * KIB, KIB * KIB, targets::p2p::sync_frame, seeds::p2p::sync_frames),
+    target(
+        "trade_frame",
+        "peers",
+        MAX_FRAME_BYTES,
+        KIB * KIB,
+        targets::p2p::trade_frame,
+        seeds::p2p::trade_frames,
+    ),
+    target(
+        "sync_frame",
+        "peers",
+        MAX_FRAME_BYTES,
+        KIB * KIB,
+        targets::p2p::sync_frame,
+        seeds::p2p::sync_frames,
+    ),
     target("sync_answer", "peers", 8 * KIB, 2 * KIB * KIB, targets::p2p::sync_answer, seeds::p2p::queries),
     target("sync_session", "peers", 32 * KIB, 2 * KIB * KIB, targets::p2p::sync_session, seeds::p2p::replies),
     target("addresses", "peers", KIB, 128 * KIB, targets::p2p::addresses, seeds::p2p::addresses),

@@ -22,6 +22,8 @@ pub const MAX_ORDER_BYTES: usize = 8_192;
 pub const MAX_TRADE_BYTES: usize = 65_536;
 /// Most bytes of a manifest: 16 keys of 1 KiB and the fixed fields.
 pub const MAX_MANIFEST_BYTES: usize = 20_480;
+/// What the short parts of a message (integers, names) may take in memory beyond their bytes: bincode's limit counts memory.
+const SHORT_BYTES: usize = 8_192;
 
 const MAGIC: [u8; 2] = *b"sl";
 /// 2: an order names its signer where that is not the maker.
@@ -130,7 +132,8 @@ pub fn encode_trade_request(request: &TradeRequest) -> Result<Vec<u8>, CodecErro
 /// Anything but the canonical encoding of a request.
 pub fn decode_trade_request(bytes: &[u8]) -> Result<TradeRequest, CodecError> {
     let payload = open(Kind::TradeRequest, bytes)?;
-    let wire: wire::Request = read(payload, config::standard().with_limit::<MAX_TRADE_BYTES>())?;
+    let wire: wire::Request =
+        read(payload, config::standard().with_limit::<{ MAX_TRADE_BYTES + SHORT_BYTES }>())?;
     let request = TradeRequest::try_from(wire)?;
     canonical(bytes, encode_trade_request(&request)?)?;
     Ok(request)
@@ -151,7 +154,8 @@ pub fn encode_trade_response(response: &TradeResponse) -> Result<Vec<u8>, CodecE
 /// Anything but the canonical encoding of an answer within its bounds.
 pub fn decode_trade_response(bytes: &[u8]) -> Result<TradeResponse, CodecError> {
     let payload = open(Kind::TradeResponse, bytes)?;
-    let wire: wire::Response = read(payload, config::standard().with_limit::<MAX_TRADE_BYTES>())?;
+    let wire: wire::Response =
+        read(payload, config::standard().with_limit::<{ MAX_TRADE_BYTES + SHORT_BYTES }>())?;
     let response = TradeResponse::try_from(wire)?;
     canonical(bytes, encode_trade_response(&response)?)?;
     Ok(response)
@@ -172,7 +176,8 @@ pub fn encode_manifest(manifest: &Manifest) -> Result<Vec<u8>, CodecError> {
 /// Anything but the canonical encoding of a manifest within its bounds.
 pub fn decode_manifest(bytes: &[u8]) -> Result<Manifest, CodecError> {
     let payload = open(Kind::Manifest, bytes)?;
-    let wire: wire::Manifest = read(payload, config::standard().with_limit::<MAX_MANIFEST_BYTES>())?;
+    let wire: wire::Manifest =
+        read(payload, config::standard().with_limit::<{ MAX_MANIFEST_BYTES + SHORT_BYTES }>())?;
     let manifest = Manifest::try_from(wire)?;
     canonical(bytes, encode_manifest(&manifest)?)?;
     Ok(manifest)

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sublet_market::codec::*;
-use sublet_market::{OrderMessage, SignatureError, Signed};
+use sublet_market::{OrderMessage, SignatureError, Signed, TradeRequest};
 
 use crate::strategies::{manifest, message, request, response, signed};
 
@@ -77,10 +77,33 @@ proptest! {
     }
 }
 
-fn an_offer() -> OrderMessage {
+#[test]
+fn a_request_of_exactly_the_largest_size_reads_back() {
+    let mut request = sample(crate::strategies::ask());
+    for size in [MAX_TRADE_BYTES - 1, MAX_TRADE_BYTES] {
+        let TradeRequest::Ask { manifest, .. } = &mut request else { unreachable!() };
+        // The length of so long a manifest takes 5 bytes.
+        manifest.resize(60_000, 7);
+        let rest = encode_trade_request(&request).unwrap().len() - 60_000;
+        let TradeRequest::Ask { manifest, .. } = &mut request else { unreachable!() };
+        manifest.resize(size - rest, 7);
+        let bytes = encode_trade_request(&request).unwrap();
+        assert_eq!(bytes.len(), size);
+        assert_eq!(decode_trade_request(&bytes).unwrap(), request);
+    }
+    let TradeRequest::Ask { manifest, .. } = &mut request else { unreachable!() };
+    manifest.push(7);
+    assert!(matches!(encode_trade_request(&request), Err(CodecError::TooLarge { .. })));
+}
+
+fn sample<S: Strategy>(strategy: S) -> S::Value {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
-    let offer = crate::strategies::offer().new_tree(&mut TestRunner::deterministic()).unwrap().current();
+    strategy.new_tree(&mut TestRunner::deterministic()).unwrap().current()
+}
+
+fn an_offer() -> OrderMessage {
+    let offer = sample(crate::strategies::offer());
     let signed = signed(sublet_market::Offer { units: 5, ..offer });
     OrderMessage::Offer(Signed { operator: None, ..signed })
 }

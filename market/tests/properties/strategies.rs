@@ -133,11 +133,15 @@ pub(crate) fn message() -> impl Strategy<Value = OrderMessage> {
     ]
 }
 
+pub(crate) fn ask() -> impl Strategy<Value = TradeRequest> {
+    (bid(), word(), vec(any::<u8>(), 0..20_000)).prop_map(|((bid, spec), offer, manifest)| {
+        TradeRequest::Ask { bid: sent(bid), spec, offer, manifest }
+    })
+}
+
 pub(crate) fn request() -> impl Strategy<Value = TradeRequest> {
     prop_oneof![
-        (bid(), word(), vec(any::<u8>(), 0..20_000)).prop_map(|((bid, spec), offer, manifest)| {
-            TradeRequest::Ask { bid: sent(bid), spec, offer, manifest }
-        }),
+        ask(),
         word().prop_map(|lease| TradeRequest::Access { lease }),
         word().prop_map(|lease| TradeRequest::Console { lease }),
         (word(), offer(), any::<u64>()).prop_map(|(bid, offer, rate)| TradeRequest::Quote {
