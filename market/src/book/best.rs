@@ -160,8 +160,7 @@ pub(super) fn best(book: &Book, bid: &Bid, spec: &Spec, now: u64, k: usize, of: 
         let live = own.unwrap_or_default().iter().filter(|id| book.offers.is_live(**id));
         search.fits.extend(live.filter_map(|id| search.fit(*id)).collect::<Vec<_>>());
     } else {
-        let (size, levels) = (levels::size_wanted_by(spec), levels::wanted_by(bid, spec));
-        let filter = Filter { size, levels, traits: &traits };
+        let filter = Filter { measure: levels::wanted_by(bid, spec), traits: &traits };
         complete = book.offers.index.walk(&filter, &mut Budget(SEARCH_TESTS), &mut search);
         if !complete {
             search_fairly(&mut search);

@@ -88,9 +88,8 @@ impl Bids {
         } else if !self.index.has(id) {
             self.sum = self.sum.wrapping_add(entry.digest.into());
             self.counted += 1;
-            let levels = levels::of_bid(bid, &entry.spec);
-            let size = levels::size_of_bid(&entry.spec);
-            let entry = Entry { key: u64::MAX - bid.max_rate, id, set: 0, size, levels };
+            let measure = levels::of_bid(bid, &entry.spec);
+            let entry = Entry { key: u64::MAX - bid.max_rate, id, set: 0, measure };
             self.index.insert(entry, &self.none);
         }
     }

@@ -4,7 +4,7 @@
 //! trait, in [`holders`](super::holders).) The orders that may fit are the AND of the rows that a query names: eight words at a
 //! time, whatever the block holds.
 
-use super::levels::{DIMS, Levels};
+use super::levels::{DIMS, Measure};
 
 /// Orders of a block at most.
 pub(super) const SLOTS: usize = 512;
@@ -23,9 +23,7 @@ pub(super) struct Entry {
     pub(super) id: u32,
     /// The number of its set of traits.
     pub(super) set: u32,
-    /// What the first of its levels stands for.
-    pub(super) size: u32,
-    pub(super) levels: Levels,
+    pub(super) measure: Measure,
 }
 
 #[derive(Clone, Debug)]
@@ -57,10 +55,10 @@ impl Block {
     }
 
     /// The highest level here of each number, and the greatest size.
-    pub(super) fn top(&self) -> (Levels, u32) {
+    pub(super) fn top(&self) -> Measure {
         // There are 178 levels at most.
         let levels = std::array::from_fn(|dim| u8::try_from(self.levels[dim].len()).unwrap_or(u8::MAX));
-        (levels, self.size)
+        Measure { levels, size: self.size }
     }
 
     /// Puts an order into a free place and gives that; `None` if the block is full. Its traits are noted apart.
@@ -76,10 +74,10 @@ impl Block {
                 self.entries.push(entry);
             }
         }
-        for (rows, level) in self.levels.iter_mut().zip(entry.levels) {
+        for (rows, level) in self.levels.iter_mut().zip(entry.measure.levels) {
             raise(rows, 0, level.into(), place);
         }
-        self.size = self.size.max(entry.size);
+        self.size = self.size.max(entry.measure.size);
         Some(place)
     }
 
@@ -87,28 +85,29 @@ impl Block {
     pub(super) fn take(&mut self, place: usize) -> Entry {
         let entry = self.entries[place];
         clear(&mut self.live, place);
-        for (rows, level) in self.levels.iter_mut().zip(entry.levels) {
+        for (rows, level) in self.levels.iter_mut().zip(entry.measure.levels) {
             lower(rows, 0, level.into(), place);
         }
-        if entry.size == self.size {
-            self.size = ones(self.live).map(|place| self.entries[place].size).max().unwrap_or(0);
+        if entry.measure.size == self.size {
+            self.size = ones(self.live).map(|place| self.entries[place].measure.size).max().unwrap_or(0);
         }
         entry
     }
 
-    /// Gives an order new levels.
-    pub(super) fn relevel(&mut self, place: usize, levels: Levels) {
-        let old = std::mem::replace(&mut self.entries[place].levels, levels);
-        for (rows, (old, new)) in self.levels.iter_mut().zip(old.into_iter().zip(levels)) {
+    /// Gives an order new levels; its size stays.
+    pub(super) fn relevel(&mut self, place: usize, measure: Measure) {
+        let old = std::mem::replace(&mut self.entries[place].measure, measure);
+        debug_assert_eq!(old.size, measure.size, "an order's size stays");
+        for (rows, (old, new)) in self.levels.iter_mut().zip(old.levels.into_iter().zip(measure.levels)) {
             raise(rows, old.into(), new.into(), place);
             lower(rows, new.into(), old.into(), place);
         }
     }
 
     /// Those of these places whose orders have at least these levels.
-    pub(super) fn matching(&self, mut mask: Row, levels: &Levels) -> Option<Row> {
-        for (rows, level) in self.levels.iter().zip(levels) {
-            if let Some(row) = usize::from(*level).checked_sub(1) {
+    pub(super) fn matching(&self, mut mask: Row, wanted: &Measure) -> Option<Row> {
+        for (rows, level) in self.levels.iter().zip(wanted.levels) {
+            if let Some(row) = usize::from(level).checked_sub(1) {
                 and(&mut mask, rows.get(row)?);
                 if mask == EMPTY {
                     return None;
@@ -168,12 +167,12 @@ pub(super) fn clear(row: &mut Row, place: usize) {
 mod tests {
     use super::*;
 
-    const WANTED: Levels = [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0];
+    const WANTED: Measure = Measure { levels: [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0], size: 20 };
 
     fn entry(id: u32, first: u8, tenth: u8) -> Entry {
-        let mut levels = Levels::default();
-        (levels[0], levels[10]) = (first, tenth);
-        Entry { key: 1, id, set: 0, size: u32::from(first) * 10, levels }
+        let mut measure = Measure { size: u32::from(first) * 10, ..Measure::default() };
+        (measure.levels[0], measure.levels[10]) = (first, tenth);
+        Entry { key: 1, id, set: 0, measure }
     }
 
     fn ids(block: &Block) -> Vec<u32> {
@@ -186,17 +185,17 @@ mod tests {
         let mut block = Block::new();
         let places = [(1, 2, 3), (2, 9, 9), (3, 1, 9), (4, 9, 2)]
             .map(|(id, first, tenth)| block.put(entry(id, first, tenth)).unwrap());
-        assert_eq!((ids(&block), block.top().0[0], block.top().0[10]), (vec![1, 2], 9, 9));
-        block.relevel(places[1], entry(2, 9, 1).levels);
-        block.relevel(places[3], entry(4, 9, 3).levels);
-        assert_eq!((ids(&block), block.top().0[10]), (vec![1, 4], 9));
+        assert_eq!((ids(&block), block.top().levels[0], block.top().levels[10]), (vec![1, 2], 9, 9));
+        block.relevel(places[1], entry(2, 9, 1).measure);
+        block.relevel(places[3], entry(4, 9, 3).measure);
+        assert_eq!((ids(&block), block.top().levels[10]), (vec![1, 4], 9));
         block.take(places[2]);
-        assert_eq!(block.top().0[10], 3, "levels that nobody has any more are gone");
-        assert_eq!(block.top().1, 90);
+        assert_eq!(block.top().levels[10], 3, "levels that nobody has any more are gone");
+        assert_eq!(block.top().size, 90);
         block.take(places[1]);
-        assert_eq!(block.top().1, 90, "two had it");
+        assert_eq!(block.top().size, 90, "two had it");
         block.take(places[3]);
-        assert_eq!(block.top().1, 20);
+        assert_eq!(block.top().size, 20);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::collections::BinaryHeap;
 
 use super::block::{Block, Entry, SLOTS, ones};
 use super::holders::{Holders, RARE, Rows, Wanted};
-use super::levels::{Levels, has_gpus, octave_of};
+use super::levels::Measure;
 use super::traitsets::TraitSets;
 
 /// Octaves of processors, each with and without graphics processors.
@@ -29,9 +29,7 @@ const NOWHERE: u32 = u32::MAX;
 /// What a walk looks for.
 #[derive(Debug)]
 pub(super) struct Filter<'a> {
-    /// What the first level stands for, exactly: many bids want a little more than the largest machine that there is.
-    pub(super) size: u32,
-    pub(super) levels: Levels,
+    pub(super) measure: Measure,
     /// Numbers of the traits that are wanted.
     pub(super) traits: &'a [u32],
 }
@@ -71,7 +69,7 @@ pub(super) struct Index {
     blocks: Vec<Block>,
     /// The highest levels of each block and its greatest size, side by side: most blocks without a match need no look at their
     /// rows.
-    tops: Vec<(Levels, u32)>,
+    tops: Vec<Measure>,
     free: Vec<u32>,
     /// Block × 512 + place of each order.
     places: Vec<u32>,
@@ -83,7 +81,7 @@ impl Index {
     /// Takes in an order that is not here.
     pub(super) fn insert(&mut self, entry: Entry, sets: &TraitSets) {
         let key = (entry.key, entry.id);
-        let lane = lane_of(&entry.levels);
+        let lane = lane_of(&entry.measure);
         if self.lanes[lane].is_empty() {
             self.add_block(lane, 0, key);
         }
@@ -111,20 +109,20 @@ impl Index {
         self.blocks[block as usize].take(place);
         self.note_top(block);
         self.places[id as usize] = NOWHERE;
-        let lane = lane_of(&entry.levels);
+        let lane = lane_of(&entry.measure);
         self.merge(lane, self.rank(lane, &entry), sets);
         true
     }
 
     /// Gives an order new levels; those of its size must be the same.
-    pub(super) fn relevel(&mut self, id: u32, levels: Levels) {
+    pub(super) fn relevel(&mut self, id: u32, measure: Measure) {
         if let Some((block, place)) = self.place_of(id) {
             debug_assert_eq!(
-                lane_of(&levels),
-                lane_of(&self.blocks[block as usize].entry(place).levels),
-                "an order's size stays"
+                lane_of(&measure),
+                lane_of(&self.blocks[block as usize].entry(place).measure),
+                "an order stays in its lane"
             );
-            self.blocks[block as usize].relevel(place, levels);
+            self.blocks[block as usize].relevel(place, measure);
             self.note_top(block);
         }
     }
@@ -170,15 +168,14 @@ impl Index {
         visitor: &mut impl Visitor,
     ) -> bool {
         let may_fit = |stop: &Stop| {
-            let (top, size) = &self.tops[stop.block as usize];
-            traits.may_be_in(stop.block) && *size >= filter.size && reaches(top, &filter.levels)
+            traits.may_be_in(stop.block) && filter.measure.is_within(&self.tops[stop.block as usize])
         };
         // The next block that may have a match, of each lane; the one with the least key comes out first.
         let next = |lane: usize, from: usize| {
             let skipped = self.lanes[lane][from..].iter().position(may_fit)?;
             Some(Reverse((self.lanes[lane][from + skipped], lane, from + skipped)))
         };
-        let wanted = lane_of(&filter.levels);
+        let wanted = lane_of(&filter.measure);
         let mut heap: BinaryHeap<_> =
             (0..LANES).filter(|lane| serves(*lane, wanted)).filter_map(|lane| next(lane, 0)).collect();
         while let Some(Reverse((stop, lane, at))) = heap.pop() {
@@ -203,7 +200,7 @@ impl Index {
     ) -> bool {
         let block = &self.blocks[number as usize];
         let places = traits.places(number, || block.live());
-        let Some(mask) = places.and_then(|places| block.matching(places, &filter.levels)) else {
+        let Some(mask) = places.and_then(|places| block.matching(places, &filter.measure)) else {
             return true;
         };
         for place in ones(mask) {
@@ -211,7 +208,8 @@ impl Index {
             if entry.key > visitor.limit() {
                 continue;
             }
-            let tests = if entry.size < filter.size { 1 } else { visitor.visit(entry.key, entry.id) };
+            let small = entry.measure.size < filter.measure.size;
+            let tests = if small { 1 } else { visitor.visit(entry.key, entry.id) };
             if !budget.spend(tests) {
                 return false;
             }
@@ -345,17 +343,12 @@ impl Index {
     }
 }
 
-/// The lane of orders with such levels.
-fn lane_of(levels: &Levels) -> usize {
-    octave_of(levels).min(LANES / 2 - 1) * 2 + usize::from(has_gpus(levels))
+/// The lane of such orders.
+fn lane_of(measure: &Measure) -> usize {
+    measure.octave().min(LANES / 2 - 1) * 2 + usize::from(measure.has_gpus())
 }
 
 /// Whether a lane may have orders with at least the levels of the wanted one.
 fn serves(lane: usize, wanted: usize) -> bool {
     lane / 2 >= wanted / 2 && lane % 2 >= wanted % 2
-}
-
-/// Without a branch for each level, so that it is a comparison of vectors.
-fn reaches(top: &Levels, levels: &Levels) -> bool {
-    top.iter().zip(levels).fold(true, |all, (top, level)| all & (top >= level))
 }

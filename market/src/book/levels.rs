@@ -63,34 +63,34 @@ impl Scale {
     }
 }
 
-/// What the first level of [`of_offer`] stands for.
-pub(super) fn size_of_offer(terms: &Terms) -> u32 {
-    terms.unit.vcpus
+/// What an order has, or what is wanted of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Measure {
+    pub(super) levels: Levels,
+    /// What the first level stands for, exactly: many bids want a little more than the largest machine that there is.
+    pub(super) size: u32,
 }
 
-/// What the first level of [`wanted_by`] stands for.
-pub(super) fn size_wanted_by(spec: &Spec) -> u32 {
-    spec.unit.vcpus
-}
+impl Measure {
+    fn new(size: u32, resources: [u8; 6], terms: [u8; 6]) -> Self {
+        Self { levels: std::array::from_fn(|i| if i < 6 { resources[i] } else { terms[i - 6] }), size }
+    }
 
-/// What the first level of [`of_bid`] stands for.
-pub(super) fn size_of_bid(spec: &Spec) -> u32 {
-    u32::MAX - spec.unit.vcpus
-}
+    /// Whether something has this that has `top` at most. Without a branch for each level, so that it is a comparison of vectors.
+    pub(super) fn is_within(&self, top: &Self) -> bool {
+        let levels = self.levels.iter().zip(&top.levels);
+        self.size <= top.size && levels.fold(true, |all, (level, top)| all & (level <= top))
+    }
 
-/// What the first level of [`served_by`] stands for.
-pub(super) fn size_served_by(terms: &Terms) -> u32 {
-    u32::MAX - terms.unit.vcpus
-}
+    /// The octave of the first level: 0 for none.
+    pub(super) fn octave(&self) -> usize {
+        usize::from(self.levels[0]).div_ceil(1 << VCPU_BITS)
+    }
 
-/// The octave of an order's first level: 0 for none.
-pub(super) fn octave_of(levels: &Levels) -> usize {
-    usize::from(levels[0]).div_ceil(1 << VCPU_BITS)
-}
-
-/// Whether the order has graphics processors.
-pub(super) fn has_gpus(levels: &Levels) -> bool {
-    levels[3] > 0
+    /// Whether there are graphics processors.
+    pub(super) fn has_gpus(&self) -> bool {
+        self.levels[3] > 0
+    }
 }
 
 fn resources(unit: &Resources, level: impl Fn(&Scale, u64) -> u8) -> [u8; 6] {
@@ -99,12 +99,8 @@ fn resources(unit: &Resources, level: impl Fn(&Scale, u64) -> u8) -> [u8; 6] {
     std::array::from_fn(|i| level(&scales[i], values[i]))
 }
 
-fn levels(resources: [u8; 6], terms: [u8; 6]) -> Levels {
-    std::array::from_fn(|i| if i < 6 { resources[i] } else { terms[i - 6] })
-}
-
 /// What an offer has. `units` are those that its provider can lock the bond of.
-pub(super) fn of_offer(terms: &Terms, units: u32, points: u64) -> Levels {
+pub(super) fn of_offer(terms: &Terms, units: u32, points: u64) -> Measure {
     let has = [
         UNITS.up(units.into()),
         BOND_SECONDS.up(terms.bond_seconds.into()),
@@ -113,11 +109,11 @@ pub(super) fn of_offer(terms: &Terms, units: u32, points: u64) -> Levels {
         POINTS.up(points),
         0,
     ];
-    levels(resources(&terms.unit, Scale::up), has)
+    Measure::new(terms.unit.vcpus, resources(&terms.unit, Scale::up), has)
 }
 
 /// What a bid wants of an offer's [`of_offer`].
-pub(super) fn wanted_by(bid: &Bid, spec: &Spec) -> Levels {
+pub(super) fn wanted_by(bid: &Bid, spec: &Spec) -> Measure {
     let wants = [
         UNITS.up(spec.units.into()),
         BOND_SECONDS.up(bid.min_bond_seconds.into()),
@@ -126,11 +122,11 @@ pub(super) fn wanted_by(bid: &Bid, spec: &Spec) -> Levels {
         POINTS.up(bid.min_points),
         0,
     ];
-    levels(resources(&spec.unit, Scale::up), wants)
+    Measure::new(spec.unit.vcpus, resources(&spec.unit, Scale::up), wants)
 }
 
 /// How undemanding a bid is, and what it pays for a unit.
-pub(super) fn of_bid(bid: &Bid, spec: &Spec) -> Levels {
+pub(super) fn of_bid(bid: &Bid, spec: &Spec) -> Measure {
     let is = [
         UNITS.down(spec.units.into()),
         BOND_SECONDS.down(bid.min_bond_seconds.into()),
@@ -139,11 +135,11 @@ pub(super) fn of_bid(bid: &Bid, spec: &Spec) -> Levels {
         POINTS.down(bid.min_points),
         RATE.up(bid.max_rate.checked_div(spec.units.into()).unwrap_or(u64::MAX)),
     ];
-    levels(resources(&spec.unit, Scale::down), is)
+    Measure::new(u32::MAX - spec.unit.vcpus, resources(&spec.unit, Scale::down), is)
 }
 
 /// How undemanding a bid must be, and what it must pay, for an offer to serve it: compare [`of_bid`].
-pub(super) fn served_by(terms: &Terms, units: u32, points: u64) -> Levels {
+pub(super) fn served_by(terms: &Terms, units: u32, points: u64) -> Measure {
     let serves = [
         UNITS.down(units.into()),
         BOND_SECONDS.down(terms.bond_seconds.into()),
@@ -152,7 +148,7 @@ pub(super) fn served_by(terms: &Terms, units: u32, points: u64) -> Levels {
         POINTS.down(points),
         RATE.up(terms.price),
     ];
-    levels(resources(&terms.unit, Scale::down), serves)
+    Measure::new(u32::MAX - terms.unit.vcpus, resources(&terms.unit, Scale::down), serves)
 }
 
 #[cfg(test)]
@@ -184,7 +180,7 @@ mod tests {
 
     #[test]
     fn octaves_of_processors_are_told_by_their_levels() {
-        let octave = |vcpus| octave_of(&[VCPUS.up(vcpus), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let octave = |vcpus| Measure::new(0, [VCPUS.up(vcpus), 0, 0, 0, 0, 0], [0; 6]).octave();
         assert_eq!([0, 1, 2, 3, 4, 7, 8, 15, 16, 1_023].map(octave), [0, 1, 2, 2, 3, 3, 4, 4, 5, 10]);
     }
 }

@@ -172,12 +172,11 @@ impl Offers {
             return;
         }
         let units = fundable(&hot.terms, maker.maker.free, floor);
-        let levels = levels::of_offer(&hot.terms, units, maker.maker.points);
+        let measure = levels::of_offer(&hot.terms, units, maker.maker.points);
         if self.index.has(id) {
-            self.index.relevel(id, levels);
+            self.index.relevel(id, measure);
         } else {
-            let (key, size) = (hot.terms.price, levels::size_of_offer(&hot.terms));
-            self.index.insert(Entry { key, id, set: hot.set, size, levels }, &self.sets);
+            self.index.insert(Entry { key: hot.terms.price, id, set: hot.set, measure }, &self.sets);
         }
     }
 

@@ -116,8 +116,7 @@ pub(super) fn search<'a>(
     if k == 0 || each == 0 || units == 0 {
         return Served { bids: Vec::new(), complete: true };
     }
-    let levels = levels::served_by(&terms, units, provider.points);
-    let filter = Filter { size: levels::size_served_by(&terms), levels, traits: &[] };
+    let filter = Filter { measure: levels::served_by(&terms, units, provider.points), traits: &[] };
     let mut search = Search {
         book,
         offer,
