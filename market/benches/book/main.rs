@@ -60,6 +60,7 @@ fn main() {
         }
         report(name, &Value::Object(row));
     }
+    report("bytes_per_bid", &bytes_per_bid(&world));
     flood::measure(&world);
     naive::measure(&world, &bids[..15]);
 }
@@ -79,10 +80,7 @@ fn measure(world: &World, bids: &[(Bid, Spec)], size: u64) -> [Value; 8] {
     let served: Vec<_> = book.offers().take(200).map(|(_, offer)| offer.order).collect();
     let mut with_bids = book.clone();
     for (bid, spec) in bids {
-        let bid = sublet_market::Signed { order: bid.clone(), signature: world.signature, operator: None };
-        let message = sublet_market::OrderMessage::Bid { bid, spec: spec.clone() };
-        let maker = message.maker();
-        let _ = with_bids.insert(message, maker, NOW);
+        let _ = with_bids.insert(world.signed_bid(bid.clone(), spec.clone()), bid.buyer, NOW);
     }
     let serve = times(&served, |offer| drop(black_box(with_bids.best_bids(offer, NOW, QUOTES))));
     let explain = times(&bids[..5], |(bid, spec)| drop(black_box(book.explain(bid, spec, NOW))));
@@ -107,6 +105,19 @@ fn fill(world: &World, size: u64) -> (Book, f64, f64) {
     let inserts = book.offer_count() as f64 / start.elapsed().as_secs_f64();
     let bytes = (MEMORY.allocated() - before) as f64 / book.offer_count() as f64;
     (book, inserts, bytes)
+}
+
+/// The bytes that each of a hundred thousand bids takes.
+fn bytes_per_bid(world: &World) -> Value {
+    let bids: Vec<(Bid, Spec)> = (0..100_000).map(|number| world.bid(number)).collect();
+    let mut book = world.book(0);
+    let before = MEMORY.allocated();
+    for (number, (bid, spec)) in (0..).zip(&bids) {
+        let bid = Bid { buyer: world::maker(number % world::MAKERS), ..bid.clone() };
+        // A few are of makers that cannot fund them.
+        let _ = book.insert(world.signed_bid(bid.clone(), spec.clone()), bid.buyer, NOW);
+    }
+    json!(((MEMORY.allocated() - before) as f64 / book.bid_count() as f64).round())
 }
 
 /// Medians, over the runs, of each run's median and 99th percentile.

@@ -10,7 +10,7 @@ pub(crate) const NOW: u64 = 1_000_000;
 pub(crate) const CTK: u128 = 1_000_000_000_000_000_000;
 const SHAPES: usize = 300;
 const TRAIT_SETS: usize = 3_000;
-const MAKERS: u64 = 5_000;
+pub(crate) const MAKERS: u64 = 5_000;
 
 pub(crate) fn domain() -> Domain {
     Domain { chain_id: 1, market: Address::repeat_byte(1), salt: B256::repeat_byte(2) }
@@ -102,6 +102,10 @@ impl World {
 
     pub(crate) fn signed(&self, offer: Offer) -> OrderMessage {
         OrderMessage::Offer(Signed { order: offer, signature: self.signature, operator: None })
+    }
+
+    pub(crate) fn signed_bid(&self, bid: Bid, spec: Spec) -> OrderMessage {
+        OrderMessage::Bid { bid: Signed { order: bid, signature: self.signature, operator: None }, spec }
     }
 
     /// A book with makers and that many offers.

@@ -230,7 +230,7 @@ fn mark(message: &OrderMessage) -> u64 {
     u64::from_be_bytes(hash.0.first_chunk().copied().unwrap_or_default())
 }
 
-/// The threads that check: all cores but one, which the network and the engines keep. Cheap to clone.
+/// The threads that check. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Workers {
     validator: Validator,
@@ -241,8 +241,7 @@ pub(super) struct Workers {
 impl Workers {
     pub(super) fn new(validator: Validator, stop: CancellationToken) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let room = Arc::new(Semaphore::new((cores - 1).clamp(1, MAX_WORKERS)));
-        Self { validator, room, stop }
+        Self { validator, room: Arc::new(Semaphore::new(worker_count(cores))), stop }
     }
 
     /// Checks what a sync session fetched, in turn with gossip. Nothing if the node is stopping.
@@ -271,6 +270,12 @@ impl Workers {
         });
         Some(())
     }
+}
+
+/// All cores but one, which the network and the engines keep; both of two. There a newcomer's first book takes a third
+/// longer with one, and the network gets its share from the scheduler: it runs for moments, workers for milliseconds.
+fn worker_count(cores: usize) -> usize {
+    (cores - 1).clamp(cores.min(2), MAX_WORKERS)
 }
 
 /// The way of gossip into and out of the workers.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use serde_json::{Map, Value, json};
 use sublet_tests::{
     hostile::Role,
@@ -36,9 +36,9 @@ const FEW_CONNECTIONS: u32 = 16;
 /// Measures what costs time and memory.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only how fast orders reach everybody.
+    /// Only this part, and no report.
     #[arg(long)]
-    propagation: bool,
+    only: Option<Part>,
     /// Books of up to 100,000 offers only.
     #[arg(long)]
     quick: bool,
@@ -50,6 +50,14 @@ struct Arguments {
     orders: u64,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Book,
+    Validation,
+    Sync,
+    Propagation,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     conclude("bench", &run().await)
@@ -58,14 +66,24 @@ async fn main() -> ExitCode {
 async fn run() -> anyhow::Result<Ended> {
     let arguments = Arguments::parse();
     let mut figures = Map::new();
-    if !arguments.propagation {
+    let wanted = |part| arguments.only.is_none_or(|only| only == part);
+    if wanted(Part::Book) {
         bench_book(arguments.quick, &mut figures)?;
+    }
+    if wanted(Part::Validation) {
         validate(&mut figures)?;
+    }
+    if wanted(Part::Sync) {
         synchronise(arguments.quick, &mut figures).await?;
     }
-    propagate(&arguments, &mut figures).await?;
-    propagate_besieged(&arguments, &mut figures).await?;
-    ratios(&mut figures);
+    if wanted(Part::Propagation) {
+        propagate(&arguments, &mut figures).await?;
+        propagate_besieged(&arguments, &mut figures).await?;
+    }
+    if arguments.only.is_some() {
+        return Ok(Ended::Told);
+    }
+    compare(&mut figures);
     let path = write_report("bench", &figures)?;
     say(&format!("report: {}", path.display()))?;
     Ok(Ended::Told)
@@ -185,17 +203,11 @@ fn rounded(value: f64, places: i32) -> f64 {
     (value * scale).round() / scale
 }
 
-/// What is compared with a baseline of the same run.
-fn ratios(figures: &mut Map<String, Value>) {
-    let number = |name: &str| figures.get(name).and_then(Value::as_f64);
-    let at_10k = |name: &str| figures.get(name).and_then(|sizes| sizes["10000"].as_f64());
-    let validation =
-        number("validate_per_s").zip(number("recover_bare_per_s")).map(|(ours, bare)| ours / bare);
-    let search =
-        number("naive_best_ms_10k").zip(at_10k("best_p50_us")).map(|(naive, ours)| naive * 1_000.0 / ours);
-    for (name, ratio) in [("validate_to_recover", validation), ("naive_to_best_10k", search)] {
-        if let Some(ratio) = ratio {
-            figures.insert(name.to_owned(), json!(rounded(ratio, 2)));
-        }
+/// The best of the book beside the naive matcher of the same run.
+fn compare(figures: &mut Map<String, Value>) {
+    let naive = figures.get("naive_best_ms_10k").and_then(Value::as_f64);
+    let ours = figures.get("best_p50_us").and_then(|sizes| sizes["10000"].as_f64());
+    if let Some((naive, ours)) = naive.zip(ours) {
+        figures.insert("naive_to_best_10k".to_owned(), json!(rounded(naive * 1_000.0 / ours, 2)));
     }
 }

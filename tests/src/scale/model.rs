@@ -135,7 +135,7 @@ impl Default for Calibration {
             headers: 78.0,
             check: 1.0 / 11_116.0 + 1.0 / 28_097.0,
             copy: 20e-6,
-            book: 444.0,
+            book: 465.0,
             connection: 200_000.0,
         }
     }

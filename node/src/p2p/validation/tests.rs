@@ -169,3 +169,8 @@ async fn what_has_waited_too_long_is_not_looked_at() {
     assert!(matches!(pool.next().await.unwrap().outcome, Outcome::Late));
     assert!(matches!(pool.next().await.unwrap().outcome, Outcome::Valid(_)));
 }
+
+#[test]
+fn the_network_keeps_a_core_where_there_are_more_than_two() {
+    assert_eq!([1, 2, 3, 8, 64].map(worker_count), [1, 2, 2, 7, MAX_WORKERS]);
+}
