@@ -135,6 +135,8 @@ impl ChainConfig {
 pub struct P2pSection {
     /// Where this node listens for peers.
     pub listen: Vec<Multiaddr>,
+    /// Where others are told to reach it, in place of the addresses that it listens on.
+    pub announce: Vec<Multiaddr>,
     /// Peers to meet first.
     pub bootstrap: Vec<Multiaddr>,
     /// Whether peers on the same local network are met by mDNS.
@@ -230,6 +232,7 @@ impl Default for P2pSection {
     fn default() -> Self {
         Self {
             listen: default_listen(),
+            announce: Vec::new(),
             bootstrap: Vec::new(),
             mdns: false,
             discover: true,

@@ -111,11 +111,7 @@ pub async fn run(
     }
     let (api, server) =
         api::serve(home, listener, core, engines.buyer, engines.provider, open, inner.clone()).await?;
-    started(&Started {
-        address,
-        listen: network.listen.iter().map(|a| format!("{a}/p2p/{}", network.peer_id)).collect(),
-        api,
-    });
+    started(&Started { address, listen: network.reached_at(), api });
 
     tokio::select! {
         biased;
@@ -286,6 +282,7 @@ fn p2p_config(
 ) -> Result<P2pConfig, NodeError> {
     Ok(P2pConfig {
         listen: config.p2p.listen.clone(),
+        external: config.p2p.announce.clone(),
         bootstrap: config.p2p.bootstrap.clone(),
         mdns: config.p2p.mdns,
         discover: config.p2p.discover,

@@ -172,6 +172,32 @@ async fn a_request_finds_its_node_by_key_alone() {
 }
 
 #[tokio::test]
+async fn a_node_is_dialled_where_it_says_that_it_is_reached() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let at = |ip: &str| -> Multiaddr { format!("/ip4/{ip}/tcp/{port}").parse().unwrap() };
+    let bootstrap = Node::start(&[]).await;
+    let mut provider = Node::start_with(&[bootstrap.address()], |config| {
+        config.listen = vec![at("127.0.0.1"), at("127.0.0.2")];
+        config.external = vec![at("127.0.0.2")];
+    })
+    .await;
+    let status = provider.p2p.status().await.unwrap();
+    assert_eq!(status.reached_at(), [format!("{}/p2p/{}", at("127.0.0.2"), status.peer_id)]);
+    // Nobody can dial the buyer.
+    let mut buyer = Node::start_with(&[bootstrap.address()], |config| config.listen.clear()).await;
+    provider.joined().await;
+    buyer.joined().await;
+
+    let (asked, node) = (buyer.p2p.clone(), provider.p2p.node());
+    let request = tokio::spawn(async move { asked.request(node, vec![], access_request()).await });
+    provider.trade().await.reply.send(pending()).unwrap();
+    assert_eq!(within(request).await.unwrap().unwrap(), pending());
+    let peers = buyer.p2p.status().await.unwrap().peers;
+    let provider = peers.iter().find(|peer| peer.peer_id == status.peer_id).unwrap();
+    assert!(provider.address.to_string().starts_with(&at("127.0.0.2").to_string()), "{}", provider.address);
+}
+
+#[tokio::test]
 async fn a_request_dials_the_addresses_it_is_given() {
     let mut provider = Node::start(&[]).await;
     let buyer = Node::start(&[]).await;

@@ -153,7 +153,7 @@ async fn status(State(state): State<ApiState>) -> Result<Json<Status>, ApiError>
         address: core.address(),
         node: p2p.node,
         peer_id: p2p.peer_id.to_string(),
-        listen: p2p.listen.iter().map(|a| format!("{a}/p2p/{}", p2p.peer_id)).collect(),
+        listen: p2p.reached_at(),
         peers: p2p.peers.iter().map(|peer| peer.peer_id.to_string()).collect(),
         chain_id: deployment.chain_id,
         chain_time: core.now(),

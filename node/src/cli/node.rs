@@ -99,7 +99,7 @@ fn text(status: &Status) -> String {
     facts(&[
         ("address", status.address.to_string()),
         ("peer id", status.peer_id.clone()),
-        ("listening", status.listen.join(", ")),
+        ("reached at", status.listen.join(", ")),
         ("peers", status.peers.len().to_string()),
         ("chain", format!("{} (Market {})", status.chain_id, status.market)),
         ("chain time", super::values::time(status.chain_time)),

@@ -2,6 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
+use libp2p::{Multiaddr, multiaddr::Protocol};
 use sublet_market::Traits;
 
 use super::{Config, ConfigError, MarketConfig, P2pSection};
@@ -10,11 +11,34 @@ fn is_http(url: &str) -> bool {
     url.starts_with("http://") || url.starts_with("https://")
 }
 
+/// Whether an address names a host and a port, and nothing beyond.
+fn can_be_dialled(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    let host = match parts.next() {
+        Some(Protocol::Ip4(ip)) => !ip.is_unspecified(),
+        Some(Protocol::Ip6(ip)) => !ip.is_unspecified(),
+        Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)) => true,
+        _ => false,
+    };
+    let port = match parts.next() {
+        Some(Protocol::Tcp(port)) => port != 0,
+        Some(Protocol::Udp(port)) => port != 0 && parts.next() == Some(Protocol::QuicV1),
+        _ => false,
+    };
+    host && port && parts.next().is_none()
+}
+
 impl P2pSection {
     /// The first key that makes no sense, and what would.
     fn problem(&self) -> Option<(&'static str, &'static str)> {
         if self.listen.is_empty() {
             return Some(("p2p.listen", "needs an address, for example [\"/ip4/0.0.0.0/tcp/4001\"]"));
+        }
+        if !self.announce.iter().all(can_be_dialled) {
+            return Some((
+                "p2p.announce",
+                "must say where strangers reach this node, for example [\"/dns4/node.example.org/tcp/4001\"]",
+            ));
         }
         if self.shards.iter().any(|region| Traits::new([format!("region={region}")]).is_err()) {
             return Some(("p2p.shards", "must name regions as offers do, for example [\"eu-north-1\"]"));

@@ -36,6 +36,9 @@ fn errors_name_the_file_the_key_and_an_example() {
         ("[market]\nmax_orders = 1000\n", "market.orders_per_maker and market.max_orders"),
         ("[p2p]\nmax_peers_per_address = 0\n", "at least 1, for example 16"),
         ("[market]\noffer_lifetime = \"soon\"\n", "for example \"90s\""),
+        ("[p2p]\nannounce = [\"/ip4/0.0.0.0/tcp/4001\"]\n", "p2p.announce must say where strangers reach"),
+        ("[p2p]\nannounce = [\"/ip4/192.0.2.1\"]\n", "/dns4/node.example.org/tcp/4001"),
+        ("[p2p]\nannounce = [\"/dns4/example.org/udp/4001\"]\n", "p2p.announce"),
         ("[p2p]\nshards = [\"Main Street\"]\n", "p2p.shards must name regions"),
         ("[p2p]\nshard = \"main\"\n", "unknown field `shard`"),
     ] {

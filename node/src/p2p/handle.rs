@@ -60,6 +60,8 @@ pub struct P2pStatus {
     pub peer_id: PeerId,
     /// Addresses that this node listens on.
     pub listen: Vec<Multiaddr>,
+    /// Addresses that others are told instead, if any.
+    pub external: Vec<Multiaddr>,
     /// Connected peers.
     pub peers: Vec<PeerInfo>,
     /// How many of them follow our market: the topic of its main shard.
@@ -72,6 +74,14 @@ pub struct P2pStatus {
     pub trade: TradeCounters,
     /// What became of comparing books.
     pub sync: SyncCounters,
+}
+
+impl P2pStatus {
+    /// Where peers reach this node, with the peer id.
+    pub fn reached_at(&self) -> Vec<String> {
+        let told = if self.external.is_empty() { &self.listen } else { &self.external };
+        told.iter().map(|address| format!("{address}/p2p/{}", self.peer_id)).collect()
+    }
 }
 
 /// A connected peer.

@@ -308,6 +308,7 @@ impl Task {
             node: self.node,
             peer_id: *self.swarm.local_peer_id(),
             listen: self.swarm.listeners().cloned().collect(),
+            external: self.swarm.external_addresses().cloned().collect(),
             peers: self
                 .state
                 .peers
