@@ -233,6 +233,12 @@ impl Watcher {
         if stands == Some(highest) {
             return Ok(false);
         }
+        serves(self.chain.rpc(), self.chain.deployment()).await?;
+        // Whoever answered before may have been another chain's endpoint, behind the same name.
+        let head = self.chain.rpc().head().await?;
+        if head.number < highest.number || self.is_on_chain(highest, head).await? {
+            return Err(ChainError::Moved { block: highest.number }.into());
+        }
         self.rewind(stands).await?;
         Ok(true)
     }
@@ -245,7 +251,6 @@ impl Watcher {
     }
 
     async fn rewind(&mut self, stands: Option<BlockMark>) -> Result<(), Halt> {
-        serves(self.chain.rpc(), self.chain.deployment()).await?;
         let start = self.chain.deployment().block;
         self.cursor.rewind(stands, start);
         let to_block = self.cursor.next().saturating_sub(1);
