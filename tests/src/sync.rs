@@ -191,8 +191,8 @@ async fn stalled(full: &Peer) -> anyhow::Result<(Relay, Peer)> {
         [Protocol::Ip4(ip), Protocol::Tcp(port), ..] => (ip, port).into(),
         _ => bail!("a peer at {}", full.address),
     };
-    // A second for some 250 orders: there is time to come in between.
-    let narrow = Shape { bytes_per_second: Some(100_000), ..Shape::default() };
+    // A second for some 125 orders: there is time to come in between.
+    let narrow = Shape { bytes_per_second: Some(50_000), ..Shape::default() };
     let link = Relay::start(target, narrow).await?;
     let newcomer = Peer::start(&[multiaddr(link.address())], &[]).await?;
     newcomer.until(1).await?;

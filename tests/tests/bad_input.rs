@@ -280,7 +280,7 @@ async fn a_bid_that_nothing_fits_says_why_and_what_a_provider_cannot_pay_for_is_
     let mut net = Devnet::start(options).await.unwrap();
     let buyer = net.add_node("buyer", 50 * 10_u128.pow(18), None).await.unwrap();
     let home = buyer.home().path();
-    let bid = ["bid", "post", "--max-rate", "0.0025 CTK/s", "--for", "10m", "--valid-for", "3s", "--wait"];
+    let bid = ["bid", "post", "--max-rate", "0.0025 CTK/s", "--for", "10m", "--valid-for", "9s", "--wait"];
     assert_refused(&run(home, &bid).await, 4, &["1.5 CTK", "sublet wallet deposit"]);
     assert_eq!(run(home, &["wallet", "deposit", "10"]).await.code, Some(0));
     assert_refused(&run(home, &bid).await, 4, &["no machine", "no offers"]);

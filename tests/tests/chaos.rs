@@ -62,7 +62,7 @@ async fn a_machine_stops_at_the_end_of_its_funds_whether_or_not_the_chain_is_see
 async fn what_ends_is_gone_and_for_sale_again_within_seconds() {
     let dir = tempfile::tempdir().unwrap();
     let mut net = network(dir.path()).await;
-    let rows = chaos::prompt(&mut net, &images().unwrap()).await.unwrap();
+    let rows = chaos::prompt(&mut net, &images().unwrap(), 6 * chaos::PROMPT).await.unwrap();
     net.down().await.unwrap();
     assert!(rows.len() == 4 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
 }

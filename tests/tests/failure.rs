@@ -94,8 +94,13 @@ async fn a_machine_that_is_gone_is_left_and_another_provider_is_found() {
     let login = sublet(&binary, home, &login).await.unwrap();
     assert_eq!(login.stdout.trim(), "Linux", "{login:?}");
 
-    let first = bids(home).await.into_iter().find(|other| other.id == bid.id).unwrap();
-    assert_eq!(first.phase, BuyerPhase::Done);
+    // The provider that is gone is asked for the machine's last words before.
+    let first = until("the first bid is over", SOON, async || {
+        let found = bids(home).await.into_iter().find(|other| other.id == bid.id);
+        Ok(found.filter(|found| found.phase == BuyerPhase::Done))
+    })
+    .await
+    .unwrap();
     assert!(first.failure.unwrap().starts_with("the machine is gone: the machine does not answer"));
     let lease: LeaseInfo = json(&binary, home, &["lease", "show", &bid.id.to_string()]).await.unwrap();
     assert_eq!((lease.state, lease.ended.unwrap().reason.as_str()), (LeaseState::Ended, "closed"));

@@ -53,7 +53,7 @@ async fn a_deployment_and_a_trade_on_hardhats_node() {
     let verified = sublet(&sublet_binary().unwrap(), home, &verify).await.unwrap();
     assert_eq!(verified.code, Some(0), "{verified:?}");
 
-    until("the offer did not reach the buyer", std::time::Duration::from_secs(30), || async {
+    until("the offer did not reach the buyer", std::time::Duration::from_secs(60), || async {
         let offers = json(home, &["offer", "list"]).await;
         Ok((!offers.as_array().unwrap().is_empty()).then_some(()))
     })

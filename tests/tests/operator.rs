@@ -22,7 +22,8 @@ use sublet_tests::{
     images, sublet_binary,
 };
 
-const SOON: Duration = Duration::from_secs(30);
+/// A version of an offer that gossip lost comes with the next comparison of books, within a minute.
+const SOON: Duration = Duration::from_secs(100);
 const OFFER: [&str; 8] = ["offer", "post", "--memory", "256MiB", "--disk", "1GiB", "--price", "0.0025 CTK/s"];
 
 /// A maker's home: a key, tokens, and no node.

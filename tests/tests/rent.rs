@@ -28,7 +28,8 @@ async fn json(home: &Path, args: &[&str]) -> Value {
 }
 
 async fn hear_offer(buyer: &NodeProcess) {
-    until("the offer did not reach the buyer", std::time::Duration::from_secs(30), || async {
+    // What gossip lost comes with the next comparison of books, within a minute.
+    until("the offer did not reach the buyer", std::time::Duration::from_secs(100), || async {
         let offers = json(buyer.home().path(), &["offer", "list"]).await;
         Ok((!offers.as_array().unwrap().is_empty()).then_some(()))
     })

@@ -36,7 +36,7 @@ impl World {
 
     async fn connect(&self, urls: &[&str]) -> Chain {
         let signer = self.anvil.funded_signer().await.unwrap();
-        let options = ChainOptions { request_timeout: Duration::from_secs(1), ..ChainOptions::default() };
+        let options = ChainOptions { request_timeout: Duration::from_secs(3), ..ChainOptions::default() };
         Chain::connect_with(urls, self.deployment.clone(), signer, options).await.unwrap()
     }
 

@@ -22,6 +22,9 @@ const SOON: Duration = Duration::from_secs(60);
 /// What the seller asks, base units a second.
 const RATE: u128 = 2_500_000_000_000_000;
 
+/// Seconds of the lease that are left when a top-up is due.
+const LEFT: u64 = 50;
+
 async fn lease(binary: &Path, home: &Path, id: &str) -> LeaseInfo {
     json(binary, home, &["lease", "show", id]).await.unwrap()
 }
@@ -66,7 +69,13 @@ async fn a_lease_gets_more_time_by_hand_and_then_by_itself_until_the_budget_is_s
     assert_eq!(too_much.code, Some(4), "{too_much:?}");
     assert!(too_much.stderr.contains("sublet wallet deposit"), "{too_much:?}");
 
-    net.anvil.advance(860).await.unwrap();
+    // Within the minute in which the engine tops up.
+    let near_the_end = async || {
+        let end = lease(&binary, home, &id).await.funded_until;
+        let now = buyer.status().await.unwrap().chain_time;
+        net.anvil.advance(end - LEFT - now).await.unwrap();
+    };
+    near_the_end().await;
     let bought = |seconds: u64| {
         let (binary, id) = (&binary, &id);
         until("it is topped up", SOON, move || async move {
@@ -76,13 +85,13 @@ async fn a_lease_gets_more_time_by_hand_and_then_by_itself_until_the_budget_is_s
         })
     };
     bought(300).await.unwrap();
-    net.anvil.advance(300).await.unwrap();
+    near_the_end().await;
     // 1 CTK is 400 s at this rate.
     let all = u64::try_from(BASE_UNITS_PER_CTK / RATE).unwrap();
     bought(all).await.unwrap();
 
     // Nothing is left to spend: the warning stands.
-    net.anvil.advance(80).await.unwrap();
+    near_the_end().await;
     until("the warning stands", SOON, || async {
         let last = lease(&binary, home, &id).await;
         assert_eq!(last.funded_until, second.funded_until + all);

@@ -105,6 +105,7 @@ fn is_machine_under(pid: i32, dir: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
     use std::process::{Child, Command, Stdio};
 
     use super::*;
@@ -113,7 +114,12 @@ mod tests {
     fn pretend(dir: &Path, argument: &str) -> Child {
         let mut command = Command::new("sh");
         command.args(["-c", "read line", argument]).current_dir(dir).stdin(Stdio::piped());
-        command.spawn().unwrap()
+        let child = command.spawn().unwrap();
+        // The kernel tells of a new program's arguments a moment after it has begun.
+        while fs::read(format!("/proc/{}/cmdline", child.id())).unwrap().is_empty() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        child
     }
 
     #[test]
@@ -126,10 +132,10 @@ mod tests {
         let mut ours = pretend(&machines, "guest=sublet-00");
         let mut elsewhere = pretend(dir.path(), "guest=sublet-00");
         let mut unmarked = pretend(&machines, "guest=other");
-        // The kernel's entry of the child is there before spawn returns; a zombie has no command line.
         drop(remains);
         assert!(!root.exists());
-        assert!(!ours.wait().unwrap().success());
+        let killed = ours.wait().unwrap();
+        assert_eq!(killed.signal(), Some(9), "{killed}");
         for other in [&mut elsewhere, &mut unmarked] {
             assert!(other.try_wait().unwrap().is_none(), "it was left alone");
             other.kill().unwrap();

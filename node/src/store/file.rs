@@ -210,6 +210,8 @@ mod tests {
             || file.read(|database| Ok(database.begin_read()?.open_table(TABLE)?.get(7)?.is_some())).unwrap();
         use redb::ReadableDatabase as _;
         assert!(read(), "the file is opened anew");
+        // However long the opening took.
+        *file.failed() = Some((Instant::now(), said));
         let refused = file.write(|_| -> Result<(), _> { unreachable!("too soon") }).unwrap_err();
         assert!(refused.to_string().contains("No space left"), "{refused}");
         *file.failed() = Some((Instant::now() - PAUSE, "long ago".into()));

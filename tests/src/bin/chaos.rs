@@ -141,7 +141,7 @@ impl Tale for Chaos<'_> {
                 let which = if self.short { RpcFaults::Short } else { RpcFaults::All };
                 chaos::rpc_faults(net, &images, which).await?
             }
-            Part::Prompt => chaos::prompt(net, &images).await?,
+            Part::Prompt => chaos::prompt(net, &images, chaos::PROMPT).await?,
             Part::Reorgs => chaos::reorgs(net, &images, self.depths).await?,
             Part::Contests => chaos::contests(net, &images, self.contests).await?,
             Part::Host => chaos::host_faults(net, &images, self.faults).await?,

@@ -22,7 +22,7 @@ use self::stage::Stage;
 pub use self::{
     cases::{CASES, Case, Flow, Who},
     host::{HOST_FAULTS, HostFault, SHORT_HOST_FAULTS, run as host_faults},
-    prompt::run as prompt,
+    prompt::{LIMIT as PROMPT, run as prompt},
     reorgs::{contests, run as reorgs},
     rpc::{RpcFaults, run as rpc_faults},
     soak::{Size, run as soak},
@@ -130,7 +130,7 @@ pub async fn dark(net: &mut Devnet, images: &Path) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (fault, dark_for, expected) in [
         ("the RPC hangs for less than max_blind", MAX_BLIND / 2, "the machine runs on"),
-        ("the RPC hangs for longer than max_blind", MAX_BLIND * 2, "the machine is stopped, and comes back"),
+        ("the RPC hangs for longer than max_blind", MAX_BLIND * 4, "the machine is stopped, and comes back"),
     ] {
         let started = Instant::now();
         let stopped = stage.go_dark(dark_for).await?;

@@ -29,7 +29,7 @@ use super::{BOOTED, GOOD_RATE, Row, SOON, cases::Who, stage::Stage};
 use crate::{command::json, story::say};
 
 /// How long the buyer looks at a machine that does not answer. Longer than any repair here takes.
-const GIVE_UP_AFTER: &str = "30s";
+const GIVE_UP_AFTER: &str = "60s";
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -165,7 +165,7 @@ impl<'a> Scene<'a> {
         let wrapper = Wrapper::write(net.dir())?;
         let mut stage = Stage::set(net, images).await?;
         stage.configure(Who::Buyer, "[buyer]", &format!("give_up_after = \"{GIVE_UP_AFTER}\"")).await?;
-        let lines = format!("qemu_binary = {:?}\nboot_timeout = \"30s\"", wrapper.path());
+        let lines = format!("qemu_binary = {:?}\nboot_timeout = \"45s\"", wrapper.path());
         let path = stage.node(Who::Provider).home().path().join("node.toml");
         let text = std::fs::read_to_string(&path)?;
         let two = text.replace("vcpus = 1, memory_mib = 512", "vcpus = 2, memory_mib = 512");

@@ -49,7 +49,9 @@ impl Rival {
     }
 
     async fn post_bid(&self) -> anyhow::Result<B256> {
-        let bid: BidInfo = json(self.0.binary(), self.home(), &bid_args(GOOD_RATE)).await?;
+        // It stands until the first buyer's machine has booted and minutes of chain time have passed.
+        let args = [&bid_args(GOOD_RATE)[..], &["--valid-for", "9m"]].concat();
+        let bid: BidInfo = json(self.0.binary(), self.home(), &args).await?;
         Ok(bid.id)
     }
 
