@@ -43,6 +43,8 @@ pub enum Fault {
     Stale(u64),
     /// Another chain answers, at this URL.
     Astray(String),
+    /// Another chain answers questions about blocks, at this URL, until the next question about a contract's code.
+    Wavering(String),
     /// The answer to the next transaction that is sent is lost on its way, after it was carried out.
     Swallow,
     /// `eth_call` takes no code that is not on chain.
@@ -66,6 +68,7 @@ impl Fault {
             Self::Garbage => "the RPC answers with web pages".into(),
             Self::Stale(_) => "the RPC's head stands still".into(),
             Self::Astray(_) => "the RPC serves another chain".into(),
+            Self::Wavering(_) => "the RPC serves another chain for a moment".into(),
             Self::Swallow => "the answer to a transaction is lost".into(),
             Self::NoOverrides => "the RPC runs no code that is not on chain".into(),
         }
@@ -202,6 +205,15 @@ async fn answer(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
         Fault::Garbage => plain(200, "<html><body>It works!</body></html>"),
         Fault::Stale(_) => stale(&shared, request).await,
         Fault::Astray(url) => forward(&shared, &url, &request).await,
+        Fault::Wavering(url) if request["method"] == "eth_getBlockByNumber" => {
+            forward(&shared, &url, &request).await
+        }
+        fault @ Fault::Wavering(_) => {
+            if request["method"] == "eth_getCode" {
+                shared.end(fault);
+            }
+            forward(&shared, &shared.upstream, &request).await
+        }
         Fault::Swallow => {
             let said = forward(&shared, &shared.upstream, &request).await;
             if request["method"] != "eth_sendRawTransaction" {

@@ -12,7 +12,10 @@ use sublet::{
     },
     devnet::{Anvil, AnvilConfig},
 };
-use sublet_tests::rpc_proxy::{Fault, RpcProxy};
+use sublet_tests::{
+    command::until,
+    rpc_proxy::{Fault, RpcProxy},
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -149,6 +152,30 @@ async fn a_lone_endpoint_that_goes_astray_takes_nothing_back() {
     world.deposit(2).await;
     world.proxy.set(Fault::None).await.unwrap();
     assert_eq!(until_told(&mut events, 2).await, [2], "nothing lost, nothing told twice");
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn an_endpoint_that_was_astray_for_a_moment_takes_nothing_back() {
+    let world = World::new().await;
+    let other = Anvil::start(AnvilConfig { block_time: None, ..AnvilConfig::default() }).await.unwrap();
+    other.mine(500).await.unwrap();
+    let chain = world.connect(&[world.proxy.url()]).await;
+    let stop = CancellationToken::new();
+    let mut events = watched(&chain, &stop);
+    for amount in 1..=3 {
+        world.deposit(amount).await;
+        assert_eq!(until_told(&mut events, amount).await, [amount], "nothing lost, nothing told twice");
+        let asked = world.proxy.requests();
+        world.proxy.set(Fault::Wavering(other.url().to_owned())).await.unwrap();
+        until("the watcher looks whose chain it is", Duration::from_secs(10), || async {
+            Ok((world.proxy.requests() > asked + 8).then_some(()))
+        })
+        .await
+        .unwrap();
+    }
+    world.deposit(4).await;
+    until_told(&mut events, 4).await;
     stop.cancel();
 }
 

@@ -7,8 +7,8 @@
 //! Each block range is read between two looks at the hash of its last block, and the block under the cursor is
 //! checked against its remembered hash in between, so a range always continues the chain that was read before. When
 //! it does not, [`ChainEvent::Reorg`] tells down to which block events still stand, and reading goes on from there. Before
-//! anything is taken back the RPC must show that it serves the deployment at all: one that has gone astray to another chain
-//! is an RPC that fails.
+//! anything is taken back the RPC must show that it serves the deployment at all, and then say the same again: one that has gone
+//! astray to another chain is an RPC that fails.
 //! An RPC that fails is asked for ever, with growing pauses; where there are several, another takes its place.
 
 use std::{
@@ -35,6 +35,14 @@ use super::{
 
 /// Events that wait for a slow consumer; then the watcher waits too.
 const CHANNEL: usize = 64;
+
+/// What of the blocks that were read is on the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Common {
+    All,
+    /// Up to this one; nothing of what is remembered if there is none.
+    UpTo(Option<BlockMark>),
+}
 
 /// How the chain is watched.
 #[derive(Debug, Clone)]
@@ -196,7 +204,7 @@ impl Watcher {
     /// One look at the head, and everything that it confirms.
     async fn round(&mut self) -> Result<(), Halt> {
         let head = self.chain.rpc().head().await?;
-        let reorganised = self.check_cursor(head).await?;
+        let (head, reorganised) = self.check_cursor(head).await?;
         let last = head.number.saturating_sub(self.config.confirmations);
         while self.cursor.next() <= last {
             self.read_up_to(last).await?;
@@ -213,41 +221,47 @@ impl Watcher {
         Ok(())
     }
 
-    /// Looks whether the block under the cursor is still on the chain; if not, rewinds to one that is. Says whether it
-    /// had to.
-    async fn check_cursor(&mut self, head: Head) -> Result<bool, Halt> {
-        let Some(newest) = self.cursor.newest() else { return Ok(false) };
-        // Blocks above the head say nothing: an RPC node may lag behind its peers.
-        let visible: Vec<_> = self.cursor.newest_first().filter(|mark| mark.number <= head.number).collect();
-        let Some(highest) = visible.first().copied() else {
-            let url = self.chain.rpc_label().to_owned();
-            return Err(ChainError::Behind { url, head: head.number, read: newest.number }.into());
-        };
-        let mut stands = None;
-        for mark in visible {
-            if self.is_on_chain(mark, head).await? {
-                stands = Some(mark);
-                break;
-            }
-        }
-        if stands == Some(highest) {
-            return Ok(false);
+    /// Looks whether the block under the cursor is still on the chain; if not, rewinds to one that is. Gives the head to go on
+    /// from, and whether it had to.
+    async fn check_cursor(&mut self, head: Head) -> Result<(Head, bool), Halt> {
+        if self.common(head).await? == Common::All {
+            return Ok((head, false));
         }
         serves(self.chain.rpc(), self.chain.deployment()).await?;
-        // Whoever answered before may have been another chain's endpoint, behind the same name.
+        // Whoever answered may have been another chain's endpoint behind the same name: only what is said now counts.
         let head = self.chain.rpc().head().await?;
-        if head.number < highest.number || self.is_on_chain(highest, head).await? {
-            return Err(ChainError::Moved { block: highest.number }.into());
+        match self.common(head).await? {
+            Common::All => Err(ChainError::Moved { block: head.number }.into()),
+            Common::UpTo(stands) => {
+                self.rewind(stands).await?;
+                Ok((head, true))
+            }
         }
-        self.rewind(stands).await?;
-        Ok(true)
+    }
+
+    /// What of the blocks that were read is on the chain of this head.
+    async fn common(&self, head: Head) -> Result<Common, ChainError> {
+        let Some(newest) = self.cursor.newest() else { return Ok(Common::All) };
+        // Blocks above the head say nothing: an RPC node may lag behind its peers.
+        let mut visible = self.cursor.newest_first().filter(|mark| mark.number <= head.number).peekable();
+        let Some(highest) = visible.peek().copied() else {
+            let url = self.chain.rpc_label().to_owned();
+            return Err(ChainError::Behind { url, head: head.number, read: newest.number });
+        };
+        for mark in visible {
+            if self.is_on_chain(mark, head).await? {
+                return Ok(if mark == highest { Common::All } else { Common::UpTo(Some(mark)) });
+            }
+        }
+        Ok(Common::UpTo(None))
     }
 
     async fn is_on_chain(&self, mark: BlockMark, head: Head) -> Result<bool, ChainError> {
         if mark.number == head.number {
             return Ok(mark.hash == head.hash);
         }
-        Ok(self.chain.rpc().block(mark.number).await?.is_some_and(|block| block.hash == mark.hash))
+        // No block where the head says that there is one is the answer of a node that lags behind.
+        Ok(self.block(mark.number).await?.hash == mark.hash)
     }
 
     async fn rewind(&mut self, stands: Option<BlockMark>) -> Result<(), Halt> {
