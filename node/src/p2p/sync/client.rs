@@ -33,8 +33,8 @@ const SESSION_LIMIT: Duration = Duration::from_secs(120);
 /// How long the engine has for the verdicts on one batch: it may have to ask the chain for every maker.
 const VERDICTS_LIMIT: Duration = Duration::from_secs(30);
 
-/// Shards compared at a time, and batches under way at a time: one on the wire, two in the workers, one in the engine.
-const PIPELINE: usize = 4;
+/// Shards compared at a time, and batches under way at a time: one on the wire, one in the workers, one in the engine.
+const PIPELINE: usize = 3;
 
 /// How often a busy peer is asked again, and how long we wait before it.
 const BUSY_TRIES: u32 = 20;
