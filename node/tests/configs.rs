@@ -41,6 +41,17 @@ fn the_full_example_names_the_defaults() {
     let full = include_str!("../../configs/node.toml");
     let least = "[chain]\nrpc_url = \"http://127.0.0.1:8545\"\n";
     let parse = |text| Config::parse(Path::new("node.toml"), text).unwrap();
+    // A key that the example lacks would pass below, for it has its default.
+    let keys = |config: &Config| -> Vec<String> {
+        let table: toml::Table = toml::to_string(config).unwrap().parse().unwrap();
+        let sections = table.iter().filter_map(|(section, keys)| Some((section, keys.as_table()?)));
+        sections.flat_map(|(section, keys)| keys.keys().map(move |key| format!("{section}.{key}"))).collect()
+    };
+    let written: toml::Table = full.parse().unwrap();
+    for key in keys(&parse(least)) {
+        let (section, name) = key.split_once('.').unwrap();
+        assert!(written[section].get(name).is_some(), "configs/node.toml does not name {key}");
+    }
     let (mut full, least) = (parse(full), parse(least));
     // The one section that is off by default.
     assert!(full.metrics.take().is_some());

@@ -116,9 +116,12 @@ mod tests {
         command.args(["-c", "read line", argument]).current_dir(dir).stdin(Stdio::piped());
         let child = command.spawn().unwrap();
         // The kernel tells of a new program's arguments a moment after it has begun.
-        while fs::read(format!("/proc/{}/cmdline", child.id())).unwrap().is_empty() {
+        let begun = || !fs::read(format!("/proc/{}/cmdline", child.id())).unwrap().is_empty();
+        let mut looks = std::iter::repeat_with(|| {
             std::thread::sleep(std::time::Duration::from_millis(1));
-        }
+            begun()
+        });
+        assert!(looks.by_ref().take(10_000).any(|begun| begun));
         child
     }
 

@@ -233,6 +233,7 @@ pub async fn spawn(
         peer_events: peers,
         bootstrap: Bootstrap::new(own, &config.bootstrap, Instant::now()),
         lan: Lan::default(),
+        external: config.external.clone(),
         discover: config.discover,
         max_peers_per_address: config.max_peers_per_address,
         store: PeerStore::new(stored, config.stored_peers, Instant::now()),

@@ -66,6 +66,8 @@ pub(super) struct Task {
     pub(super) peer_events: mpsc::Sender<PeerEvent>,
     pub(super) bootstrap: Bootstrap,
     pub(super) lan: Lan,
+    /// Where others are told that we are reached, if not where we listen.
+    pub(super) external: Vec<Multiaddr>,
     /// Whether peers of peers are met.
     pub(super) discover: bool,
     /// Peers that may come from one address.
@@ -308,7 +310,7 @@ impl Task {
             node: self.node,
             peer_id: *self.swarm.local_peer_id(),
             listen: self.swarm.listeners().cloned().collect(),
-            external: self.swarm.external_addresses().cloned().collect(),
+            external: self.external.clone(),
             peers: self
                 .state
                 .peers
