@@ -89,10 +89,16 @@ impl Market {
         self.peers * (1.0 - self.providers) * self.bids_per_hour / 3_600.0 * self.share()
     }
 
+    /// Live bids in the peer's book.
+    #[must_use]
+    pub fn live_bids(&self) -> f64 {
+        self.bids_per_second() * self.bid_life
+    }
+
     /// Orders in the peer's book.
     #[must_use]
     pub fn book(&self) -> f64 {
-        self.live_offers() + self.bids_per_second() * self.bid_life
+        self.live_offers() + self.live_bids()
     }
 
     /// Orders a second that the peer hears of.
@@ -119,8 +125,10 @@ pub struct Calibration {
     pub check: f64,
     /// Seconds of one core for a copy that is known already: assumed, not measured.
     pub copy: f64,
-    /// Bytes of the book for an order (`make bench`, 100,000 orders).
-    pub book: f64,
+    /// Bytes of the book for an offer (`make bench`, 100,000 of them).
+    pub offer: f64,
+    /// Bytes of the book for a bid with its spec (likewise).
+    pub bid: f64,
     /// Bytes that a connection takes, buffers of libp2p and the kernel's aside: assumed, not measured.
     pub connection: f64,
 }
@@ -135,7 +143,8 @@ impl Default for Calibration {
             headers: 78.0,
             check: 1.0 / 11_116.0 + 1.0 / 28_097.0,
             copy: 20e-6,
-            book: 465.0,
+            offer: 465.0,
+            bid: 661.0,
             connection: 200_000.0,
         }
     }
@@ -217,7 +226,7 @@ impl Calibration {
             idle,
             headers: pieces * self.headers,
             core: orders * (self.check + self.copies(market) * self.copy),
-            book_bytes: market.book() * self.book,
+            book_bytes: market.live_offers() * self.offer + market.live_bids() * self.bid,
             other_bytes: digests + gossip + market.connections * self.connection,
             first_bytes: market.book() * (market.envelope + ID_BYTES),
             first_core: market.book() * self.check,
