@@ -72,7 +72,7 @@ pub struct Besieged {
     pub propagation: Propagation,
     /// Hostile peers, by what they do.
     pub hostile: Vec<Role>,
-    /// Those that break the rules and are connected with no honest node in the end.
+    /// Those that break the rules and were connected with no honest node at last.
     pub sent_away: Vec<Role>,
     /// How many peers each honest node has sent away: more than there are offenders would be honest ones.
     pub blamed: Vec<u64>,

@@ -43,7 +43,7 @@ async fn a_machine_is_stopped_only_when_the_chain_is_out_of_sight_for_long() {
 async fn rpc_faults(which: RpcFaults, count: usize) {
     let dir = tempfile::tempdir().unwrap();
     let mut net = network(dir.path()).await;
-    let rows = chaos::rpc_faults(&mut net, &images().unwrap(), which).await.unwrap();
+    let rows = chaos::rpc_faults(&mut net, &images().unwrap(), which, 4 * chaos::LATEST_STOP).await.unwrap();
     net.down().await.unwrap();
     assert!(rows.len() == count && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
 }

@@ -76,7 +76,7 @@ impl Measure {
         Self { levels: std::array::from_fn(|i| if i < 6 { resources[i] } else { terms[i - 6] }), size }
     }
 
-    /// Whether something has this that has `top` at most. Without a branch for each level, so that it is a comparison of vectors.
+    /// Whether an order may have this where none has more than `top`. Without a branch for each level, so that it is a comparison of vectors.
     pub(super) fn is_within(&self, top: &Self) -> bool {
         let levels = self.levels.iter().zip(&top.levels);
         self.size <= top.size && levels.fold(true, |all, (level, top)| all & (level <= top))

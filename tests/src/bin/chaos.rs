@@ -139,7 +139,7 @@ impl Tale for Chaos<'_> {
             Part::Dark => chaos::dark(net, &images).await?,
             Part::Rpc => {
                 let which = if self.short { RpcFaults::Short } else { RpcFaults::All };
-                chaos::rpc_faults(net, &images, which).await?
+                chaos::rpc_faults(net, &images, which, chaos::LATEST_STOP).await?
             }
             Part::Prompt => chaos::prompt(net, &images, chaos::PROMPT).await?,
             Part::Reorgs => chaos::reorgs(net, &images, self.depths).await?,

@@ -24,7 +24,7 @@ pub use self::{
     host::{HOST_FAULTS, HostFault, SHORT_HOST_FAULTS, run as host_faults},
     prompt::{LIMIT as PROMPT, run as prompt},
     reorgs::{contests, run as reorgs},
-    rpc::{RpcFaults, run as rpc_faults},
+    rpc::{LATEST_STOP, RpcFaults, run as rpc_faults},
     soak::{Size, run as soak},
 };
 use crate::story::say;

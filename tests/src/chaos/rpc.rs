@@ -33,9 +33,9 @@ enum When {
 
 /// The fault begins so many seconds before the funds end: far more than a block, and than the nodes need to see it.
 const BEFORE_THE_END: u32 = 20;
-/// A pass of the engine, a look at a chain that does not answer, and the guest's own way down, on a busy machine: seconds.
-/// The fault stays for a minute.
-const LATEST_STOP: u64 = 20;
+/// A pass of the engine, a look at a chain that does not answer, and the guest's own way down, on a machine that does nothing
+/// else: seconds.
+pub const LATEST_STOP: u64 = 5;
 /// Blocks come once a second, and each node looks at them in its own time.
 const EARLIEST_STOP: u64 = 2;
 
@@ -82,8 +82,13 @@ impl RpcFaults {
     }
 }
 
-/// One trade for each fault.
-pub async fn run(net: &mut Devnet, images: &Path, which: RpcFaults) -> anyhow::Result<Vec<Row>> {
+/// One trade for each fault. A machine may run for less than so many seconds after its funds have ended.
+pub async fn run(
+    net: &mut Devnet,
+    images: &Path,
+    which: RpcFaults,
+    latest_stop: u64,
+) -> anyhow::Result<Vec<Row>> {
     let proxy = RpcProxy::start(net.anvil.url()).await?;
     net.rpc_url = proxy.url().to_owned();
     let mut stage = Stage::set(net, images).await?;
@@ -91,7 +96,7 @@ pub async fn run(net: &mut Devnet, images: &Path, which: RpcFaults) -> anyhow::R
     let mut rows = Vec::new();
     for (fault, when) in which.list(other.url()) {
         let started = std::time::Instant::now();
-        let seen = perform(&mut stage, &proxy, &fault, when).await;
+        let seen = perform(&mut stage, &proxy, &fault, when, latest_stop).await;
         proxy.set(Fault::None).await?;
         let failed = seen.is_err();
         let fault = format!("{}, {}", fault.describe(), described(when));
@@ -129,6 +134,7 @@ async fn perform(
     proxy: &RpcProxy,
     fault: &Fault,
     when: When,
+    latest_stop: u64,
 ) -> anyhow::Result<String> {
     if when == When::Throughout {
         proxy.set(fault.clone()).await?;
@@ -139,7 +145,7 @@ async fn perform(
     let mut stopped = String::new();
     match when {
         When::Throughout => {}
-        When::TheEnd => stopped = stops_in_time(stage, proxy, fault, id).await?,
+        When::TheEnd => stopped = stops_in_time(stage, proxy, fault, id, latest_stop).await?,
         When::Running => {
             proxy.set(fault.clone()).await?;
             let stopped = stage.look_for(FAULT_LASTS).await?;
@@ -177,6 +183,7 @@ async fn stops_in_time(
     proxy: &RpcProxy,
     fault: &Fault,
     id: B256,
+    latest_stop: u64,
 ) -> anyhow::Result<String> {
     let funded_until = u64::from(stage.chain_lease(id).await?.funded_until);
     let near = funded_until - u64::from(BEFORE_THE_END);
@@ -201,7 +208,7 @@ async fn stops_in_time(
     }
     let stopped = stage.chain_time().await?;
     ensure!(
-        last_seen < funded_until + LATEST_STOP,
+        last_seen < funded_until + latest_stop,
         "it ran for {} s unpaid",
         last_seen.saturating_sub(funded_until)
     );
