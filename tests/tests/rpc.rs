@@ -49,6 +49,13 @@ impl World {
     }
 }
 
+/// The same chain id, other blocks, and more of them: what a wrong entry in a load balancer looks like.
+async fn another_chain() -> Anvil {
+    let other = Anvil::start(AnvilConfig { block_time: None, ..AnvilConfig::default() }).await.unwrap();
+    other.mine(500).await.unwrap();
+    other
+}
+
 fn watched(chain: &Chain, stop: &CancellationToken) -> mpsc::Receiver<ChainEvent> {
     let config = WatchConfig {
         poll: Duration::from_millis(50),
@@ -128,10 +135,7 @@ async fn a_node_starts_while_its_first_endpoint_is_down() {
 
 #[tokio::test]
 async fn a_lone_endpoint_that_goes_astray_takes_nothing_back() {
-    let world = World::new().await;
-    // The same chain id, other blocks, and more of them: what a wrong entry in a load balancer looks like.
-    let other = Anvil::start(AnvilConfig { block_time: None, ..AnvilConfig::default() }).await.unwrap();
-    other.mine(500).await.unwrap();
+    let (world, other) = (World::new().await, another_chain().await);
     let chain = world.connect(&[world.proxy.url()]).await;
     let stop = CancellationToken::new();
     let mut events = watched(&chain, &stop);
@@ -157,9 +161,7 @@ async fn a_lone_endpoint_that_goes_astray_takes_nothing_back() {
 
 #[tokio::test]
 async fn an_endpoint_that_was_astray_for_a_moment_takes_nothing_back() {
-    let world = World::new().await;
-    let other = Anvil::start(AnvilConfig { block_time: None, ..AnvilConfig::default() }).await.unwrap();
-    other.mine(500).await.unwrap();
+    let (world, other) = (World::new().await, another_chain().await);
     let chain = world.connect(&[world.proxy.url()]).await;
     let stop = CancellationToken::new();
     let mut events = watched(&chain, &stop);

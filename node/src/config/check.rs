@@ -6,13 +6,11 @@ use libp2p::{Multiaddr, multiaddr::Protocol};
 use sublet_market::Traits;
 
 use super::{Config, ConfigError, MarketConfig, P2pSection};
+use crate::p2p::MAX_ADDRESSES;
 
 fn is_http(url: &str) -> bool {
     url.starts_with("http://") || url.starts_with("https://")
 }
-
-/// Addresses of one node that others remember.
-const MAX_ANNOUNCED: usize = 16;
 
 /// Whether an address names a host and a port, and nothing beyond.
 fn can_be_dialled(address: &Multiaddr) -> bool {
@@ -37,7 +35,7 @@ impl P2pSection {
         if self.listen.is_empty() {
             return Some(("p2p.listen", "needs an address, for example [\"/ip4/0.0.0.0/tcp/4001\"]"));
         }
-        if self.announce.len() > MAX_ANNOUNCED || !self.announce.iter().all(can_be_dialled) {
+        if self.announce.len() > MAX_ADDRESSES || !self.announce.iter().all(can_be_dialled) {
             return Some((
                 "p2p.announce",
                 "must say where strangers reach this node, 16 addresses at most, without /p2p/ and its id, for example \

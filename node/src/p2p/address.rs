@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use libp2p::{Multiaddr, multiaddr::Protocol};
 
 /// Addresses taken from one peer's identify message; a host has a handful.
-const MAX_ADDRESSES: usize = 16;
+pub(crate) const MAX_ADDRESSES: usize = 16;
 
 /// Characters of a peer's agent string that are kept.
 const MAX_AGENT_CHARS: usize = 64;

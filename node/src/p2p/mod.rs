@@ -59,6 +59,7 @@ use sublet_market::{Domain, Shard};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use address::MAX_ADDRESSES;
 pub use behaviour::{GOSSIP_HISTORY, REPUBLISH_AFTER, VERDICT_LIMIT};
 pub use counters::{GossipCounters, TradeCounters};
 pub use error::{HandleError, P2pError, PublishError, RequestError};

@@ -272,9 +272,9 @@ impl Workers {
     }
 }
 
-/// All cores but one, which the network and the engines keep; both of two. There a newcomer's first book takes a third
-/// longer with one, and the network gets its share from the scheduler: it runs for moments, workers
-/// for some 60 ms at most, a batch of a sync session.
+/// All cores but one, which the network and the engines keep; both of two. There a newcomer's first book takes a third longer
+/// with one, and the network gets its share from the scheduler: it runs for moments, workers for some 60 ms at most, a batch of
+/// a sync session.
 fn worker_count(cores: usize) -> usize {
     (cores - 1).clamp(cores.min(2), MAX_WORKERS)
 }
