@@ -11,6 +11,7 @@ pub mod amount;
 pub mod book;
 pub mod codec;
 pub mod eip712;
+pub mod event;
 pub mod fit;
 pub mod lease;
 pub mod limits;
@@ -22,6 +23,7 @@ pub mod rule;
 pub mod settle;
 pub mod shard;
 pub mod signature;
+pub mod text_number;
 pub mod trade;
 pub mod traits;
 
@@ -30,7 +32,9 @@ pub use book::{
 };
 pub use codec::CodecError;
 pub use eip712::Domain;
+pub use event::{LoggedEvent, MarketEvent};
 pub use fit::{AcceptError, check_accept, first_miss, misses};
+pub use lease::{EndReason, LeaseState};
 pub use manifest::{Manifest, ManifestError};
 pub use message::OrderMessage;
 pub use orders::{Accept, Bid, Offer, Order, Spec, StructureError};

@@ -10,16 +10,15 @@ use alloy_primitives::{Address, B256};
 use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::{Value, json};
-use sublet::{
-    api::types::{Amount, BidInfo, LeaseInfo, OfferInfo, Transaction, Wallet},
-    chain::{LeaseState, MarketEvent, TxReport},
-    devnet::{
-        DEVNET_PARAMS, Devnet, NodeProcess,
-        market::{BUYER_FUNDS, SELLERS, Seller, add_seller, deposit},
-    },
-    store::ProviderPhase,
+use sublet::devnet::{
+    DEVNET_PARAMS, Devnet, NodeProcess,
+    market::{BUYER_FUNDS, SELLERS, Seller, add_seller, deposit},
 };
+use sublet_api::types::{Amount, BidInfo, LeaseInfo, OfferInfo, Transaction, Wallet};
+use sublet_base::phase::ProviderPhase;
+use sublet_chain::TxReport;
 use sublet_market::amount::{format_amount, format_rate};
+use sublet_market::{LeaseState, MarketEvent};
 
 use crate::{
     command::{json as sublet_json, succeed, until},

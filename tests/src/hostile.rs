@@ -22,8 +22,8 @@ use libp2p::{
     swarm::{ConnectionId, SwarmEvent, dial_opts::DialOpts},
     tcp, yamux,
 };
-use sublet::p2p::topic_name;
 use sublet_market::{OrderMessage, Shard, codec};
+use sublet_p2p::topic_name;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::samples::{POOR, RICH_FLOOD, domain, offer};

@@ -24,7 +24,7 @@ pub mod validation;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use sublet::devnet::market::{IMAGE, default_images};
+use sublet::{devnet::market::IMAGE, devnet::market::default_images};
 
 /// The `sublet` binary beside this one (cargo puts tests one folder deeper), or the one that `SUBLET_BIN` names.
 pub fn sublet_binary() -> anyhow::Result<PathBuf> {

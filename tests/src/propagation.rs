@@ -15,8 +15,9 @@ use std::{
 use alloy_primitives::B256;
 use anyhow::{Context as _, ensure};
 use libp2p::{Multiaddr, PeerId, identity::Keypair, multiaddr::Protocol};
-use sublet::p2p::{self, Inbound, Orders, P2p, P2pConfig, Verdict};
 use sublet_market::{Known, OrderMessage, OrderSignature, Shard, codec};
+use sublet_p2p as p2p;
+use sublet_p2p::{Inbound, Orders, P2p, P2pConfig, Verdict};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 

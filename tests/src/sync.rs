@@ -13,14 +13,12 @@ use std::{
 use alloy_primitives::{Address, B256};
 use anyhow::{Context as _, bail, ensure};
 use libp2p::{Multiaddr, identity::Keypair, multiaddr::Protocol};
-use sublet::{
-    engine::share::SharedBook,
-    p2p::{self, Inbound, P2p, P2pConfig, Verdict},
-};
 use sublet_market::{
     Book, BookLimits, Domain, Maker, Offer, OrderKey, OrderMessage, Resources, Traits,
     amount::BASE_UNITS_PER_CTK,
 };
+use sublet_p2p as p2p;
+use sublet_p2p::{Inbound, P2p, P2pConfig, SharedBook, Verdict};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -79,7 +77,7 @@ fn book(orders: &[OrderMessage]) -> anyhow::Result<Arc<SharedBook>> {
     for order in orders {
         book.insert(order.clone(), order.maker(), NOW)?;
     }
-    Ok(Arc::new(SharedBook::with_clock(book, || NOW)))
+    Ok(Arc::new(SharedBook::new(book, || NOW)))
 }
 
 /// A node whose engine takes everything into its book.

@@ -8,11 +8,11 @@ use std::{hint::black_box, sync::Arc, time::Instant};
 
 use alloy_primitives::{Address, B256};
 use anyhow::ensure;
-use sublet::{engine::share::SharedBook, p2p::measuring::GossipCheck};
 use sublet_market::{
     Book, BookLimits, Maker, Offer, OrderKey, OrderMessage, OrderSignature, Resources, Shard, Signed, Traits,
     amount::BASE_UNITS_PER_CTK, codec,
 };
+use sublet_p2p::{SharedBook, measuring::GossipCheck};
 
 use crate::samples::domain;
 
@@ -88,7 +88,7 @@ fn book(key: &OrderKey) -> anyhow::Result<SharedBook> {
         let order = Signed { order: offer(n, maker)?, signature, operator: None };
         book.insert(order.into(), maker, NOW)?;
     }
-    Ok(SharedBook::with_clock(book, || NOW))
+    Ok(SharedBook::new(book, || NOW))
 }
 
 fn arrival(n: u64, key: &OrderKey) -> anyhow::Result<Arrival> {

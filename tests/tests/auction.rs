@@ -7,18 +7,19 @@ use std::{fs, path::Path, time::Duration};
 use alloy_primitives::B256;
 use libp2p::{Multiaddr, identity::Keypair};
 use sublet::{
-    api::types::{BidInfo, OfferInfo},
-    chain::{Call, Chain},
     devnet::{
         DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
         market::{BUYER_FUNDS, IMAGE, SELLER_FUNDS, Seller, add_seller, deposit, offer_of},
     },
-    p2p::{self, P2p, P2pConfig},
     setup::{Backend, ProviderSetup},
 };
+use sublet_api::types::{BidInfo, OfferInfo};
+use sublet_chain::{Call, Chain};
 use sublet_market::{
     Accept, Bid, Manifest, OrderKey, Resources, Signed, Spec, TradeRequest, TradeResponse, Traits,
 };
+use sublet_p2p as p2p;
+use sublet_p2p::{P2p, P2pConfig};
 use sublet_tests::{
     command::{json, until},
     images, sublet_binary,
@@ -100,7 +101,7 @@ async fn sample(node: &NodeProcess, name: &str) -> f64 {
 }
 
 fn address(node: &NodeProcess) -> Option<alloy_primitives::Address> {
-    Some(node.home().wallet().unwrap().address())
+    Some(node.address().unwrap())
 }
 
 #[tokio::test]

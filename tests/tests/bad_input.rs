@@ -11,7 +11,8 @@ use std::{
     path::Path,
 };
 
-use sublet::devnet::{Anvil, AnvilConfig, DEVNET_PARAMS, Devnet, DevnetOptions};
+use sublet::devnet::{DEVNET_PARAMS, Devnet, DevnetOptions};
+use sublet_chain::anvil::{Anvil, AnvilConfig};
 use sublet_tests::{
     command::{Outcome, sublet},
     sublet_binary,

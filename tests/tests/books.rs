@@ -9,13 +9,13 @@ use std::{
 };
 
 use sublet::{
-    api::types::{BookDigest, OfferInfo, PostBid},
     devnet::{
         DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
         market::{BUYER_FUNDS, IMAGE, SELLER_FUNDS, deposit, offer_of},
     },
     setup::{Backend, ProviderSetup},
 };
+use sublet_api::types::{BookDigest, OfferInfo, PostBid};
 use sublet_market::Resources;
 use sublet_tests::{
     command::until,

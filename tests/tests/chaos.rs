@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use sublet::devnet::{DEVNET_PARAMS, Devnet, DevnetOptions};
+use sublet::{devnet::DEVNET_PARAMS, devnet::Devnet, devnet::DevnetOptions};
 use sublet_tests::{
     chaos::{self, CASES, Case, RpcFaults, SHORT_CONTEST_DEPTHS, SHORT_DEPTHS, SHORT_HOST_FAULTS},
     images, sublet_binary,

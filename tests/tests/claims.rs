@@ -11,15 +11,15 @@ use std::{
 use alloy::providers::Provider as _;
 use alloy_primitives::{Address, B256};
 use sublet::{
-    api::types::{BidInfo, LeaseInfo, OfferInfo},
-    chain::{LeaseState, MarketEvent},
     devnet::{
         DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
         market::{BUYER_FUNDS, SELLER_FUNDS, SELLERS, deposit, offer_of},
     },
     setup::{Backend, ProviderSetup},
 };
+use sublet_api::types::{BidInfo, LeaseInfo, OfferInfo};
 use sublet_market::Resources;
+use sublet_market::{LeaseState, MarketEvent};
 use sublet_tests::{
     command::{json, until},
     images, sublet_binary,
@@ -145,7 +145,7 @@ async fn claims_are_worth_their_gas_made_together_and_not_tried_without_end() {
     assert_eq!(claims_mined(home, 1.0).await, 1.0, "one transaction for both");
 
     // It has no gas money: it cannot claim, and tries less and less often.
-    let wallet = seller.home().wallet().unwrap().address();
+    let wallet = seller.address().unwrap();
     let sent = nonce(&net, wallet).await;
     net.anvil.set_balance(wallet, 0).await.unwrap();
     run_to(&net, &seller, first, hold + 400).await;

@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sublet::devnet::{
-    DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
-    market::{BUYER_FUNDS, SELLERS, add_seller, deposit},
+use sublet::{
+    devnet::DEVNET_PARAMS, devnet::Devnet, devnet::DevnetOptions, devnet::NodeProcess,
+    devnet::market::BUYER_FUNDS, devnet::market::SELLERS, devnet::market::add_seller,
+    devnet::market::deposit,
 };
 use sublet_adapter::InstanceState;
 use sublet_tests::{

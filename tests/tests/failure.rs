@@ -8,15 +8,13 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use sublet::{
-    api::types::{BidInfo, LeaseInfo},
-    chain::LeaseState,
-    devnet::{
-        DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
-        market::{BUYER_FUNDS, SELLERS, Seller, add_seller, deposit},
-    },
-    store::BuyerPhase,
+use sublet::devnet::{
+    DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
+    market::{BUYER_FUNDS, SELLERS, Seller, add_seller, deposit},
 };
+use sublet_api::types::{BidInfo, LeaseInfo};
+use sublet_base::phase::BuyerPhase;
+use sublet_market::LeaseState;
 use sublet_tests::{
     command::{json, sublet, until},
     images, sublet_binary,
@@ -77,7 +75,7 @@ async fn a_machine_that_is_gone_is_left_and_another_provider_is_found() {
     let args = ["bid", "post", "--memory", "256MiB", "--max-rate", "0.003 CTK/s", "--for", "10m"];
     let args = [&args[..], &["--on-failure", "rebid", "--wait"]].concat();
     let bid: BidInfo = json(&binary, home, &args).await.unwrap();
-    let failed = cleo.home().wallet().unwrap().address();
+    let failed = cleo.address().unwrap();
     assert_eq!(bid.provider, Some(failed), "the cheapest");
     cut_power(&cleo);
 

@@ -7,9 +7,10 @@ use std::path::Path;
 use alloy::providers::Provider as _;
 use serde_json::Value;
 use sublet::devnet::{
-    AnvilConfig, DEVNET_PARAMS, Devnet, DevnetOptions,
+    DEVNET_PARAMS, Devnet, DevnetOptions,
     market::{SELLERS, add_seller},
 };
+use sublet_chain::anvil::AnvilConfig;
 use sublet_tests::{
     command::{sublet, until},
     images, sublet_binary,

@@ -10,10 +10,9 @@ use std::{
     process::Stdio,
 };
 
-use sublet::{
-    devnet::{Anvil, AnvilConfig, NodeProcess},
-    home::Home,
-};
+use sublet::devnet::NodeProcess;
+use sublet_base::home::Home;
+use sublet_chain::anvil::{Anvil, AnvilConfig};
 use sublet_tests::{
     command::{Outcome, run, sublet, until},
     sublet_binary,

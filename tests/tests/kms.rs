@@ -9,15 +9,17 @@ use alloy::providers::{Provider as _, ext::AnvilApi as _};
 use alloy_primitives::Address;
 use serde_json::Value;
 use sublet::{
-    api::types::{BidInfo, LeaseInfo, OfferInfo},
-    chain::{Call, Chain, ChainError, ChainOptions, DeployOptions, LeaseState, SendOptions, deploy},
     devnet::{
-        Anvil, AnvilConfig, DEVNET_PARAMS, Devnet, DevnetOptions, NewNode, NodeProcess,
+        DEVNET_PARAMS, Devnet, DevnetOptions, NewNode, NodeProcess,
         market::{BUYER_FUNDS, SELLER_FUNDS, deposit, offer_of},
     },
-    keys::{NewWallet, Stored},
     setup::{Backend, ProviderSetup},
 };
+use sublet_api::types::{BidInfo, LeaseInfo, OfferInfo};
+use sublet_chain::anvil::{Anvil, AnvilConfig};
+use sublet_chain::{Call, Chain, ChainError, ChainOptions, DeployOptions, SendOptions, deploy};
+use sublet_keys::{NewWallet, Stored};
+use sublet_market::LeaseState;
 use sublet_market::Resources;
 use sublet_moto::{Fault, Moto, MotoOptions, REGION};
 use sublet_signer_kms::KmsAccess;

@@ -10,11 +10,8 @@ use std::{
 use alloy_primitives::Address;
 use serde_json::Value;
 use sublet::{
-    devnet::{
-        DEVNET_PARAMS, Devnet, DevnetOptions, NewNode, NodeProcess,
-        market::{BUYER_FUNDS, SELLER_FUNDS},
-    },
-    setup::{Backend, ProviderSetup},
+    devnet::DEVNET_PARAMS, devnet::Devnet, devnet::DevnetOptions, devnet::NewNode, devnet::NodeProcess,
+    devnet::market::BUYER_FUNDS, devnet::market::SELLER_FUNDS, setup::Backend, setup::ProviderSetup,
 };
 use sublet_market::Resources;
 use sublet_tests::{
@@ -56,7 +53,7 @@ impl Vault {
     }
 
     async fn operator(&self, word: &str, node: &NodeProcess) -> String {
-        let key = node.home().wallet().unwrap().address().to_string();
+        let key = node.address().unwrap().to_string();
         self.run(&["wallet", "operator", word, &key]).await
     }
 }

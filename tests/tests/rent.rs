@@ -5,9 +5,9 @@
 use std::path::Path;
 
 use serde_json::Value;
-use sublet::devnet::{
-    DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
-    market::{SELLERS, add_seller},
+use sublet::{
+    devnet::DEVNET_PARAMS, devnet::Devnet, devnet::DevnetOptions, devnet::NodeProcess,
+    devnet::market::SELLERS, devnet::market::add_seller,
 };
 use sublet_tests::{
     command::{Outcome, sublet, until},

@@ -5,13 +5,12 @@
 use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
-use sublet::{
-    chain::{
-        Call, Chain, ChainError, ChainEvent, ChainOptions, Check, DeployOptions, Deployment, MarketEvent,
-        Verdict, WatchConfig, check_deployment, deploy, watch,
-    },
-    devnet::{Anvil, AnvilConfig},
+use sublet_chain::anvil::{Anvil, AnvilConfig};
+use sublet_chain::{
+    Call, Chain, ChainError, ChainEvent, ChainOptions, Check, DeployOptions, Deployment, Verdict,
+    WatchConfig, check_deployment, deploy, watch,
 };
+use sublet_market::MarketEvent;
 use sublet_tests::{
     command::until,
     rpc_proxy::{Fault, RpcProxy},

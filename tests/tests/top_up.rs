@@ -4,14 +4,12 @@
 
 use std::{path::Path, time::Duration};
 
-use sublet::{
-    api::types::{BidInfo, LeaseInfo},
-    chain::LeaseState,
-    devnet::{
-        DEVNET_PARAMS, Devnet, DevnetOptions,
-        market::{BUYER_FUNDS, SELLERS, add_seller, deposit},
-    },
+use sublet::devnet::{
+    DEVNET_PARAMS, Devnet, DevnetOptions,
+    market::{BUYER_FUNDS, SELLERS, add_seller, deposit},
 };
+use sublet_api::types::{BidInfo, LeaseInfo};
+use sublet_market::LeaseState;
 use sublet_market::amount::BASE_UNITS_PER_CTK;
 use sublet_tests::{
     command::{json, sublet, until},

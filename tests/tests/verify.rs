@@ -6,10 +6,8 @@
 use alloy::providers::{Provider as _, ext::AnvilApi as _};
 use alloy_primitives::B256;
 use serde_json::Value;
-use sublet::{
-    chain::{CodeHashes, DeployOptions, Deployment, deploy},
-    devnet::{Anvil, AnvilConfig},
-};
+use sublet_chain::anvil::{Anvil, AnvilConfig};
+use sublet_chain::{CodeHashes, DeployOptions, Deployment, deploy};
 use sublet_market::lease::Params;
 use sublet_tests::{
     command::{Outcome, sublet},

@@ -9,14 +9,12 @@ use std::{
     time::Duration,
 };
 
-use sublet::{
-    api::types::{BidInfo, LeaseInfo},
-    chain::{EndReason, LeaseState},
-    devnet::{
-        DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
-        market::{BUYER_FUNDS, SELLERS, add_seller, deposit},
-    },
+use sublet::devnet::{
+    DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
+    market::{BUYER_FUNDS, SELLERS, add_seller, deposit},
 };
+use sublet_api::types::{BidInfo, LeaseInfo};
+use sublet_market::{EndReason, LeaseState};
 use sublet_tests::{
     command::{json, until},
     images, sublet_binary,

@@ -1,6 +1,6 @@
 //! The enums of `IMarket.sol`, which the ABI, and so the generated structs and events, carry as `u8`.
 
-use std::fmt;
+use sublet_market::{EndReason, LeaseState};
 
 /// A number that is no variant: the deployed Market is of another version than these bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,75 +12,35 @@ pub struct UnknownVariant {
     pub value: u8,
 }
 
-macro_rules! chain_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $value:literal $text:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(u8)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant = $value,)+
-        }
-
-        impl $name {
-            /// The stable snake_case name.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text,)+
-                }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl TryFrom<u8> for $name {
-            type Error = UnknownVariant;
-
-            fn try_from(value: u8) -> Result<Self, UnknownVariant> {
-                match value {
-                    $($value => Ok(Self::$variant),)+
-                    _ => Err(UnknownVariant { name: stringify!($name), value }),
-                }
-            }
-        }
-    };
+/// Where a lease is in its life.
+///
+/// # Errors
+/// [`UnknownVariant`].
+pub fn lease_state(value: u8) -> Result<LeaseState, UnknownVariant> {
+    Ok(match value {
+        0 => LeaseState::None,
+        1 => LeaseState::Opened,
+        2 => LeaseState::Active,
+        3 => LeaseState::Ended,
+        _ => return Err(UnknownVariant { name: "LeaseState", value }),
+    })
 }
 
-chain_enum! {
-    /// Where a lease is in its life.
-    LeaseState {
-        /// No lease has this id.
-        None = 0 "none",
-        /// Escrow and bond are locked; the provider has until `activateBy`.
-        Opened = 1 "opened",
-        /// Billing runs.
-        Active = 2 "active",
-        /// Over; the id is used up.
-        Ended = 3 "ended",
-    }
-}
-
-chain_enum! {
-    /// How a lease, or a bid that never became one, ended.
-    EndReason {
-        /// It has not.
-        None = 0 "none",
-        /// The buyer cancelled the bid before it was settled.
-        Cancelled = 1 "cancelled",
-        /// Never activated: escrow and bond went to the buyer.
-        Aborted = 2 "aborted",
-        /// Closed by the buyer.
-        Closed = 3 "closed",
-        /// Rejected by the buyer: the last accrual was burned.
-        Rejected = 4 "rejected",
-        /// Closed early by the provider: the bond went to the buyer.
-        ProviderClosed = 5 "provider_closed",
-        /// The funds ended.
-        Finished = 6 "finished",
-    }
+/// How a lease, or a bid that never became one, ended; `None` while it has not.
+///
+/// # Errors
+/// [`UnknownVariant`].
+pub fn end_reason(value: u8) -> Result<Option<EndReason>, UnknownVariant> {
+    Ok(Some(match value {
+        0 => return Ok(None),
+        1 => EndReason::Cancelled,
+        2 => EndReason::Aborted,
+        3 => EndReason::Closed,
+        4 => EndReason::Rejected,
+        5 => EndReason::ProviderClosed,
+        6 => EndReason::Finished,
+        _ => return Err(UnknownVariant { name: "EndReason", value }),
+    }))
 }
 
 #[cfg(test)]
@@ -88,18 +48,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_names_go_both_ways() {
-        for value in 0..=6 {
-            let reason = EndReason::try_from(value).unwrap();
-            assert_eq!(reason as u8, value);
-        }
-        assert_eq!(LeaseState::try_from(2), Ok(LeaseState::Active));
-        assert_eq!(EndReason::ProviderClosed.to_string(), "provider_closed");
+    fn every_number_of_the_contract_has_its_variant() {
+        let reasons: Vec<_> = (1..=6).map(|value| end_reason(value).unwrap().unwrap()).collect();
+        assert_eq!(reasons, EndReason::ALL);
+        assert_eq!(end_reason(0), Ok(None));
+        assert_eq!(lease_state(2), Ok(LeaseState::Active));
     }
 
     #[test]
     fn an_unknown_number_is_named() {
-        let error = LeaseState::try_from(4).unwrap_err();
-        assert_eq!(error, UnknownVariant { name: "LeaseState", value: 4 });
+        assert_eq!(lease_state(4), Err(UnknownVariant { name: "LeaseState", value: 4 }));
+        assert_eq!(end_reason(7), Err(UnknownVariant { name: "EndReason", value: 7 }));
     }
 }

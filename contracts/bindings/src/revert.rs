@@ -5,8 +5,8 @@ use alloy::primitives::utils::format_ether;
 use alloy::sol_types::{Panic, Revert, SolError, SolInterface};
 
 use crate::CloudToken::CloudTokenErrors;
-use crate::LeaseState;
 use crate::Market::MarketErrors;
+use crate::lease_state;
 
 /// Longest reason of a contract that is shown, in characters: whoever answers for the chain chooses it.
 const MAX_REASON_CHARS: usize = 300;
@@ -52,7 +52,7 @@ fn ctk(amount: U256) -> String {
 }
 
 fn state(value: u8) -> String {
-    LeaseState::try_from(value).map_or_else(|unknown| unknown.to_string(), |state| state.to_string())
+    lease_state(value).map_or_else(|unknown| unknown.to_string(), |state| state.as_str().to_owned())
 }
 
 /// Splits by area, in the order of `IMarket.sol`.

@@ -1,7 +1,7 @@
 //! Frames, comparisons of books, addresses.
 
 use libp2p::{Multiaddr, PeerId, identity::Keypair};
-use sublet::p2p::fuzzing;
+use sublet_p2p::fuzzing;
 
 use super::{after, market};
 

@@ -8,9 +8,10 @@ use alloy::{
     },
     sol_types::SolCall,
 };
-use sublet::chain::{Head, LeaseView, LoggedEvent, MarketEvent, fuzzing};
+use sublet_chain::{Head, LeaseView, fuzzing};
 use sublet_contracts::{CloudToken, Market, decode_revert};
 use sublet_market::lease::Params;
+use sublet_market::{LoggedEvent, MarketEvent};
 
 use crate::seeds::chain::market;
 

@@ -1,12 +1,10 @@
 //! Texts that come from elsewhere: files of other wallets and of whoever deployed, bodies of the local API, consoles.
 
 use serde::{Serialize, de::DeserializeOwned};
-use sublet::{
-    api::types::{ErrorBody, LeaseInfo, MoveTokens, PostBid, PostOffer, Status, TopUp},
-    chain::Deployment,
-    keys::keystore::Keystore,
-};
 use sublet_adapter::support::console_tail;
+use sublet_api::types::{ErrorBody, LeaseInfo, MoveTokens, PostBid, PostOffer, Status, TopUp};
+use sublet_chain::Deployment;
+use sublet_keys::keystore::Keystore;
 
 /// A deployment file.
 pub(crate) fn deployment(bytes: &[u8]) -> bool {

@@ -1,8 +1,8 @@
 //! What peers send: frames, questions of the sync, addresses.
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
-use sublet::p2p::{fuzzing, node_key, peer_id};
 use sublet_market::codec;
+use sublet_p2p::{fuzzing, node_key, peer_id};
 
 use crate::seeds::{market::domain, p2p::met};
 

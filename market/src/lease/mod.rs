@@ -39,6 +39,52 @@ pub enum EndReason {
     Finished,
 }
 
+impl EndReason {
+    /// Every reason.
+    pub const ALL: [Self; 6] =
+        [Self::Cancelled, Self::Aborted, Self::Closed, Self::Rejected, Self::ProviderClosed, Self::Finished];
+
+    /// The stable name, in snake case.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::Aborted => "aborted",
+            Self::Closed => "closed",
+            Self::Rejected => "rejected",
+            Self::ProviderClosed => "provider_closed",
+            Self::Finished => "finished",
+        }
+    }
+}
+
+/// Where a lease is in its life, as the contract names it; [`State`] has the numbers as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseState {
+    /// There is no lease with this id.
+    None,
+    /// Settled; the provider has to activate.
+    Opened,
+    /// Billed by the second.
+    Active,
+    /// Over, or cancelled before it began; the id is used up.
+    Ended,
+}
+
+impl LeaseState {
+    /// The stable name, in snake case.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Opened => "opened",
+            Self::Active => "active",
+            Self::Ended => "ended",
+        }
+    }
+}
+
 /// Where a lease stands, with the numbers that count there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

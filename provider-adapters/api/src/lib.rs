@@ -8,7 +8,6 @@
 //! - [`AdapterError`]: whose fault it is, and the remedy;
 //! - [`conformance`]: the behaviour that every backend has to show, run by the tests of each;
 //! - [`support`]: what several backends need in the same way;
-//! - [`failpoint`]: places where tests end the process;
 //! - [`fake`]: a backend in memory, for tests of everything above the trait.
 
 mod adapter;
@@ -16,7 +15,6 @@ mod error;
 mod types;
 
 pub mod conformance;
-pub mod failpoint;
 pub mod fake;
 pub mod support;
 

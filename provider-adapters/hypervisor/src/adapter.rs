@@ -11,7 +11,8 @@ use std::sync::Arc;
 use alloy_primitives::B256;
 use async_trait::async_trait;
 use sublet_adapter::support::LeaseLocks;
-use sublet_adapter::{Adapter, AdapterError, Instance, InstanceState, KeptDisk, LeaseOrder, failpoint};
+use sublet_adapter::{Adapter, AdapterError, Instance, InstanceState, KeptDisk, LeaseOrder};
+use sublet_base::failpoint;
 use sublet_market::{Manifest, Resources, Spec};
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 

@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use alloy_primitives::B256;
-use sublet_adapter::{AdapterError, KeptDisk, LeaseOrder, failpoint};
+use sublet_adapter::{AdapterError, KeptDisk, LeaseOrder};
+use sublet_base::failpoint;
 
 use crate::adapter::Shared;
 use crate::image::Image;

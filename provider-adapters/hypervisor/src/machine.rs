@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use alloy_primitives::B256;
+use sublet_adapter::AdapterError;
 use sublet_adapter::support::ssh_greeting;
-use sublet_adapter::{AdapterError, failpoint};
+use sublet_base::failpoint;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::adapter::Shared;

@@ -3,10 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use sublet::{
-    cli::how_to_play,
-    devnet::{DEVNET_PARAMS, Devnet, DevnetOptions},
-};
+use sublet::{cli::how_to_play, devnet::DEVNET_PARAMS, devnet::Devnet, devnet::DevnetOptions};
 use sublet_tests::{
     demo::{Facts, tell},
     images,

@@ -8,7 +8,9 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use sublet::{chain::LeaseState, chain::MarketEvent, devnet::market::IMAGE, store::BuyerPhase};
+use sublet::devnet::market::IMAGE;
+use sublet_base::phase::BuyerPhase;
+use sublet_market::{LeaseState, MarketEvent};
 
 use super::{
     BAD_RATE, BOOTED, GOOD_RATE, MAX_BLIND, SOON,

@@ -16,7 +16,8 @@ use std::{
 };
 
 use serde::Serialize;
-use sublet::{chain::LeaseState, devnet::Devnet};
+use sublet::devnet::Devnet;
+use sublet_market::LeaseState;
 
 use self::stage::Stage;
 pub use self::{

@@ -9,11 +9,9 @@ use std::{
 
 use alloy_primitives::B256;
 use anyhow::{bail, ensure};
-use sublet::{
-    api::{client::ApiClient, types::OfferInfo},
-    chain::LeaseState,
-    devnet::{Devnet, NodeProcess},
-};
+use sublet::devnet::{Devnet, NodeProcess};
+use sublet_api::{client::ApiClient, types::OfferInfo};
+use sublet_market::LeaseState;
 
 use super::{BOOTED, GOOD_RATE, Row, SOON, Who, stage::Stage};
 use crate::command::until;

@@ -11,10 +11,9 @@ use std::{
 
 use alloy_primitives::B256;
 use anyhow::{Context as _, ensure};
-use sublet::{
-    chain::{ChainEvent, LeaseState, LoggedEvent, WatchConfig, watch},
-    devnet::Devnet,
-};
+use sublet::devnet::Devnet;
+use sublet_chain::{ChainEvent, WatchConfig, watch};
+use sublet_market::{LeaseState, LoggedEvent};
 use tokio_util::sync::CancellationToken;
 
 use self::contest::Rival;

@@ -4,7 +4,8 @@ use std::{path::Path, time::Duration};
 
 use alloy_primitives::B256;
 use anyhow::ensure;
-use sublet::{chain::LeaseState, devnet::Devnet};
+use sublet::devnet::Devnet;
+use sublet_market::LeaseState;
 
 use super::{BOOTED, GOOD_RATE, Row, SOON, Who, stage::Stage};
 use crate::rpc_proxy::{Fault, RpcProxy};

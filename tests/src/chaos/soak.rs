@@ -17,17 +17,15 @@ use std::{
 use alloy_primitives::B256;
 use anyhow::{Context as _, bail, ensure};
 use futures::future::try_join_all;
-use sublet::{
-    api::{
-        client::ApiClient,
-        types::{Amount, BidInfo, LeaseInfo, PostBid, TopUp},
-    },
-    devnet::{
-        Devnet, NodeProcess,
-        market::{BUYER_FUNDS, IMAGE, SELLERS, Seller, add_seller, deposit},
-    },
-    store::{BuyerPhase, OnFailure, ProviderPhase},
+use sublet::devnet::{
+    Devnet, NodeProcess,
+    market::{BUYER_FUNDS, IMAGE, SELLERS, Seller, add_seller, deposit},
 };
+use sublet_api::{
+    client::ApiClient,
+    types::{Amount, BidInfo, LeaseInfo, PostBid, TopUp},
+};
+use sublet_base::phase::{BuyerPhase, OnFailure, ProviderPhase};
 use sublet_contracts::Market;
 use sublet_market::Resources;
 
@@ -256,7 +254,7 @@ impl Soak {
 
     fn provider_of(&self, lease: &LeaseInfo) -> anyhow::Result<&NodeProcess> {
         for provider in &self.providers {
-            if provider.home().wallet()?.address() == lease.provider {
+            if provider.address()? == lease.provider {
                 return Ok(provider);
             }
         }
@@ -290,7 +288,7 @@ impl Soak {
         let mut owed = 0;
         let mut outside = net.bank.balances(net.bank.address()).await?.wallet;
         for node in net.nodes() {
-            let balances = net.bank.balances(node.home().wallet()?.address()).await?;
+            let balances = net.bank.balances(node.address()?).await?;
             owed += balances.free;
             outside += balances.wallet;
         }

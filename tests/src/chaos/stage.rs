@@ -7,18 +7,18 @@ use std::{path::PathBuf, time::Duration};
 use alloy_primitives::{Address, B256};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
-use sublet::{
-    chain::LeaseView,
-    devnet::{
-        Anvil, AnvilConfig, Devnet, NodeProcess,
-        market::{BUYER_FUNDS, SELLER_FUNDS, SELLERS, add_seller, deposit},
-    },
-    store::{ChainLease, Promise, ProviderPhase, Purchase, Store},
+use sublet::devnet::{
+    Devnet, NodeProcess,
+    market::{BUYER_FUNDS, SELLER_FUNDS, SELLERS, add_seller, deposit},
 };
 use sublet_adapter::InstanceState;
+use sublet_base::phase::ProviderPhase;
+use sublet_chain::LeaseView;
+use sublet_chain::anvil::{Anvil, AnvilConfig};
+use sublet_store::{ChainLease, Promise, Purchase, Store};
+pub(super) use trade::bid_args;
 
 use super::cases::Who;
-pub(super) use trade::bid_args;
 
 /// The most blocks that are ever taken back at once.
 const DEEPEST: u64 = 64;
@@ -57,7 +57,7 @@ impl<'a> Stage<'a> {
 
     /// As much again for the provider's bonds.
     pub(super) async fn endow_provider(&self) -> anyhow::Result<()> {
-        self.net.fund(self.provider.home().wallet()?.address(), SELLER_FUNDS).await?;
+        self.net.fund(self.provider.address()?, SELLER_FUNDS).await?;
         deposit(&self.provider, SELLER_FUNDS).await?;
         Ok(())
     }

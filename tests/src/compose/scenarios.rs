@@ -6,7 +6,7 @@ use alloy_primitives::{Address, B256};
 use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::Value;
-use sublet::api::types::{BidInfo, LeaseEnded, LeaseInfo, OfferInfo, Status, Transaction, Wallet};
+use sublet_api::types::{BidInfo, LeaseEnded, LeaseInfo, OfferInfo, Status, Transaction, Wallet};
 use sublet_market::amount::{BASE_UNITS_PER_CTK, format_amount as ctk, format_rate};
 
 use super::Compose;

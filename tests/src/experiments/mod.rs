@@ -12,20 +12,18 @@ use alloy::providers::Provider as _;
 use alloy_primitives::{Address, B256, U256, address};
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
-use sublet::{
-    api::types::{BidInfo, LeaseInfo, OfferInfo, PostOffer, Wallet},
-    chain::{Call, LeaseState},
-    devnet::{
-        DEVNET_PARAMS, Devnet, NodeProcess,
-        market::{SELLER_FUNDS, deposit, offer_of},
-    },
-    store::ProviderPhase,
+use sublet::devnet::{
+    DEVNET_PARAMS, Devnet, NodeProcess,
+    market::{SELLER_FUNDS, deposit, offer_of},
 };
+use sublet_api::types::{BidInfo, LeaseInfo, OfferInfo, PostOffer, Wallet};
+use sublet_base::phase::ProviderPhase;
+use sublet_chain::Call;
 use sublet_contracts::CloudToken;
+use sublet_market::LeaseState;
 use sublet_market::amount::BASE_UNITS_PER_CTK;
 
 pub use self::site::Site;
-
 use crate::{
     command::{json as sublet_json, sublet, until},
     ctk,

@@ -5,9 +5,9 @@ use alloy::{
     primitives::{Address, B256, Bytes, U256},
     sol_types::SolError,
 };
-use sublet_contracts::{LeaseState, Market as M};
+use sublet_contracts::Market as M;
 use sublet_market::{
-    Accept, Bid, SettleRefusal,
+    Accept, Bid, LeaseState, SettleRefusal,
     lease::{Lease, Refusal, State},
     limits::{MAX_ACTIVATE_WITHIN_SECONDS, MAX_BOND_SECONDS, MAX_DURATION_SECONDS, MIN_DURATION_SECONDS},
 };

@@ -1,7 +1,7 @@
 //! A Market, its makers, and the books that Rust keeps of them.
 
 use alloy::primitives::{Address, B256, Bytes, Log, U256};
-use sublet_contracts::{EndReason as ChainReason, IMarket::LeaseView, LeaseState, Market};
+use sublet_contracts::{IMarket::LeaseView, Market, end_reason, lease_state};
 use sublet_market::{
     Accept, Bid, Maker, OrderKey, Signed, check_settle,
     lease::{EndReason, Flows, Lease, Params, Party, Points, State},
@@ -197,7 +197,7 @@ pub(crate) fn cancelled() -> Lease {
 fn assert_view(lease: &Lease, view: &LeaseView) {
     let terms = (view.buyer, view.provider, view.rate, view.bondSeconds.to::<u32>(), view.burn);
     assert_eq!((lease.buyer, lease.provider, lease.rate, lease.bond_seconds, lease.burn), terms);
-    assert_eq!(LeaseState::try_from(view.state), Ok(state_of(lease)));
+    assert_eq!(lease_state(view.state), Ok(state_of(lease)));
     match lease.state {
         State::Opened { activate_by, duration, max_duration } => {
             assert_eq!(u64::from(view.activateBy), activate_by);
@@ -207,14 +207,14 @@ fn assert_view(lease: &Lease, view: &LeaseView) {
             let times = (view.paidUntil.into(), view.fundedUntil.into(), view.maxEnd.into());
             assert_eq!((paid_until, funded_until, max_end), times);
         }
-        State::Ended(reason) => assert_eq!(view.reason, number_of(reason)),
+        State::Ended(reason) => assert_eq!(end_reason(view.reason), Ok(Some(reason))),
     }
 }
 
 /// The one event of an end says what Rust's flows say.
 pub(crate) fn assert_end(logs: &[Log], reason: EndReason, flows: &Flows) {
     let event: Market::LeaseEnded = only(logs);
-    assert_eq!(event.reason, number_of(reason));
+    assert_eq!(end_reason(event.reason), Ok(Some(reason)));
     let ours = [
         flows.to_provider + flows.to_payout_bucket,
         flows.fee,
@@ -232,16 +232,4 @@ pub(crate) fn assert_end(logs: &[Log], reason: EndReason, flows: &Flows) {
         event.bondToBuyer,
     ];
     assert_eq!(ours.map(U256::from), theirs);
-}
-
-fn number_of(reason: EndReason) -> u8 {
-    let reason = match reason {
-        EndReason::Cancelled => ChainReason::Cancelled,
-        EndReason::Aborted => ChainReason::Aborted,
-        EndReason::Closed => ChainReason::Closed,
-        EndReason::Rejected => ChainReason::Rejected,
-        EndReason::ProviderClosed => ChainReason::ProviderClosed,
-        EndReason::Finished => ChainReason::Finished,
-    };
-    reason as u8
 }

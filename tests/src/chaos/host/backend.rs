@@ -11,7 +11,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use sublet::chain::LeaseState;
+use sublet_market::LeaseState;
 
 use super::Scene;
 use crate::chaos::{BOOTED, GOOD_RATE, SOON, Who};

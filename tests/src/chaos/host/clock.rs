@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use sublet::chain::LeaseState;
+use sublet_market::LeaseState;
 
 use super::Scene;
 use crate::chaos::{SOON, Who, stage::Stage};

@@ -8,7 +8,8 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use sublet::{chain::LeaseState, store::BuyerPhase};
+use sublet_base::phase::BuyerPhase;
+use sublet_market::LeaseState;
 use tokio::process::Command;
 
 use super::Scene;

@@ -90,7 +90,7 @@ impl Scene<'_> {
         self.stage
             .until("the end is known to both", SOON, async |stage| {
                 Ok(stage.lease(Who::Provider, id).await?.ended.is_some()
-                    && stage.bid(id).await?.phase == sublet::store::BuyerPhase::Done)
+                    && stage.bid(id).await?.phase == sublet_base::phase::BuyerPhase::Done)
             })
             .await?;
         self.stage.check_end(id, "closed").await

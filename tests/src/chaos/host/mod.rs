@@ -15,13 +15,11 @@ use std::{path::Path, time::Duration};
 use alloy_primitives::B256;
 use anyhow::ensure;
 use clap::ValueEnum;
-use sublet::{
-    api::types::{LeaseInfo, OfferInfo},
-    devnet::{
-        Devnet,
-        market::{SELLERS, offer_of},
-    },
+use sublet::devnet::{
+    Devnet,
+    market::{SELLERS, offer_of},
 };
+use sublet_api::types::{LeaseInfo, OfferInfo};
 use sublet_market::Resources;
 
 use self::{backend::Wrapper, disk::SmallDisk};

@@ -9,16 +9,15 @@ use libp2p::{
     Multiaddr, StreamProtocol, SwarmBuilder, identity::Keypair, noise, request_response, swarm::SwarmEvent,
     tcp, yamux,
 };
-use sublet::{
-    chain::{Call, Chain},
-    devnet::{Devnet, market::SELLERS},
-    keys::WalletSigner,
-    p2p::{self, Inbound, P2p, P2pConfig, peer_id},
-};
+use sublet::devnet::{Devnet, market::SELLERS};
+use sublet_chain::{Call, Chain};
+use sublet_keys::WalletSigner;
 use sublet_market::{
     Bid, Manifest, Offer, Order as _, OrderMessage, Spec, TradeRequest, TradeResponse, Traits,
     amount::BASE_UNITS_PER_CTK,
 };
+use sublet_p2p as p2p;
+use sublet_p2p::{Inbound, P2p, P2pConfig, peer_id};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -109,7 +108,7 @@ impl Scene<'_> {
         self.stage
             .until("its offer is heard", SOON, async |stage| {
                 let node = stage.node(Who::Buyer);
-                let offers: Vec<sublet::api::types::OfferInfo> =
+                let offers: Vec<sublet_api::types::OfferInfo> =
                     crate::command::json(node.binary(), node.home().path(), &["offer", "list"]).await?;
                 Ok(offers.iter().any(|offer| offer.provider == silent.address))
             })

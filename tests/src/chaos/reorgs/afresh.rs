@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::ensure;
 use serde_json::Value;
-use sublet::api::types::LeaseInfo;
+use sublet_api::types::LeaseInfo;
 
 use crate::chaos::{SOON, Who, stage::Stage};
 

@@ -5,16 +5,14 @@ use std::{path::Path, time::Instant};
 
 use alloy_primitives::B256;
 use anyhow::{bail, ensure};
-use sublet::{
-    api::types::{BidInfo, LeaseInfo},
-    chain::LeaseState,
-    devnet::{
-        Devnet, NodeProcess,
-        market::{BUYER_FUNDS, deposit},
-    },
-    store::BuyerPhase,
+use sublet::devnet::{
+    Devnet, NodeProcess,
+    market::{BUYER_FUNDS, deposit},
 };
+use sublet_api::types::{BidInfo, LeaseInfo};
+use sublet_base::phase::BuyerPhase;
 use sublet_market::Access;
+use sublet_market::LeaseState;
 use tokio::process::Command;
 
 use super::{log_in, reaches};
@@ -40,7 +38,7 @@ impl Rival {
     pub(super) async fn join(stage: &mut Stage<'_>) -> anyhow::Result<Self> {
         let node = stage.net.add_node("rival", BUYER_FUNDS, None).await?;
         deposit(&node, BUYER_FUNDS).await?;
-        stage.others.push(node.home().wallet()?.address());
+        stage.others.push(node.address()?);
         Ok(Self(node))
     }
 

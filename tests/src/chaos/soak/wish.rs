@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use serde::Serialize;
-use sublet::{
-    api::{
-        client::ApiClient,
-        types::{LeaseInfo, Transaction},
-    },
-    chain::LeaseState,
+use sublet_api::{
+    client::ApiClient,
+    types::{LeaseInfo, Transaction},
 };
+use sublet_market::LeaseState;
 
 /// How often a user asks for the end of a lease before that counts as refused.
 const TRIES: usize = 5;

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use alloy_primitives::B256;
 use anyhow::{Context as _, bail, ensure};
-use sublet::{
-    api::types::{BidInfo, LeaseInfo, OfferInfo},
-    chain::{LeaseState, LeaseView, LoggedEvent, MarketEvent},
-    store::{BuyerPhase, ProviderPhase},
-};
+use sublet_api::types::{BidInfo, LeaseInfo, OfferInfo};
+use sublet_base::phase::{BuyerPhase, ProviderPhase};
+use sublet_chain::LeaseView;
 use sublet_contracts::Market;
+use sublet_market::{LeaseState, LoggedEvent, MarketEvent};
 
 use super::Stage;
 use crate::{
@@ -167,7 +166,7 @@ impl Stage<'_> {
     pub(in crate::chaos) async fn check_money(&self) -> anyhow::Result<()> {
         let market = self.net.deployment.market;
         let mut owed = 0;
-        let ours = [&self.provider, &self.buyer].map(|node| node.home().wallet().map(|key| key.address()));
+        let ours = [&self.provider, &self.buyer].map(|node| node.address());
         for address in ours.into_iter().chain(self.others.iter().copied().map(Ok)) {
             let address = address?;
             owed += self.net.bank.maker(address).await?.free;

@@ -1,0 +1,137 @@
+//! The book as other peers see it: what they may fetch from us, and what we need not fetch from them.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use alloy_primitives::B256;
+use sublet_market::{Book, Known, OrderSignature, Shard, codec};
+
+use crate::Orders;
+
+/// The order book, shared between the engines and the network.
+pub struct SharedBook {
+    book: Mutex<Book>,
+    now: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl SharedBook {
+    /// Shares a book whose orders live by the clock `now`, in Unix seconds: that of the chain, but in tests and benchmarks.
+    pub fn new(book: Book, now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { book: Mutex::new(book), now: Box::new(now) }
+    }
+
+    /// The book. Hold it briefly, never across an await.
+    pub fn lock(&self) -> MutexGuard<'_, Book> {
+        // A panic while the book was held leaves it as it was between two map updates; every query
+        // re-checks what it returns, so going on is safer than taking the whole node down.
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Orders for SharedBook {
+    fn items(&self) -> Vec<(Shard, u64, B256)> {
+        let now = (self.now)();
+        self.lock().items(now)
+    }
+
+    fn envelopes(&self, digests: &[B256]) -> Vec<Option<Vec<u8>>> {
+        let messages: Vec<_> = {
+            let book = self.lock();
+            digests.iter().map(|digest| book.message(digest)).collect()
+        };
+        messages.into_iter().map(|message| message.as_ref().map(codec::encode_order)).collect()
+    }
+
+    fn unknown(&self, mut digests: Vec<B256>) -> Vec<B256> {
+        let book = self.lock();
+        digests.retain(|digest| !book.contains(digest));
+        digests
+    }
+
+    fn knows(&self, digest: &B256, signature: &OrderSignature) -> Known {
+        self.lock().knows(digest, signature)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::Address;
+    use sublet_market::{
+        BookLimits, Domain, Maker, Offer, OrderKey, OrderMessage, Resources, Traits,
+        amount::BASE_UNITS_PER_CTK,
+    };
+
+    use super::*;
+
+    const NOW: u64 = 1_000_000;
+
+    fn domain() -> Domain {
+        Domain { chain_id: 31_337, market: Address::repeat_byte(9), salt: B256::repeat_byte(8) }
+    }
+
+    fn message(series: u64, seq: u64, units: u32) -> OrderMessage {
+        let key = OrderKey::from_bytes(&[1; 32]).unwrap();
+        let offer = Offer {
+            provider: key.address(),
+            node: B256::repeat_byte(1),
+            unit: Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() },
+            units,
+            price_per_second: 1_000,
+            bond_seconds: 600,
+            min_duration: 300,
+            max_duration: 86_400,
+            activate_within: 300,
+            burn: false,
+            traits: Traits::default(),
+            series,
+            seq,
+            valid_until: NOW + 100 * series,
+        };
+        key.sign(offer, &domain()).into()
+    }
+
+    fn shared(messages: &[OrderMessage], now: u64) -> SharedBook {
+        let mut book = Book::new(domain(), BookLimits::default());
+        let maker = Maker { free: 100 * BASE_UNITS_PER_CTK, points: 0, epoch: 0 };
+        for message in messages {
+            book.set_maker(message.maker(), maker);
+            book.insert(message.clone(), message.maker(), NOW).unwrap();
+        }
+        SharedBook::new(book, move || now)
+    }
+
+    #[test]
+    fn offers_and_cancels_are_shared_while_they_live() {
+        let (offer, other, cancel) = (message(1, 1, 4), message(2, 1, 4), message(2, 2, 0));
+        let shared = shared(&[offer.clone(), other.clone(), cancel.clone()], NOW);
+        let mut items = shared.items();
+        items.sort_unstable();
+        let (first, second) = (offer.digest(&domain()), cancel.digest(&domain()));
+        assert_eq!(items, [(Shard::MAIN, NOW + 100, first), (Shard::MAIN, NOW + 200, second)]);
+        let envelopes = shared.envelopes(&[second, other.digest(&domain()), first]);
+        let expected = [Some(codec::encode_order(&cancel)), None, Some(codec::encode_order(&offer))];
+        assert_eq!(envelopes, expected);
+        let stranger = B256::repeat_byte(1);
+        assert_eq!(shared.unknown(vec![first, stranger, second]), [stranger]);
+    }
+
+    #[test]
+    fn what_has_expired_is_not_shared() {
+        let late = shared(&[message(1, 1, 4), message(2, 1, 4)], NOW + 150);
+        assert_eq!(late.items(), [(Shard::MAIN, NOW + 200, message(2, 1, 4).digest(&domain()))]);
+    }
+
+    #[test]
+    fn what_its_maker_cannot_pay_is_not_shared_until_the_balance_is_back() {
+        let (offer, cancel) = (message(1, 1, 4), message(2, 2, 0));
+        let maker = offer.maker();
+        let shared = shared(&[offer.clone(), cancel.clone()], NOW);
+        shared.lock().set_maker(maker, Maker::default());
+        assert_eq!(shared.items(), []);
+        let digests = [offer.digest(&domain()), cancel.digest(&domain())];
+        assert_eq!(shared.envelopes(&digests), [None, None]);
+        assert!(shared.unknown(digests.to_vec()).is_empty(), "they need not be fetched again");
+        shared.lock().set_maker(maker, Maker { free: BASE_UNITS_PER_CTK, points: 0, epoch: 0 });
+        assert_eq!(shared.items().len(), 2);
+        assert!(shared.envelopes(&digests).iter().all(Option::is_some));
+    }
+}

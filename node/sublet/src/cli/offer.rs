@@ -1,0 +1,125 @@
+//! `sublet offer`
+
+use clap::{Args, Subcommand};
+use sublet_api::types::{OfferInfo, PostOffer};
+use sublet_market::amount::format_rate;
+
+use super::{
+    Context,
+    output::{short, table},
+    values::{self, UnitArgs, describe},
+};
+
+/// Sell: post, list and cancel offers.
+#[derive(Debug, Subcommand)]
+pub(super) enum Offer {
+    /// Offer capacity of this node; it stays offered until it is cancelled.
+    Post(Post),
+    /// All live offers that this node knows, cheapest first.
+    List {
+        /// Only this node's own.
+        #[arg(long)]
+        mine: bool,
+    },
+    /// Withdraw an offer; leases that came of it go on.
+    Cancel {
+        /// The offer's series, as `offer list` shows it.
+        series: String,
+    },
+}
+
+/// What is offered.
+#[derive(Debug, Args)]
+pub(super) struct Post {
+    #[command(flatten)]
+    unit: UnitArgs,
+    /// How many units there are.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    units: u32,
+    /// Price of one unit, for example "0.0025 CTK/s" or "9 CTK/h".
+    #[arg(long, value_parser = values::rate)]
+    price: u64,
+    /// The bond you lock for a lease, in time of its rate, at most 1d.
+    #[arg(long, default_value = "10m", value_parser = values::bond)]
+    bond: u32,
+    /// Shortest lease, at least 5m.
+    #[arg(long, default_value = "5m", value_parser = values::lease_duration)]
+    min_duration: u32,
+    /// Longest lease, with all extensions, at most 366d.
+    #[arg(long, default_value = "30d", value_parser = values::lease_duration)]
+    max_duration: u32,
+    /// How soon after the settlement the machine runs, at most 30m.
+    #[arg(long, default_value = "5m", value_parser = values::activate_within)]
+    activate_within: u32,
+    /// Burn the earnings instead of having them paid out.
+    #[arg(long)]
+    burn: bool,
+    /// A fact about the machines, key=value; the adapter adds its own.
+    #[arg(long = "trait", value_name = "KEY=VALUE")]
+    traits: Vec<String>,
+}
+
+impl Offer {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let client = context.client()?;
+        match self {
+            Self::Post(post) => {
+                let body = PostOffer {
+                    unit: post.unit.resources(),
+                    units: post.units,
+                    price_per_second: post.price,
+                    bond_seconds: post.bond,
+                    min_duration: post.min_duration,
+                    max_duration: post.max_duration,
+                    activate_within: post.activate_within,
+                    burn: post.burn,
+                    traits: post.traits,
+                };
+                let offer: OfferInfo = client.post("/v1/offers", &body).await?;
+                context.output.print(&offer, |offer| {
+                    format!(
+                        "offered {} × ({}) at {}; series {}",
+                        offer.units,
+                        describe(&offer.unit),
+                        format_rate(offer.price_per_second),
+                        offer.series
+                    )
+                })
+            }
+            Self::List { mine } => {
+                let mut offers: Vec<OfferInfo> = client.get("/v1/offers").await?;
+                offers.retain(|offer| offer.mine || !mine);
+                context.output.print(&offers, |offers| list(offers))
+            }
+            Self::Cancel { series } => {
+                let done: serde_json::Value = client.delete(&format!("/v1/offers/{series}")).await?;
+                context.output.print(&done, |_| format!("series {series} is withdrawn"))
+            }
+        }
+    }
+}
+
+fn list(offers: &[OfferInfo]) -> String {
+    if offers.is_empty() {
+        return "no offers yet: peers may not be connected (see `sublet node status`), or nobody sells"
+            .into();
+    }
+    let rows = offers.iter().map(|offer| {
+        let state = match &offer.refused {
+            Some(reason) => format!("does not count: {reason}"),
+            None if offer.digest.is_none() => "all units leased or not announced yet".into(),
+            None => String::new(),
+        };
+        vec![
+            offer.series.clone(),
+            if offer.mine { "me".into() } else { short(&offer.provider) },
+            offer.units.to_string(),
+            describe(&offer.unit),
+            format_rate(offer.price_per_second),
+            offer.points.to_string(),
+            offer.traits.join(" "),
+            state,
+        ]
+    });
+    table(&["series", "provider", "units", "unit", "price", "points", "traits", ""], rows)
+}
