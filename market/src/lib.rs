@@ -23,6 +23,7 @@ pub mod rule;
 pub mod settle;
 pub mod shard;
 pub mod signature;
+pub mod terms;
 pub mod text_number;
 pub mod trade;
 pub mod traits;
@@ -43,6 +44,7 @@ pub use rule::{Maker, MatchContext, Rule};
 pub use settle::{Locked, SettleRefusal, check_settle};
 pub use shard::Shard;
 pub use signature::{OrderKey, OrderSignature, SignatureError, Signed};
+pub use terms::{BidTerms, OfferTerms, OfferVersion};
 pub use trade::{
     Access, AccessState, Decline, DeclineCode, TradeError, TradeRequest, TradeResponse, clean_lines,
 };

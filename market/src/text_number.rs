@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
 /// Writes the digits.
 ///
@@ -12,12 +12,21 @@ pub fn serialize<T: Display, S: Serializer>(value: &T, s: S) -> Result<S::Ok, S:
     s.collect_str(value)
 }
 
-/// Reads the digits.
+/// Reads the digits, or a number where it fits one.
 ///
 /// # Errors
-/// What is there is not a whole number in a string.
+/// What is there is not a whole number.
 pub fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(d: D) -> Result<T, D::Error> {
-    let text = String::deserialize(d)?;
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Text(String),
+        Number(u64),
+    }
+    let text = match Given::deserialize(d)? {
+        Given::Text(text) => text,
+        Given::Number(number) => number.to_string(),
+    };
     text.parse().map_err(|_| {
         D::Error::custom(format!("'{text}' is not a whole number in a string; for example \"1000\""))
     })

@@ -184,12 +184,12 @@ async fn fit_table(buyer: &NodeProcess, bid: &BidInfo) -> anyhow::Result<Vec<Str
     let offers: Vec<OfferInfo> = sublet_json(buyer.binary(), buyer.home().path(), &["offer", "list"]).await?;
     let mut lines = Vec::new();
     for offer in &offers {
-        if offer.unit.memory_mib < bid.unit.memory_mib && Some(offer.provider) != bid.provider {
+        if offer.terms.unit.memory_mib < bid.unit.memory_mib && Some(offer.provider) != bid.provider {
             lines.push(format!(
                 "{} at {}: does not fit, {} MiB of the {} MiB wanted",
                 offer.provider,
-                format_rate(offer.price_per_second),
-                offer.unit.memory_mib,
+                format_rate(offer.terms.price_per_second),
+                offer.terms.unit.memory_mib,
                 bid.unit.memory_mib
             ));
         }

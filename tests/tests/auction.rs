@@ -59,7 +59,7 @@ async fn add_regional(net: &mut Devnet, name: &str, region: &str, price: u64) ->
     deposit(&node, SELLER_FUNDS).await.unwrap();
     let unit = Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() };
     let mut offer = offer_of(unit, price, false);
-    offer.traits = vec![format!("region={region}")];
+    offer.terms.traits = Traits::new([format!("region={region}")]).unwrap();
     let _: OfferInfo = node.client().unwrap().post("/v1/offers", &offer).await.unwrap();
     node
 }
@@ -209,7 +209,7 @@ impl Shopper {
         let status = seller.status().await.unwrap();
         let addresses: Vec<Multiaddr> = status.listen.iter().map(|text| text.parse().unwrap()).collect();
         let own = until("the offer is announced", SOON, async || {
-            let own = offers(seller).await.into_iter().find(|offer| offer.mine && offer.units > 0);
+            let own = offers(seller).await.into_iter().find(|offer| offer.mine && offer.terms.units > 0);
             Ok(own.and_then(|offer| offer.digest))
         });
         let request = TradeRequest::Ask {

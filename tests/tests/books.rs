@@ -16,7 +16,7 @@ use sublet::{
     setup::{Backend, ProviderSetup},
 };
 use sublet_api::types::{BookDigest, OfferInfo, PostBid};
-use sublet_market::Resources;
+use sublet_market::{BidTerms, Resources, Traits};
 use sublet_tests::{
     command::until,
     images,
@@ -89,17 +89,18 @@ async fn post_offer(node: &NodeProcess, price: u64) {
 /// Takes the offer of this price back.
 async fn cancel_offer(node: &NodeProcess, price: u64) {
     let offers = offers(node).await;
-    let series = &offers.iter().find(|offer| offer.price_per_second == price && offer.mine).unwrap().series;
+    let series =
+        &offers.iter().find(|offer| offer.terms.price_per_second == price && offer.mine).unwrap().series;
     let _: serde_json::Value = node.client().unwrap().delete(&format!("/v1/offers/{series}")).await.unwrap();
 }
 
 /// A bid that nobody takes.
 async fn post_bid(node: &NodeProcess) {
     let unit = Resources { vcpus: 1, memory_mib: 128, disk_gib: 1, ..Resources::default() };
-    let bid = PostBid {
+    let terms = BidTerms {
         unit,
         units: 1,
-        traits: Vec::new(),
+        traits: Traits::default(),
         max_rate: 1,
         min_bond_seconds: 0,
         min_points: 0,
@@ -107,9 +108,8 @@ async fn post_bid(node: &NodeProcess) {
         valid_for: 500,
         image: IMAGE.into(),
         ssh_authorized_keys: vec!["ssh-ed25519 AAAA".into()],
-        top_up_budget: Default::default(),
-        on_failure: Default::default(),
     };
+    let bid = PostBid { terms, top_up_budget: Default::default(), on_failure: Default::default() };
     let _: serde_json::Value = node.client().unwrap().post("/v1/bids", &bid).await.unwrap();
 }
 
@@ -127,7 +127,7 @@ async fn prices(node: &NodeProcess) -> BTreeSet<u64> {
         .await
         .iter()
         .filter(|offer| offer.digest.is_some())
-        .map(|offer| offer.price_per_second)
+        .map(|offer| offer.terms.price_per_second)
         .collect()
 }
 

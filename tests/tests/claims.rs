@@ -50,7 +50,7 @@ async fn seller(net: &mut Devnet) -> NodeProcess {
     node.wait_until_up().await.unwrap();
     let unit = Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() };
     let mut offer = offer_of(unit, SELLERS[2].price_per_second, false);
-    offer.units = 2;
+    offer.terms.units = 2;
     let _: OfferInfo = node.client().unwrap().post("/v1/offers", &offer).await.unwrap();
     node
 }

@@ -83,7 +83,7 @@ async fn a_machine_with_less_memory_than_was_paid_for_is_rejected() {
     })
     .await
     .unwrap();
-    assert_eq!(lease.ended.map(|end| end.reason), Some(EndReason::Rejected.as_str().to_owned()));
+    assert_eq!(lease.ended.map(|end| end.reason), Some(EndReason::Rejected));
     let bid: BidInfo = json(binary, home, &["bid", "show", &id]).await.unwrap();
     let failure = bid.failure.unwrap_or_default();
     assert!(failure.starts_with("the machine is not what is paid for: the machine has 1"), "{failure}");

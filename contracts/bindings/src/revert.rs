@@ -52,7 +52,7 @@ fn ctk(amount: U256) -> String {
 }
 
 fn state(value: u8) -> String {
-    lease_state(value).map_or_else(|unknown| unknown.to_string(), |state| state.as_str().to_owned())
+    lease_state(value).map_or_else(|unknown| unknown.to_string(), |state| state.to_string())
 }
 
 /// Splits by area, in the order of `IMarket.sol`.

@@ -14,6 +14,8 @@ mod params;
 mod points;
 mod transitions;
 
+use std::fmt;
+
 use alloy_primitives::Address;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +60,12 @@ impl EndReason {
     }
 }
 
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// Where a lease is in its life, as the contract names it; [`State`] has the numbers as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -82,6 +90,12 @@ impl LeaseState {
             Self::Active => "active",
             Self::Ended => "ended",
         }
+    }
+}
+
+impl fmt::Display for LeaseState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

@@ -8,7 +8,9 @@ mod money;
 use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 use sublet_base::phase::{BuyerPhase, OnFailure, ProviderPhase};
-use sublet_market::{Access, LeaseState, LoggedEvent, Resources, text_number};
+use sublet_market::{
+    Access, BidTerms, EndReason, LeaseState, LoggedEvent, OfferTerms, Resources, text_number,
+};
 
 pub use self::money::{MoveTokens, Operator, Points, Transaction, Wallet};
 pub use super::amount::Amount;
@@ -71,25 +73,9 @@ pub struct BookSize {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PostOffer {
-    /// What one unit is.
-    pub unit: Resources,
-    /// How many units.
-    pub units: u32,
-    /// Price of one unit, base units a second.
-    #[serde(with = "text_number")]
-    pub price_per_second: u64,
-    /// The bond, in seconds of the rate.
-    pub bond_seconds: u32,
-    /// Shortest lease, seconds.
-    pub min_duration: u32,
-    /// Longest lease, seconds.
-    pub max_duration: u32,
-    /// Seconds from settlement until the machine must run.
-    pub activate_within: u32,
-    /// Earnings are burned instead of paid out.
-    pub burn: bool,
-    /// `key=value` facts beside the adapter's own.
-    pub traits: Vec<String>,
+    /// What is offered; the adapter adds its own traits.
+    #[serde(flatten)]
+    pub terms: OfferTerms,
 }
 
 /// An offer in the book, or a template of our own.
@@ -103,25 +89,9 @@ pub struct OfferInfo {
     pub provider: Address,
     /// The provider's node.
     pub node: B256,
-    /// What one unit is.
-    pub unit: Resources,
-    /// Units left.
-    pub units: u32,
-    /// Price of one unit, base units a second.
-    #[serde(with = "text_number")]
-    pub price_per_second: u64,
-    /// The bond, in seconds of the rate.
-    pub bond_seconds: u32,
-    /// Shortest lease, seconds.
-    pub min_duration: u32,
-    /// Longest lease, seconds.
-    pub max_duration: u32,
-    /// Seconds from settlement until the machine must run.
-    pub activate_within: u32,
-    /// Earnings are burned.
-    pub burn: bool,
-    /// Facts.
-    pub traits: Vec<String>,
+    /// What it offers, with the units left.
+    #[serde(flatten)]
+    pub terms: OfferTerms,
     /// Names the line of offers that replace each other, in hexadecimal.
     pub series: String,
     /// The provider's reputation.
@@ -136,27 +106,9 @@ pub struct OfferInfo {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PostBid {
-    /// What one unit must have at least.
-    pub unit: Resources,
-    /// How many units.
-    pub units: u32,
-    /// `key=value` facts that the offer must have.
-    pub traits: Vec<String>,
-    /// Top rate for all units, base units a second.
-    #[serde(with = "text_number")]
-    pub max_rate: u64,
-    /// Seconds of the rate that the provider must lock.
-    pub min_bond_seconds: u32,
-    /// Reputation that the provider must have.
-    pub min_points: u64,
-    /// Seconds to pay in advance.
-    pub duration: u32,
-    /// Seconds that the bid stands.
-    pub valid_for: u32,
-    /// Image to boot.
-    pub image: String,
-    /// OpenSSH public keys that may log in.
-    pub ssh_authorized_keys: Vec<String>,
+    /// What is wanted.
+    #[serde(flatten)]
+    pub terms: BidTerms,
     /// What the node may spend on top-ups by itself when the funds run out.
     #[serde(default)]
     pub top_up_budget: Amount,
@@ -340,8 +292,8 @@ pub struct Console {
 /// Who was paid what in the end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LeaseEnded {
-    /// Stable reason: `closed`, `rejected`, `provider_closed`, `aborted`, `finished`.
-    pub reason: String,
+    /// Why.
+    pub reason: EndReason,
     /// Chain time.
     pub at: u64,
     /// To the provider over the whole lease, or to the burn bucket where the offer had the burn flag.

@@ -286,7 +286,7 @@ async fn note_lease_event(core: &Core, id: B256, logged: &LoggedEvent) -> Result
             lease.events.push(logged.clone());
         }
         if let MarketEvent::LeaseEnded { reason, ended_at, .. } = &logged.event {
-            lease.end = Some(LeaseEnd { reason: reason.as_str().to_owned(), at: u64::from(*ended_at) });
+            lease.end = Some(LeaseEnd { reason: *reason, at: u64::from(*ended_at) });
         }
     })?;
     Ok(())

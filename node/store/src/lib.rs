@@ -6,6 +6,7 @@
 
 mod file;
 mod journal;
+mod reason;
 mod records;
 
 use std::{path::Path, sync::Arc};
@@ -16,6 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use self::file::StoreFile;
 pub use self::journal::ClosedStore;
+pub use self::reason::DeclineReason;
 pub use self::records::{ChainLease, Decline, Ending, LeaseEnd, OfferTemplate, Promise, Purchase};
 
 /// The version of the tables and records below.

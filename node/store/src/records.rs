@@ -6,34 +6,20 @@ use serde::{Deserialize, Serialize};
 use sublet_base::phase::{BuyerPhase, OnFailure, ProviderPhase};
 use sublet_chain::LeaseView;
 use sublet_market::{
-    Accept, Access, Bid, LoggedEvent, Manifest, MarketEvent, Offer, Resources, Signed, Spec, Traits,
+    Accept, Access, Bid, EndReason, LoggedEvent, Manifest, MarketEvent, Offer, OfferTerms, Resources, Signed,
+    Spec,
 };
 
-use super::Record;
+use super::{DeclineReason, Record};
 
 /// What the operator wants to sell. The engine keeps a live, signed offer of it in gossip.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OfferTemplate {
     /// Names the line of offers that replace each other.
     pub series: u64,
-    /// What one unit is.
-    pub unit: Resources,
-    /// How many units there are when nothing is leased.
-    pub units: u32,
-    /// Base units of the token for one unit and second.
-    pub price_per_second: u64,
-    /// The bond, in seconds of the rate.
-    pub bond_seconds: u32,
-    /// Shortest lease, seconds.
-    pub min_duration: u32,
-    /// Longest lease, seconds.
-    pub max_duration: u32,
-    /// Seconds from settlement until the machine must run.
-    pub activate_within: u32,
-    /// Earnings are burned instead of paid out.
-    pub burn: bool,
-    /// The operator's traits and the adapter's.
-    pub traits: Traits,
+    /// What it offers when nothing is leased, with the adapter's traits beside the operator's.
+    #[serde(flatten)]
+    pub terms: OfferTerms,
     /// The highest sequence number ever signed for this series.
     pub seq: u64,
     /// Withdrawn by the operator; kept until every older offer of the series has expired.
@@ -130,8 +116,8 @@ pub struct Decline {
     /// The offer's rate for this bid, base units a second.
     #[serde(with = "sublet_market::text_number")]
     pub rate: u64,
-    /// Stable reason code.
-    pub code: String,
+    /// Why.
+    pub code: DeclineReason,
     /// The provider's words.
     pub detail: String,
     /// Chain time of the last time.
@@ -219,8 +205,8 @@ impl Record for Purchase {
 /// How a lease ended, from its `LeaseEnded` event. Amounts in base units.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LeaseEnd {
-    /// Stable reason: `closed`, `rejected`, `provider_closed`, `aborted`, `finished`.
-    pub reason: String,
+    /// Why.
+    pub reason: EndReason,
     /// Chain time of the end.
     pub at: u64,
 }

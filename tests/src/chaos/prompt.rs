@@ -70,7 +70,7 @@ async fn measure_start(stage: &mut Stage<'_>, limit: Duration) -> anyhow::Result
     let known = until("the buyer has what the provider offers", SOON, async || {
         let live = async |client: &ApiClient| -> anyhow::Result<HashSet<_>> {
             let offers: Vec<OfferInfo> = client.get("/v1/offers").await?;
-            Ok(offers.iter().filter(|offer| offer.units > 0).filter_map(|offer| offer.digest).collect())
+            Ok(offers.iter().filter(|offer| offer.terms.units > 0).filter_map(|offer| offer.digest).collect())
         };
         let known = live(&buyer).await?;
         Ok((!known.is_empty() && known == live(&provider).await?).then_some(known))
@@ -79,8 +79,9 @@ async fn measure_start(stage: &mut Stage<'_>, limit: Duration) -> anyhow::Result
     stage.take_down(Who::Provider);
     let started = Instant::now();
     stage.bring_up(Who::Provider).await?;
-    let is_new =
-        |offer: &OfferInfo| offer.units > 0 && offer.digest.is_some_and(|digest| !known.contains(&digest));
+    let is_new = |offer: &OfferInfo| {
+        offer.terms.units > 0 && offer.digest.is_some_and(|digest| !known.contains(&digest))
+    };
     while !buyer.get::<Vec<OfferInfo>>("/v1/offers").await?.iter().any(is_new) {
         ensure!(started.elapsed() < SOON, "the offer does not come back");
         tokio::time::sleep(POLL).await;
@@ -107,7 +108,7 @@ async fn follow(stage: &Stage<'_>, provider: &NodeProcess, id: B256) -> anyhow::
         }
         if for_sale.is_none() {
             let offers: Vec<OfferInfo> = client.get("/v1/offers").await?;
-            let announced = |offer: &OfferInfo| offer.mine && offer.digest.is_some() && offer.units > 0;
+            let announced = |offer: &OfferInfo| offer.mine && offer.digest.is_some() && offer.terms.units > 0;
             for_sale = offers.iter().any(announced).then(|| ended.elapsed());
         }
         if let (Some(gone), Some(for_sale)) = (gone, for_sale) {

@@ -27,7 +27,7 @@ use sublet_api::{
 };
 use sublet_base::phase::{BuyerPhase, OnFailure, ProviderPhase};
 use sublet_contracts::Market;
-use sublet_market::Resources;
+use sublet_market::{BidTerms, Resources, Traits};
 
 use self::wish::{End, RAN_OUT, Wish, dice, wish};
 use super::Row;
@@ -215,7 +215,7 @@ impl Soak {
         let bid = until_done(client, id).await?;
         ensure!(bid.failure.is_none(), "its buyer's node gave it up: {:?}", bid.failure);
         let lease: LeaseInfo = client.get(&path).await?;
-        let reason = lease.ended.context("no end is known")?.reason;
+        let reason = lease.ended.context("no end is known")?.reason.to_string();
         let expected = reason == end.reason() || (wish == Wish::TooLate && reason == RAN_OUT);
         ensure!(expected, "it ended as {reason}, and the wish was {wish:?}");
         Ok(reason)
@@ -224,10 +224,10 @@ impl Soak {
     /// A bid and its machine; nothing if nobody took the bid in time.
     async fn rent(&self, client: &ApiClient, node: &NodeProcess) -> anyhow::Result<Option<B256>> {
         let key = std::fs::read_to_string(node.home().ssh_public_key())?;
-        let body = PostBid {
+        let terms = BidTerms {
             unit: Resources { vcpus: 1, memory_mib: 128, disk_gib: 1, ..Resources::default() },
             units: 1,
-            traits: Vec::new(),
+            traits: Traits::default(),
             max_rate: 3_000_000_000_000_000,
             min_bond_seconds: 0,
             min_points: 0,
@@ -235,9 +235,8 @@ impl Soak {
             valid_for: 600,
             image: IMAGE.into(),
             ssh_authorized_keys: vec![key.trim().to_owned()],
-            top_up_budget: Amount(0),
-            on_failure: OnFailure::End,
         };
+        let body = PostBid { terms, top_up_budget: Amount(0), on_failure: OnFailure::End };
         let bid: BidInfo = client.post("/v1/bids", &body).await?;
         loop {
             let bid: BidInfo = client.get(&format!("/v1/bids/{}", bid.id)).await?;

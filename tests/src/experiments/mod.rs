@@ -226,7 +226,7 @@ async fn run_to_the_end(
         Ok(if done { ended } else { None })
     })
     .await?;
-    let reason = ended.ended.as_ref().map(|end| end.reason.clone()).unwrap_or_default();
+    let reason = ended.ended.as_ref().map(|end| end.reason.to_string()).unwrap_or_default();
     ensure!(reason == "finished", "the lease ended by '{reason}', not by running to its end");
     Ok(Ended { lease: ended, instance, seen })
 }

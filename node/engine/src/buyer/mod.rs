@@ -27,7 +27,7 @@ use sublet_base::{failpoint, home::Home};
 use sublet_chain::{Call, ChainError};
 use sublet_market::LeaseState;
 use sublet_market::{Accept, check_settle};
-use sublet_store::{ChainLease, Purchase};
+use sublet_store::{ChainLease, Decline, DeclineReason, Purchase};
 use tokio_util::sync::CancellationToken;
 
 use self::decide::{Sight, Step, decide};
@@ -277,12 +277,12 @@ impl Buyer {
     fn note_refused(&self, id: B256, accept: &Accept, name: &str, text: &str) -> Result<(), EngineError> {
         tracing::warn!(bid = %id, name, text, "the settlement is refused; looking for another provider");
         self.update(id, |p| {
-            p.declines.push(sublet_store::Decline {
+            p.declines.push(Decline {
                 node: accept.node,
                 provider: accept.provider,
                 offer: accept.offer,
                 rate: accept.rate,
-                code: "settle_refused".into(),
+                code: DeclineReason::SettleRefused,
                 detail: format!("{text} ({name})"),
                 at: self.core.now(),
                 times: 1,

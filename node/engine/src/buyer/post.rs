@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256};
 use sublet_base::failpoint;
 use sublet_base::phase::{BuyerPhase, OnFailure};
-use sublet_market::{Bid, Explanation, Manifest, Order as _, Resources, Spec, Traits, amount::format_amount};
+use sublet_market::{Bid, BidTerms, Explanation, Manifest, Order as _, Spec, amount::format_amount};
 use sublet_store::Purchase;
 
 use super::Buyer;
@@ -12,26 +12,8 @@ use crate::{EngineError, promised::Means, random};
 /// What a buyer asks for.
 #[derive(Debug, Clone)]
 pub struct NewBid {
-    /// What one unit must have at least.
-    pub unit: Resources,
-    /// How many units.
-    pub units: u32,
-    /// Traits that the offer must have.
-    pub traits: Vec<String>,
-    /// Top rate for all units, base units of the token a second.
-    pub max_rate: u64,
-    /// Seconds of the rate that the provider must lock.
-    pub min_bond_seconds: u32,
-    /// Reputation that the provider must have.
-    pub min_points: u64,
-    /// Seconds to pay in advance.
-    pub duration: u32,
-    /// Seconds that the bid stands (at most 600).
-    pub valid_for: u32,
-    /// Image to boot.
-    pub image: String,
-    /// OpenSSH public keys that may log in.
-    pub ssh_authorized_keys: Vec<String>,
+    /// What is wanted.
+    pub terms: BidTerms,
     /// What may be spent on top-ups without asking again, base units.
     pub top_up_budget: u128,
     /// What to do when the machine is not there.
@@ -48,17 +30,18 @@ impl Buyer {
     /// Signs a bid, keeps it, gossips it and starts asking. Refuses at once what cannot be paid for.
     pub async fn post_bid(&self, new: NewBid) -> Result<(Purchase, Explanation), EngineError> {
         let invalid = |e: &dyn std::fmt::Display| EngineError::Invalid(e.to_string());
+        let terms = new.terms;
         let manifest = Manifest {
             salt: random::<32>()?.into(),
-            image: new.image,
-            ssh_authorized_keys: new.ssh_authorized_keys,
+            image: terms.image,
+            ssh_authorized_keys: terms.ssh_authorized_keys,
             disk_of: new.disk_of,
         };
         let only = new.disk_of.map(|old| self.keeper_of(old)).transpose()?;
         manifest.check().map_err(|e| invalid(&e))?;
-        let traits = Traits::new(new.traits).map_err(|e| invalid(&e))?;
         let manifest_hash = manifest.hash().map_err(|e| invalid(&e))?;
-        let spec = Spec { unit: new.unit, units: new.units, traits, manifest: manifest_hash };
+        let spec =
+            Spec { unit: terms.unit, units: terms.units, traits: terms.traits, manifest: manifest_hash };
         let _turn = self.core.promising.lock().await;
         let means = self.core.means().await?;
         let salt = random::<8>()?;
@@ -68,11 +51,11 @@ impl Buyer {
             settler: self.core.key(),
             spec: spec.hash_struct(),
             node: self.core.node,
-            max_rate: new.max_rate,
-            min_bond_seconds: new.min_bond_seconds,
-            min_points: new.min_points,
-            duration: new.duration,
-            valid_until: self.core.now() + u64::from(new.valid_for),
+            max_rate: terms.max_rate,
+            min_bond_seconds: terms.min_bond_seconds,
+            min_points: terms.min_points,
+            duration: terms.duration,
+            valid_until: self.core.now() + u64::from(terms.valid_for),
             epoch: means.account.epoch,
             salt: u64::from_be_bytes(salt),
         };

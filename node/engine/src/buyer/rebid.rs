@@ -2,6 +2,7 @@
 
 use alloy_primitives::B256;
 use sublet_base::phase::OnFailure;
+use sublet_market::{BidTerms, EndReason};
 use sublet_store::{ChainLease, Purchase};
 
 use super::{Buyer, NewBid};
@@ -47,8 +48,12 @@ impl Buyer {
 
 /// Whether the lease ended by somebody's failure, not by its buyer's wish or its time.
 fn has_failed(purchase: &Purchase, lease: &ChainLease) -> bool {
-    let reason = lease.end.as_ref().map_or("", |end| end.reason.as_str());
-    let given_up = reason == "aborted" || reason == "provider_closed";
+    let given_up = match lease.end.as_ref().map(|end| end.reason) {
+        Some(EndReason::Aborted | EndReason::ProviderClosed) => true,
+        None | Some(EndReason::Cancelled | EndReason::Closed | EndReason::Rejected | EndReason::Finished) => {
+            false
+        }
+    };
     purchase.failure.is_some() || (given_up && purchase.ending.is_none())
 }
 
@@ -72,10 +77,10 @@ fn again(purchase: &Purchase, lease: &ChainLease, duration: u32) -> NewBid {
 /// A bid on the terms of an earlier one, with a new disk.
 pub(super) fn like(purchase: &Purchase, duration: u32) -> NewBid {
     let bid = &purchase.bid.order;
-    NewBid {
+    let terms = BidTerms {
         unit: purchase.spec.unit,
         units: purchase.spec.units,
-        traits: purchase.spec.traits.iter().map(ToString::to_string).collect(),
+        traits: purchase.spec.traits.clone(),
         max_rate: bid.max_rate,
         min_bond_seconds: bid.min_bond_seconds,
         min_points: bid.min_points,
@@ -83,6 +88,9 @@ pub(super) fn like(purchase: &Purchase, duration: u32) -> NewBid {
         valid_for: VALID_FOR,
         image: purchase.manifest.image.clone(),
         ssh_authorized_keys: purchase.manifest.ssh_authorized_keys.clone(),
+    };
+    NewBid {
+        terms,
         top_up_budget: purchase.top_up_budget,
         on_failure: purchase.on_failure,
         continues: None,
@@ -99,8 +107,8 @@ mod tests {
     use sublet_market::LeaseState;
     use sublet_store::{Ending, LeaseEnd};
 
-    fn ended(reason: &str) -> ChainLease {
-        let end = Some(LeaseEnd { reason: reason.into(), at: 1_000_500 });
+    fn ended(reason: EndReason) -> ChainLease {
+        let end = Some(LeaseEnd { reason, at: 1_000_500 });
         let (view, id) = (view(LeaseState::Ended), B256::ZERO);
         ChainLease { id, view, changed_at: None, events: Vec::new(), end }
     }
@@ -108,21 +116,27 @@ mod tests {
     #[test]
     fn only_a_failure_is_bid_for_again() {
         let mut bought = purchase(BuyerPhase::Leased);
-        assert!(has_failed(&bought, &ended("aborted")) && has_failed(&bought, &ended("provider_closed")));
-        assert!(!has_failed(&bought, &ended("finished")) && !has_failed(&bought, &ended("closed")));
+        assert!(
+            has_failed(&bought, &ended(EndReason::Aborted))
+                && has_failed(&bought, &ended(EndReason::ProviderClosed))
+        );
+        assert!(
+            !has_failed(&bought, &ended(EndReason::Finished))
+                && !has_failed(&bought, &ended(EndReason::Closed))
+        );
         bought.ending = Some(Ending::Close);
-        assert!(!has_failed(&bought, &ended("closed")), "its owner wanted it");
+        assert!(!has_failed(&bought, &ended(EndReason::Closed)), "its owner wanted it");
         bought.failure = Some("the machine is gone".into());
-        assert!(has_failed(&bought, &ended("closed")));
+        assert!(has_failed(&bought, &ended(EndReason::Closed)));
     }
 
     #[test]
     fn the_provider_that_failed_is_avoided_and_the_terms_stay() {
         let bought = purchase(BuyerPhase::Leased);
-        let lease = ended("aborted");
+        let lease = ended(EndReason::Aborted);
         assert_eq!(time_left(&bought, &lease), bought.bid.order.duration, "it never ran");
         let new = again(&bought, &lease, 300);
-        let terms = (new.duration, new.max_rate, new.continues);
+        let terms = (new.terms.duration, new.terms.max_rate, new.continues);
         assert_eq!(terms, (300, bought.bid.order.max_rate, Some(bought.id)));
         assert_eq!(new.avoid, [lease.view.provider]);
     }

@@ -21,9 +21,11 @@ impl Buyer {
                 "the bid of the lease {id} is not known here: its terms are not either"
             ))
         })?;
-        let terms = like(&old, duration);
-        let max_rate = max_rate.unwrap_or(terms.max_rate);
-        self.post_bid(NewBid { max_rate, disk_of: Some(id), ..terms }).await
+        let mut new = NewBid { disk_of: Some(id), ..like(&old, duration) };
+        if let Some(max_rate) = max_rate {
+            new.terms.max_rate = max_rate;
+        }
+        self.post_bid(new).await
     }
 
     /// The provider of a lease of ours that is over, and its node: nobody else has the disk.

@@ -12,9 +12,10 @@ use alloy_primitives::{Address, B256};
 use sublet_base::failpoint;
 use sublet_base::phase::BuyerPhase;
 use sublet_market::{
-    Accept, Best, Offer, Order as _, OrderMessage, Quote, Signed, TradeRequest, TradeResponse, check_accept,
+    Accept, Best, DeclineCode, Offer, Order as _, OrderMessage, Quote, Signed, TradeRequest, TradeResponse,
+    check_accept,
 };
-use sublet_store::{Decline, Purchase};
+use sublet_store::{Decline, DeclineReason, Purchase};
 
 use super::{Buyer, auction::merge, decide::SETTLE_MARGIN};
 use crate::{EngineError, admit, jobs::JobEnd};
@@ -37,13 +38,10 @@ const LONGEST_RETRY: u64 = 60;
 /// Questions without an answer that are remembered.
 const MOST_UNANSWERED: usize = 4;
 
-/// The reason code of a question without an answer.
-const UNREACHABLE: &str = "unreachable";
-
 /// What an ask came to.
 enum Answer {
     Accepted(Signed<Accept>),
-    Declined { code: String, detail: String },
+    Declined { code: DeclineReason, detail: String },
 }
 
 impl Buyer {
@@ -77,10 +75,10 @@ impl Buyer {
                     return Ok(JobEnd::Done);
                 }
                 Answer::Declined { code, detail } => {
-                    tracing::info!(bid = %id, code, detail, "a provider declined");
+                    tracing::info!(bid = %id, %code, detail, "a provider declined");
                     let at = self.core.now();
                     self.update(id, |p| {
-                        if code != UNREACHABLE {
+                        if code != DeclineReason::Unreachable {
                             note_answered(p, &quote);
                         }
                         note_decline(p, &quote, code, detail, at);
@@ -138,7 +136,7 @@ impl Buyer {
     }
 
     async fn ask(&self, purchase: &Purchase, quote: &Quote) -> Result<Answer, EngineError> {
-        let declined = |code: &str, detail: String| Ok(Answer::Declined { code: code.to_owned(), detail });
+        let declined = |code, detail| Ok(Answer::Declined { code, detail });
         let manifest = purchase.manifest.canonical_bytes();
         let request = TradeRequest::Ask {
             bid: purchase.bid.clone(),
@@ -149,11 +147,11 @@ impl Buyer {
         match self.request(quote, request).await {
             Ok(TradeResponse::Accept(accept)) => match self.check(purchase, quote, &accept).await? {
                 None => Ok(Answer::Accepted(accept)),
-                Some(problem) => declined("bad_accept", problem),
+                Some(problem) => declined(DeclineReason::BadAccept, problem),
             },
-            Ok(TradeResponse::Declined(no)) => declined(&no.code.to_string(), no.detail),
-            Ok(_) => declined("bad_accept", "the answer was not an accept".into()),
-            Err(problem) => declined(UNREACHABLE, problem),
+            Ok(TradeResponse::Declined(no)) => declined(DeclineReason::Said(no.code), no.detail),
+            Ok(_) => declined(DeclineReason::BadAccept, "the answer was not an accept".into()),
+            Err(problem) => declined(DeclineReason::Unreachable, problem),
         }
     }
 
@@ -235,7 +233,7 @@ fn note_answered(purchase: &mut Purchase, quote: &Quote) {
 }
 
 /// Notes a no, together with earlier ones of the same provider, terms and reason.
-fn note_decline(purchase: &mut Purchase, quote: &Quote, code: String, detail: String, at: u64) {
+fn note_decline(purchase: &mut Purchase, quote: &Quote, code: DeclineReason, detail: String, at: u64) {
     let offer = &quote.offer.order;
     let same = |no: &&mut Decline| no.provider == offer.provider && no.rate == quote.rate && no.code == code;
     if let Some(no) = purchase.declines.iter_mut().find(same) {
@@ -260,18 +258,28 @@ fn note_decline(purchase: &mut Purchase, quote: &Quote, code: String, detail: St
 fn may_be_asked(purchase: &Purchase, quote: &Quote, now: u64) -> bool {
     let provider = quote.offer.order.provider;
     purchase.declines.iter().filter(|no| no.provider == provider).all(|no| {
-        match no.code.as_str() {
+        match no.code {
             // The machine is what the buyer asked for and this provider cannot give, whatever the price.
-            "manifest" | "malformed" | "not_yours" | "bad_accept" | "settle_refused" => false,
+            DeclineReason::Said(DeclineCode::Manifest | DeclineCode::Malformed | DeclineCode::NotYours)
+            | DeclineReason::BadAccept
+            | DeclineReason::SettleRefused => false,
             // Transient: full, poor, busy, away, in back-off, or the offer was renewed under our hands.
-            "unknown_offer" | "capacity" | "provider_funds" | "buyer_funds" | "backoff" | "busy"
-            | "shutting_down" | "unreachable" => {
+            DeclineReason::Said(
+                DeclineCode::UnknownOffer
+                | DeclineCode::Capacity
+                | DeclineCode::ProviderFunds
+                | DeclineCode::BuyerFunds
+                | DeclineCode::Backoff
+                | DeclineCode::Busy
+                | DeclineCode::ShuttingDown,
+            )
+            | DeclineReason::Unreachable => {
                 let pause =
                     FIRST_RETRY.saturating_mul(1 << no.times.saturating_sub(1).min(8)).min(LONGEST_RETRY);
                 no.rate != quote.rate || now >= no.at.saturating_add(pause)
             }
-            // A rule of the market: other terms may fit.
-            _ => no.offer != quote.digest,
+            // Other terms may fit.
+            DeclineReason::Said(DeclineCode::Rule(_)) => no.offer != quote.digest,
         }
     })
 }
@@ -284,7 +292,7 @@ mod tests {
     fn after(code: &str, times: u32) -> Purchase {
         let mut purchase = purchase(BuyerPhase::Seeking);
         for at in 0..times {
-            note_decline(&mut purchase, &quote(), code.into(), "no".into(), 100 + u64::from(at));
+            note_decline(&mut purchase, &quote(), code.parse().unwrap(), "no".into(), 100 + u64::from(at));
         }
         purchase
     }

@@ -108,7 +108,7 @@ impl Provider {
 
     pub(super) fn end_of(&self, lease: B256) -> String {
         let record = self.core.store.find::<ChainLease>(lease.as_slice()).ok().flatten();
-        record.and_then(|lease| lease.end).map_or_else(|| "ended".to_owned(), |end| end.reason)
+        record.and_then(|lease| lease.end).map_or("ended", |end| end.reason.as_str()).to_owned()
     }
 
     fn check_request(

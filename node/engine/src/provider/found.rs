@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(step(LeaseState::Opened, None, END, false), Step::Abort);
         assert_eq!(step(LeaseState::None, Some(InstanceState::Running), END, false), Step::Wait);
         let ended = |machine, end| step_of(LeaseState::Ended, machine, END, false, end);
-        let end = || Some(LeaseEnd { reason: "closed".into(), at: END });
+        let end = || Some(LeaseEnd { reason: sublet_market::EndReason::Closed, at: END });
         assert_eq!(ended(Some(InstanceState::Running), end()), Step::Remove);
         assert_eq!(ended(None, None), Step::Wait, "not yet deep enough");
         assert_eq!(ended(None, end()), Step::Conclude);

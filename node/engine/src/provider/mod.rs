@@ -26,7 +26,9 @@ use std::{
 use alloy_primitives::B256;
 pub use offers::LiveOffer;
 use sublet_adapter::{Adapter, Instance};
-use sublet_market::{Order as _, Resources, Shard, Traits, amount::format_amount, shard::regions_of};
+use sublet_market::{
+    OfferTerms, Order as _, Resources, Shard, Traits, amount::format_amount, shard::regions_of,
+};
 use sublet_store::{ChainLease, OfferTemplate, Promise};
 use tokio_util::sync::CancellationToken;
 pub use vigil::Vigil;
@@ -95,29 +97,6 @@ pub struct ProviderSettings {
     pub max_blind: Duration,
     /// How long a disk is kept after the end of its lease; 0 for not at all.
     pub keep_disk_for: Duration,
-}
-
-/// What an operator asks to sell; the engine adds the adapter's traits.
-#[derive(Debug, Clone)]
-pub struct NewOffer {
-    /// What one unit is.
-    pub unit: Resources,
-    /// How many units.
-    pub units: u32,
-    /// Base units of the token for one unit and second.
-    pub price_per_second: u64,
-    /// The bond, in seconds of the rate.
-    pub bond_seconds: u32,
-    /// Shortest lease, seconds.
-    pub min_duration: u32,
-    /// Longest lease, seconds.
-    pub max_duration: u32,
-    /// Seconds from settlement until the machine must run.
-    pub activate_within: u32,
-    /// Earnings are burned instead of paid out.
-    pub burn: bool,
-    /// The operator's own traits, `key=value`.
-    pub traits: Vec<String>,
 }
 
 impl Provider {
@@ -275,25 +254,16 @@ impl Provider {
         Ok(self.core.store.get::<Promise>(lease.as_slice())?.is_some())
     }
 
-    /// Takes a new template in; it is announced within a moment.
-    pub async fn post_offer(&self, new: NewOffer) -> Result<OfferTemplate, EngineError> {
-        let traits = self.adapter.traits().into_iter().chain(self.disk_trait()).chain(new.traits);
-        let traits = Traits::new(traits).map_err(|e| EngineError::Invalid(e.to_string()))?;
-        let template = OfferTemplate {
-            series: u64::from_be_bytes(random()?),
-            unit: new.unit,
-            units: new.units,
-            price_per_second: new.price_per_second,
-            bond_seconds: new.bond_seconds,
-            min_duration: new.min_duration,
-            max_duration: new.max_duration,
-            activate_within: new.activate_within,
-            burn: new.burn,
-            traits,
-            seq: 0,
-            cancelled: false,
-            live_until: 0,
-        };
+    /// Takes a new template in, with the adapter's traits beside its own; it is announced within a moment.
+    ///
+    /// # Errors
+    /// Terms that make no sense, or that this node cannot keep.
+    pub async fn post_offer(&self, mut terms: OfferTerms) -> Result<OfferTemplate, EngineError> {
+        let own = terms.traits.iter().map(ToOwned::to_owned);
+        let traits = self.adapter.traits().into_iter().chain(self.disk_trait()).chain(own);
+        terms.traits = Traits::new(traits).map_err(|e| EngineError::Invalid(e.to_string()))?;
+        let series = u64::from_be_bytes(random()?);
+        let template = OfferTemplate { series, terms, seq: 0, cancelled: false, live_until: 0 };
         self.check_template(&template).await?;
         self.core.store.put(&template)?;
         self.core.wake.provider.notify_one();
@@ -301,22 +271,25 @@ impl Provider {
     }
 
     async fn check_template(&self, template: &OfferTemplate) -> Result<(), EngineError> {
-        if template.units == 0 {
+        if template.terms.units == 0 {
             return Err(EngineError::Invalid("an offer needs at least one unit: --units 1".into()));
         }
         let now = self.core.now();
-        let offer =
-            self.offer_of(template, template.units, now.saturating_add(self.config.offer_lifetime.as_secs()));
+        let offer = self.offer_of(
+            template,
+            template.terms.units,
+            now.saturating_add(self.config.offer_lifetime.as_secs()),
+        );
         offer.check().map_err(|e| EngineError::Invalid(e.to_string()))?;
-        if template.activate_within < LEAST_ACTIVATE_WITHIN {
+        if template.terms.activate_within < LEAST_ACTIVATE_WITHIN {
             return Err(EngineError::Invalid(format!(
                 "activate_within is {} s: a settlement must be confirmed and a machine booted in that time, give at \
                  least {LEAST_ACTIVATE_WITHIN} s",
-                template.activate_within
+                template.terms.activate_within
             )));
         }
         let unheard = |region: &&str| !self.core.p2p.follows(Shard::of_region(region));
-        if let Some(region) = regions_of(&template.traits).find(unheard) {
+        if let Some(region) = regions_of(&template.terms.traits).find(unheard) {
             return Err(EngineError::Invalid(format!(
                 "this node does not hear the bids for the region {region}: add it to p2p.shards in node.toml, or leave \
                  the list empty to follow all"
@@ -324,14 +297,14 @@ impl Provider {
         }
         self.core.require_gas().await?;
         let capacity = self.adapter.capacity().await?;
-        if !capacity.covers(&template.unit) {
+        if !capacity.covers(&template.terms.unit) {
             return Err(EngineError::Invalid(format!(
                 "one unit is larger than the whole capacity ({} vCPU, {} MiB, {} GiB disk): offer less, or raise \
                  provider.hypervisor.capacity in node.toml",
                 capacity.vcpus, capacity.memory_mib, capacity.disk_gib
             )));
         }
-        let bond = u128::from(template.price_per_second) * u128::from(template.bond_seconds);
+        let bond = u128::from(template.terms.price_per_second) * u128::from(template.terms.bond_seconds);
         let needed = bond.max(self.config.floor);
         let free = self.core.refresh_maker(self.core.address()).await?.free;
         if free < needed {

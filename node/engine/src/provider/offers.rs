@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::PoisonError, time::UNIX_EPOCH};
 
 use alloy_primitives::B256;
 use sublet_base::{failpoint, wall};
-use sublet_market::{Offer, Order as _, OrderMessage, Resources, Signed};
+use sublet_market::{Offer, OfferTerms, OfferVersion, Order as _, OrderMessage, Resources, Signed};
 use sublet_p2p::PublishError;
 use sublet_store::{OfferTemplate, Record as _};
 
@@ -123,22 +123,14 @@ impl Provider {
 
     /// The offer that a template makes.
     pub(super) fn offer_of(&self, template: &OfferTemplate, units: u32, valid_until: u64) -> Offer {
-        Offer {
+        let terms = OfferTerms { units, ..template.terms.clone() };
+        terms.offer(OfferVersion {
             provider: self.core.address(),
             node: self.core.node,
-            unit: template.unit,
-            units,
-            price_per_second: template.price_per_second,
-            bond_seconds: template.bond_seconds,
-            min_duration: template.min_duration,
-            max_duration: template.max_duration,
-            activate_within: template.activate_within,
-            burn: template.burn,
-            traits: template.traits.clone(),
             series: template.series,
             seq: template.seq,
             valid_until,
-        }
+        })
     }
 
     /// Puts the newest version into our own book and tells the peers, until both have worked once.
@@ -178,13 +170,14 @@ impl Provider {
         ledger: &Ledger,
         free: &Resources,
     ) -> Result<u32, EngineError> {
-        Ok(self.units_left(template.series, ledger)?.min(free.units_of(&template.unit)))
+        Ok(self.units_left(template.series, ledger)?.min(free.units_of(&template.terms.unit)))
     }
 
     /// Units of a series that no promise holds.
     pub(super) fn units_left(&self, series: u64, ledger: &Ledger) -> Result<u32, EngineError> {
         let template = self.core.store.get::<OfferTemplate>(&series.to_be_bytes())?;
-        let units = template.filter(|template| !template.cancelled).map_or(0, |template| template.units);
+        let units =
+            template.filter(|template| !template.cancelled).map_or(0, |template| template.terms.units);
         Ok(units.saturating_sub(ledger.units_held(series)))
     }
 

@@ -11,7 +11,10 @@ use sublet_api::{
     types::{Amount, BidInfo, DeclineInfo, PostBid},
 };
 use sublet_base::phase::{BuyerPhase, OnFailure};
-use sublet_market::amount::{format_duration, format_rate};
+use sublet_market::{
+    BidTerms, Traits,
+    amount::{format_duration, format_rate},
+};
 
 use super::{
     Context, Refused,
@@ -123,10 +126,10 @@ async fn post(context: &Context, args: Post) -> anyhow::Result<()> {
     if let Some(path) = &args.ssh_key {
         keys.extend(public_keys(path)?);
     }
-    let body = PostBid {
+    let terms = BidTerms {
         unit: args.unit.resources(),
         units: args.units,
-        traits: args.traits,
+        traits: Traits::new(args.traits)?,
         max_rate: args.max_rate,
         min_bond_seconds: args.min_bond,
         min_points: args.min_points,
@@ -134,9 +137,8 @@ async fn post(context: &Context, args: Post) -> anyhow::Result<()> {
         valid_for: args.valid_for,
         image: args.image,
         ssh_authorized_keys: keys,
-        top_up_budget: Amount(args.auto_top_up),
-        on_failure: args.on_failure,
     };
+    let body = PostBid { terms, top_up_budget: Amount(args.auto_top_up), on_failure: args.on_failure };
     let bid: BidInfo = client.post("/v1/bids", &body).await?;
     follow(context, &client, bid, args.wait).await
 }

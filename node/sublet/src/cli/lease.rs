@@ -173,7 +173,7 @@ fn list(leases: &[LeaseInfo]) -> String {
         vec![
             lease.id.to_string(),
             role.into(),
-            lease.ended.as_ref().map_or_else(|| state(lease.state).to_owned(), |end| end.reason.clone()),
+            lease.ended.as_ref().map_or_else(|| state(lease.state).to_owned(), |end| end.reason.to_string()),
             format_rate(lease.rate),
             format_duration(lease.metered_seconds),
             lease.metered.to_string(),

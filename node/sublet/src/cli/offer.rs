@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use sublet_api::types::{OfferInfo, PostOffer};
-use sublet_market::amount::format_rate;
+use sublet_market::{OfferTerms, Traits, amount::format_rate};
 
 use super::{
     Context,
@@ -64,7 +64,7 @@ impl Offer {
         let client = context.client()?;
         match self {
             Self::Post(post) => {
-                let body = PostOffer {
+                let terms = OfferTerms {
                     unit: post.unit.resources(),
                     units: post.units,
                     price_per_second: post.price,
@@ -73,15 +73,16 @@ impl Offer {
                     max_duration: post.max_duration,
                     activate_within: post.activate_within,
                     burn: post.burn,
-                    traits: post.traits,
+                    traits: Traits::new(post.traits)?,
                 };
+                let body = PostOffer { terms };
                 let offer: OfferInfo = client.post("/v1/offers", &body).await?;
                 context.output.print(&offer, |offer| {
                     format!(
                         "offered {} × ({}) at {}; series {}",
-                        offer.units,
-                        describe(&offer.unit),
-                        format_rate(offer.price_per_second),
+                        offer.terms.units,
+                        describe(&offer.terms.unit),
+                        format_rate(offer.terms.price_per_second),
                         offer.series
                     )
                 })
@@ -113,11 +114,11 @@ fn list(offers: &[OfferInfo]) -> String {
         vec![
             offer.series.clone(),
             if offer.mine { "me".into() } else { short(&offer.provider) },
-            offer.units.to_string(),
-            describe(&offer.unit),
-            format_rate(offer.price_per_second),
+            offer.terms.units.to_string(),
+            describe(&offer.terms.unit),
+            format_rate(offer.terms.price_per_second),
             offer.points.to_string(),
-            offer.traits.join(" "),
+            offer.terms.traits.iter().collect::<Vec<_>>().join(" "),
             state,
         ]
     });

@@ -15,7 +15,7 @@ use sublet_api::{
 };
 use sublet_base::phase::OnFailure;
 use sublet_market::{
-    Resources, Traits,
+    BidTerms, Resources, Traits,
     amount::{format_duration, format_rate},
 };
 
@@ -98,11 +98,12 @@ impl Rent {
         let within = |offer: &&OfferInfo| {
             offer.digest.is_some()
                 && !offer.mine
-                && offer.unit.covers(unit)
-                && traits.iter().all(|wanted| offer.traits.iter().any(|has| has == wanted))
-                && (offer.min_duration..=offer.max_duration).contains(&self.duration)
+                && offer.terms.unit.covers(unit)
+                && offer.terms.traits.contains_all(traits)
+                && (offer.terms.min_duration..=offer.terms.max_duration).contains(&self.duration)
         };
-        let mut prices: Vec<u64> = offers.iter().filter(within).map(|offer| offer.price_per_second).collect();
+        let mut prices: Vec<u64> =
+            offers.iter().filter(within).map(|offer| offer.terms.price_per_second).collect();
         prices.sort_unstable();
         let Some(cheapest) = prices.first().copied() else {
             return Err(Refused(format!(
@@ -160,10 +161,10 @@ impl Rent {
         if let Some(path) = &self.ssh_key {
             keys.extend(public_keys(path)?);
         }
-        let body = PostBid {
+        let terms = BidTerms {
             unit,
             units: 1,
-            traits: traits.iter().map(ToOwned::to_owned).collect(),
+            traits: traits.clone(),
             max_rate,
             min_bond_seconds: 0,
             min_points: 0,
@@ -171,9 +172,8 @@ impl Rent {
             valid_for: BID_LIFE,
             image: self.image.clone(),
             ssh_authorized_keys: keys,
-            top_up_budget: Amount(0),
-            on_failure: self.on_failure,
         };
+        let body = PostBid { terms, top_up_budget: Amount(0), on_failure: self.on_failure };
         Ok(client.post("/v1/bids", &body).await?)
     }
 }

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use sublet_api::types::{Amount, MoveTokens, OfferInfo, PostOffer, Transaction};
-use sublet_market::{Resources, amount::BASE_UNITS_PER_CTK};
+use sublet_market::{OfferTerms, Resources, Traits, amount::BASE_UNITS_PER_CTK};
 
 use super::{Devnet, DevnetError, NodeProcess, process::ProcessError};
 use crate::setup::{Backend, ProviderSetup};
@@ -76,7 +76,7 @@ pub async fn add_seller(
 
 /// An offer of one unit with the market's usual terms.
 pub fn offer_of(unit: Resources, price_per_second: u64, burn: bool) -> PostOffer {
-    PostOffer {
+    let terms = OfferTerms {
         unit,
         units: 1,
         price_per_second,
@@ -85,8 +85,9 @@ pub fn offer_of(unit: Resources, price_per_second: u64, burn: bool) -> PostOffer
         max_duration: 30 * 86_400,
         activate_within: 300,
         burn,
-        traits: Vec::new(),
-    }
+        traits: Traits::default(),
+    };
+    PostOffer { terms }
 }
 
 /// Moves tokens of a node's wallet into the Market.

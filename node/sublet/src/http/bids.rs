@@ -42,16 +42,7 @@ pub(super) async fn create(
     let (purchase, explanation) = state
         .buyer
         .post_bid(NewBid {
-            unit: body.unit,
-            units: body.units,
-            traits: body.traits,
-            max_rate: body.max_rate,
-            min_bond_seconds: body.min_bond_seconds,
-            min_points: body.min_points,
-            duration: body.duration,
-            valid_for: body.valid_for,
-            image: body.image,
-            ssh_authorized_keys: body.ssh_authorized_keys,
+            terms: body.terms,
             top_up_budget: body.top_up_budget.0,
             on_failure: body.on_failure,
             continues: None,
@@ -98,7 +89,7 @@ pub(super) fn info(purchase: Purchase, explanation: Option<&Explanation>) -> Bid
 
 fn decline(no: Decline) -> DeclineInfo {
     let Decline { node, provider, offer, rate, code, detail, at, times } = no;
-    DeclineInfo { node, provider, offer, rate, code, detail, at, times }
+    DeclineInfo { node, provider, offer, rate, code: code.into(), detail, at, times }
 }
 
 fn explained(explanation: &Explanation) -> Explained {

@@ -184,7 +184,7 @@ fn ended(events: &[LoggedEvent]) -> Option<LeaseEnded> {
                 ..
             } => {
                 return Some(LeaseEnded {
-                    reason: reason.as_str().to_owned(),
+                    reason: *reason,
                     at: u64::from(*ended_at),
                     paid: Amount(paid.saturating_add(*paid_to_provider)),
                     fee: Amount(fees.saturating_add(*fee)),

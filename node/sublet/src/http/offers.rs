@@ -7,7 +7,6 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use sublet_engine::provider::NewOffer;
 use sublet_market::Offer;
 use sublet_store::OfferTemplate;
 
@@ -36,7 +35,7 @@ pub(super) async fn list(State(state): State<ApiState>) -> Result<Json<Vec<Offer
             offers.push(unannounced(&state, template, &refusals));
         }
     }
-    offers.sort_by_key(|offer| (offer.price_per_second, offer.digest));
+    offers.sort_by_key(|offer| (offer.terms.price_per_second, offer.digest));
     Ok(Json(offers))
 }
 
@@ -45,19 +44,7 @@ pub(super) async fn create(
     Json(body): Json<PostOffer>,
 ) -> Result<Json<OfferInfo>, ApiError> {
     let provider = state.require_provider()?;
-    let template = provider
-        .post_offer(NewOffer {
-            unit: body.unit,
-            units: body.units,
-            price_per_second: body.price_per_second,
-            bond_seconds: body.bond_seconds,
-            min_duration: body.min_duration,
-            max_duration: body.max_duration,
-            activate_within: body.activate_within,
-            burn: body.burn,
-            traits: body.traits,
-        })
-        .await?;
+    let template = provider.post_offer(body.terms).await?;
     Ok(Json(unannounced(&state, &template, &HashMap::new())))
 }
 
@@ -78,15 +65,7 @@ fn info(offer: &Offer, digest: Option<B256>, mine: bool, points: u64) -> OfferIn
         mine,
         provider: offer.provider,
         node: offer.node,
-        unit: offer.unit,
-        units: offer.units,
-        price_per_second: offer.price_per_second,
-        bond_seconds: offer.bond_seconds,
-        min_duration: offer.min_duration,
-        max_duration: offer.max_duration,
-        activate_within: offer.activate_within,
-        burn: offer.burn,
-        traits: offer.traits.iter().map(ToOwned::to_owned).collect(),
+        terms: offer.terms(),
         series: series_name(offer.series),
         points,
         valid_until: offer.valid_until,
@@ -100,15 +79,7 @@ fn unannounced(state: &ApiState, template: &OfferTemplate, refusals: &HashMap<u6
         mine: true,
         provider: state.core.address(),
         node: state.core.node,
-        unit: template.unit,
-        units: template.units,
-        price_per_second: template.price_per_second,
-        bond_seconds: template.bond_seconds,
-        min_duration: template.min_duration,
-        max_duration: template.max_duration,
-        activate_within: template.activate_within,
-        burn: template.burn,
-        traits: template.traits.iter().map(ToOwned::to_owned).collect(),
+        terms: template.terms.clone(),
         series: series_name(template.series),
         points: 0,
         valid_until: 0,

@@ -29,7 +29,7 @@ impl Scene<'_> {
             .until("the room of one machine is for sale", SOON, async |stage| {
                 let offers = super::own_offers(stage, &self.series).await?;
                 // Each of the two may be sold, whichever is asked for first.
-                Ok(offers.len() == 2 && offers.iter().all(|offer| offer.units == 1))
+                Ok(offers.len() == 2 && offers.iter().all(|offer| offer.terms.units == 1))
             })
             .await?;
         // One is free, each offer may name it; the second machine takes it, and then there is none.

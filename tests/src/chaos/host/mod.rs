@@ -263,7 +263,8 @@ impl<'a> Scene<'a> {
     async fn until_at_rest(&mut self) -> anyhow::Result<()> {
         self.stage
             .until("both machines are for sale again", SOON, async |stage| {
-                let free: u32 = own_offers(stage, &self.series).await?.iter().map(|offer| offer.units).sum();
+                let free: u32 =
+                    own_offers(stage, &self.series).await?.iter().map(|offer| offer.terms.units).sum();
                 Ok(stage.machines().await? == 0 && free == 2)
             })
             .await?;

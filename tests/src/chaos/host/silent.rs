@@ -137,7 +137,11 @@ impl Scene<'_> {
         let held = self.promised(&silent, &there).await?;
         self.stage
             .until("the capacity is held", SOON, async |stage| {
-                Ok(super::own_offers(stage, &self.series).await?.iter().map(|offer| offer.units).sum::<u32>()
+                Ok(super::own_offers(stage, &self.series)
+                    .await?
+                    .iter()
+                    .map(|offer| offer.terms.units)
+                    .sum::<u32>()
                     == 1)
             })
             .await?;
@@ -151,8 +155,12 @@ impl Scene<'_> {
 
     /// Makes the provider promise a machine to the silent one.
     async fn promised(&self, silent: &Silent, there: &[Multiaddr]) -> anyhow::Result<B256> {
-        let offer =
-            self.own_offers().await?.into_iter().find(|offer| offer.units > 0).context("nothing is sold")?;
+        let offer = self
+            .own_offers()
+            .await?
+            .into_iter()
+            .find(|offer| offer.terms.units > 0)
+            .context("nothing is sold")?;
         let domain = self.stage.net.deployment.domain();
         let now = self.stage.net.bank.head().await?.timestamp;
         let manifest = Manifest {
@@ -167,7 +175,7 @@ impl Scene<'_> {
             settler: silent.address,
             spec: spec.hash_struct(),
             node: silent.p2p.node(),
-            max_rate: offer.price_per_second,
+            max_rate: offer.terms.price_per_second,
             min_bond_seconds: 0,
             min_points: 0,
             duration: 600,

@@ -187,7 +187,7 @@ impl Stage<'_> {
         let ended = count(|e| matches!(e, MarketEvent::LeaseEnded { .. }));
         ensure!((opened, ended) == (1, 1), "opened {opened} times and ended {ended} times");
         let end = lease.ended.context("no end is known")?;
-        ensure!(end.reason == reason, "it ended as {}", end.reason);
+        ensure!(end.reason.as_str() == reason, "it ended as {}", end.reason);
         let (paid, fee) = (end.paid.0, end.fee.0);
         ensure!(reason != "closed" && reason != "finished" || paid > 0, "nothing was paid");
         Ok(format!("{reason}; {} CTK paid, {} CTK burned as fee", crate::ctk(paid), crate::ctk(fee)))
