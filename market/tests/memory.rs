@@ -1,5 +1,7 @@
 //! What a live offer takes in memory, all in: its own pieces, its traits, the index, the tables that find it, its
 //! maker.
+//!
+//! A binary of its own beside `tests/it`, with this one test: its allocator counts what the whole process takes.
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss, reason = "this is a test")]
 
 #[path = "../benches/book/world.rs"]

@@ -1,6 +1,5 @@
 //! The hashes of orders against an independent implementation (alloy's `sol!` structs), and against the fixed vector that
 //! the contracts' tests read as well. `SUBLET_WRITE_VECTORS=1` writes the vector anew.
-#![allow(clippy::unwrap_used)]
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct};
@@ -185,7 +184,7 @@ fn vector() -> Value {
     let (offer, spec, bid, accept) = (offer(), spec(), bid(), accept());
     let private_key = |number: u64| B256::from(U256::from(number));
     json!({
-        "description": "Fixed EIP-712 vector: market/tests/eip712.rs computes it, the contracts' tests read it as well.",
+        "description": "Fixed EIP-712 vector: market/tests/it/eip712.rs computes it, the contracts' tests read it as well.",
         "domain": {
             "name": "Sublet", "version": "1", "chainId": domain().chain_id, "verifyingContract": domain().market,
             "salt": domain().salt, "separator": domain().separator(),
