@@ -2,8 +2,6 @@
 //!
 //! The AWS command line, which shares no code with the client under test, makes the keys.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::path::PathBuf;
 
 use alloy_primitives::{Address, B256, hex, keccak256};
