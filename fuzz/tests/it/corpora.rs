@@ -1,7 +1,4 @@
-//! Every committed input, and what is near to it, on the ordinary toolchain. One test, so that nothing else takes memory
-//! while a target's is limited.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+//! Every committed input, and what is near to it, on the ordinary toolchain.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -17,6 +14,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 #[test]
 fn every_property_holds_on_the_corpora_and_around_them() {
+    let _alone = crate::alone();
     for target in TARGETS {
         let read = target.real().iter().filter(|message| target.run(message)).count();
         assert!(read * 2 > target.real().len(), "{} reads only {read} of its real messages", target.name);
