@@ -1,8 +1,6 @@
 //! The demo, the experiments and `sublet devnet` end cleanly however they end: told to the end (`make demo` checks
 //! that itself), interrupted, unread, failing in the middle.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},

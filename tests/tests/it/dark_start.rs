@@ -1,7 +1,5 @@
 //! A provider's node that starts while no RPC answers: what a node before it has left running is looked after all the same.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::time::Duration;
 
 use serde_json::Value;

@@ -1,5 +1,4 @@
 //! Which crate may stand on which: the floor plan of ARCHITECTURE.md, held against what Cargo knows.
-#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use std::{collections::BTreeMap, process::Command};
 

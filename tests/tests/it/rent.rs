@@ -1,7 +1,5 @@
 //! A newcomer's first machine: no funds, the faucet, one command, a login, the end.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::path::Path;
 
 use serde_json::Value;

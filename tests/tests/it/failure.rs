@@ -1,7 +1,5 @@
 //! A provider that fails its buyer: the lease is ended, and the buyer's node finds another machine by itself.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::{fs, path::Path, time::Duration};
 
 use nix::{

@@ -1,8 +1,6 @@
 //! Wallet keys under a passphrase, by the commands that people type; what goes wrong is one clear line, and nothing waits
 //! for somebody who is not there.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,

@@ -2,8 +2,6 @@
 //!
 //! The commands are the real binary; the chain is a real anvil where one is needed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::{
     io::{Read as _, Write as _},
     net::TcpListener,

@@ -1,8 +1,6 @@
 //! A few faults of many, less than eight minutes of them (`make chaos` has them all), and proof that the table of crashes
 //! knows every place.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::path::Path;
 
 use sublet::{devnet::DEVNET_PARAMS, devnet::Devnet, devnet::DevnetOptions};

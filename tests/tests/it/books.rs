@@ -1,7 +1,5 @@
 //! The books of real nodes find each other again: after the network was cut in two, and after a provider's process died.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{SocketAddr, TcpListener},

@@ -1,7 +1,5 @@
 //! A bid draws competing quotes: the provider who goes lowest gets it, and the others are free for the next bid at once.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::{fs, path::Path, time::Duration};
 
 use alloy_primitives::B256;

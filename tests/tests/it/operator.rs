@@ -1,7 +1,5 @@
 //! Nodes that hold an operator's key only: the makers' keys are in homes of their own, in which no node ever runs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::{
     path::{Path, PathBuf},
     time::Duration,

@@ -1,7 +1,5 @@
 //! More time for a running machine: by hand, and by itself within a budget.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::{path::Path, time::Duration};
 
 use sublet::devnet::{

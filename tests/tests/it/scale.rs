@@ -1,13 +1,11 @@
 //! The page about scale says what the model says.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use sublet_tests::scale::{
     model::{Calibration, Market},
     page,
 };
 
-const PAGE: &str = include_str!("../../docs/scale.md");
+const PAGE: &str = include_str!("../../../docs/scale.md");
 
 #[test]
 fn the_page_is_what_the_model_prints() {

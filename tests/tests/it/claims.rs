@@ -1,7 +1,5 @@
 //! A provider collects its pay when that is worth the gas, for all its leases at once, and does not run against a wall.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::{
     collections::BTreeSet,
     path::Path,

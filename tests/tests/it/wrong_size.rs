@@ -1,7 +1,5 @@
 //! A machine that is smaller than what is paid for: its buyer's node sees that, and rejects the lease.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,

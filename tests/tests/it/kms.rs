@@ -1,8 +1,6 @@
 //! Wallet keys in KMS: a trade between two nodes that have offer, bid, accept and every transaction signed there, and a
 //! transaction whose key fails on the way.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::{path::Path, time::Duration};
 
 use alloy::providers::{Provider as _, ext::AnvilApi as _};

@@ -1,8 +1,6 @@
 //! `sublet chain verify` as people run it: which deployments it lets pass, which it refuses, and by what exit code and
 //! words a script or a reader learns of it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use alloy::providers::{Provider as _, ext::AnvilApi as _};
 use alloy_primitives::B256;
 use serde_json::Value;

@@ -1,7 +1,5 @@
 //! What an operator's monitoring sees of a real node: the page, and whether the node is up and ready.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::{
     collections::BTreeMap,
     net::{SocketAddr, TcpListener},

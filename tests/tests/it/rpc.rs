@@ -1,7 +1,5 @@
 //! RPC endpoints that fail in every way: another takes over, and none is believed against what was seen before.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;

@@ -1,7 +1,5 @@
 //! A disk outlives its lease for a while: a new lease gets it back, nobody else does, and then it goes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::{path::Path, time::Duration};
 
 use serde_json::Value;

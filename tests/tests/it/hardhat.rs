@@ -1,7 +1,5 @@
 //! The same market on another EVM: Hardhat's node in place of anvil, at the lowest level that the bytecode needs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::path::Path;
 
 use alloy::providers::Provider as _;

@@ -1,8 +1,6 @@
 //! A small network with hostile peers in it: every honest order reaches every honest node, and who breaks the rules is sent
 //! away.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
-
 use std::time::Duration;
 
 use sublet_tests::{hostile::Role, propagation::measure_besieged, shaper::Shape};
