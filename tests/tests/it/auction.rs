@@ -1,28 +1,25 @@
 //! A bid draws competing quotes: the provider who goes lowest gets it, and the others are free for the next bid at once.
 
-use std::{fs, path::Path, time::Duration};
+use std::time::Duration;
 
 use alloy_primitives::B256;
 use libp2p::{Multiaddr, identity::Keypair};
-use sublet::{
-    devnet::{
-        DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
-        market::{BUYER_FUNDS, IMAGE, SELLER_FUNDS, Seller, add_seller, deposit, offer_of},
-    },
-    setup::{Backend, ProviderSetup},
+use sublet::devnet::{
+    Devnet, NodeProcess,
+    market::{BUYER_FUNDS, IMAGE, SELLER_FUNDS, Seller, add_seller, deposit, offer_of},
 };
 use sublet_api::types::{BidInfo, OfferInfo};
 use sublet_chain::{Call, Chain};
-use sublet_market::{
-    Accept, Bid, Manifest, OrderKey, Resources, Signed, Spec, TradeRequest, TradeResponse, Traits,
-};
+use sublet_market::{Accept, Bid, Manifest, OrderKey, Signed, Spec, TradeRequest, TradeResponse, Traits};
 use sublet_p2p as p2p;
 use sublet_p2p::{P2p, P2pConfig};
 use sublet_tests::{
     command::{json, until},
-    images, sublet_binary,
+    images,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::support::{devnet, host, metrics_page, post_offer, reconfigured, unit};
 
 const SOON: Duration = Duration::from_secs(60);
 /// A busy machine may take longer than the second that quotes are collected for by default.
@@ -32,33 +29,13 @@ const LIST: Seller =
 /// Dearer in every book.
 const BOLD: Seller = Seller { name: "bold", price_per_second: 2_500_000_000_000_000, ..LIST };
 
-async fn devnet(dir: &Path) -> Devnet {
-    let options =
-        DevnetOptions { dir: dir.join("net"), binary: sublet_binary().unwrap(), params: DEVNET_PARAMS };
-    Devnet::start(options).await.unwrap()
-}
-
-/// Starts a node again with more in its configuration.
-async fn reconfigured(net: &mut Devnet, name: &str, edit: impl FnOnce(String) -> String) -> NodeProcess {
-    let path = net.nodes().iter().find(|node| node.name() == name).unwrap().home().config();
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, edit(text)).unwrap();
-    let node = net.restart(name, None).unwrap();
-    node.wait_until_up().await.unwrap();
-    node
-}
-
 /// A provider in a region.
 async fn add_regional(net: &mut Devnet, name: &str, region: &str, price: u64) -> NodeProcess {
-    let capacity = Resources { vcpus: 1, memory_mib: 512, disk_gib: 4, ..Resources::default() };
-    let backend = Backend::Hypervisor { images_dir: images().unwrap(), capacity, accel: "tcg".into() };
-    let setup = ProviderSetup { claim_every: "30s".into(), backend };
-    let node = net.add_node(name, SELLER_FUNDS, Some(setup)).await.unwrap();
+    let node = net.add_node(name, SELLER_FUNDS, Some(host(1, 512, 4))).await.unwrap();
     deposit(&node, SELLER_FUNDS).await.unwrap();
-    let unit = Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() };
-    let mut offer = offer_of(unit, price, false);
+    let mut offer = offer_of(unit(256), price, false);
     offer.terms.traits = Traits::new([format!("region={region}")]).unwrap();
-    let _: OfferInfo = node.client().unwrap().post("/v1/offers", &offer).await.unwrap();
+    post_offer(&node, &offer).await;
     node
 }
 
@@ -90,10 +67,7 @@ async fn taken(buyer: &NodeProcess, bid: &BidInfo) -> BidInfo {
 
 /// One sample of a node's metrics.
 async fn sample(node: &NodeProcess, name: &str) -> f64 {
-    let address = fs::read_to_string(node.home().api_address()).unwrap();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let page = client.get(format!("http://{}/metrics", address.trim())).send().await.unwrap();
-    let page = page.text().await.unwrap();
+    let page = metrics_page(node.home().path()).await;
     let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.unwrap_or_else(|| panic!("no {name} in:\n{page}")).parse().unwrap()
 }
@@ -104,8 +78,7 @@ fn address(node: &NodeProcess) -> Option<alloy_primitives::Address> {
 
 #[tokio::test]
 async fn the_lowest_quote_wins_and_the_losers_hold_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut net = devnet(dir.path()).await;
+    let (_dir, mut net) = devnet().await;
     let (firm, _) = add_seller(&mut net, &LIST, &images().unwrap()).await.unwrap();
     add_seller(&mut net, &BOLD, &images().unwrap()).await.unwrap();
     let bold = reconfigured(&mut net, "bold", |text| {
@@ -136,8 +109,7 @@ async fn the_lowest_quote_wins_and_the_losers_hold_nothing() {
 
 #[tokio::test]
 async fn a_provider_whose_offer_the_buyer_has_never_heard_wins_by_its_quote() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut net = devnet(dir.path()).await;
+    let (_dir, mut net) = devnet().await;
     add_seller(&mut net, &BOLD, &images().unwrap()).await.unwrap();
     let far = add_regional(&mut net, "far", "us-east-1", LIST.price_per_second).await;
     net.add_node("buyer", BUYER_FUNDS, None).await.unwrap();
@@ -184,8 +156,8 @@ impl Shopper {
         let ssh_authorized_keys = vec!["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA".into()];
         let manifest =
             Manifest { salt: B256::repeat_byte(1), image: IMAGE.into(), ssh_authorized_keys, disk_of: None };
-        let unit = Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() };
-        let spec = Spec { unit, units: 1, traits: Traits::default(), manifest: manifest.hash().unwrap() };
+        let spec =
+            Spec { unit: unit(256), units: 1, traits: Traits::default(), manifest: manifest.hash().unwrap() };
         let bid = Bid {
             buyer: self.key.address(),
             settler: self.key.address(),
@@ -225,8 +197,7 @@ impl Shopper {
 
 #[tokio::test]
 async fn who_accepted_and_was_not_taken_is_free_when_the_bid_is_settled() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut net = devnet(dir.path()).await;
+    let (_dir, mut net) = devnet().await;
     let (firm, _) = add_seller(&mut net, &LIST, &images().unwrap()).await.unwrap();
     let (bold, _) = add_seller(&mut net, &BOLD, &images().unwrap()).await.unwrap();
     let shopper = Shopper::new(&net).await;

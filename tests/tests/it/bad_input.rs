@@ -9,13 +9,14 @@ use std::{
     path::Path,
 };
 
-use sublet::devnet::{DEVNET_PARAMS, Devnet, DevnetOptions};
 use sublet_chain::anvil::{Anvil, AnvilConfig};
 use sublet_tests::{
     command::{Outcome, sublet},
     sublet_binary,
 };
 use tempfile::TempDir;
+
+use crate::support::{devnet, instant_chain};
 
 async fn run(home: &Path, args: &[&str]) -> Outcome {
     sublet(&sublet_binary().unwrap(), home, args).await.unwrap()
@@ -35,7 +36,7 @@ fn assert_refused(outcome: &Outcome, code: i32, expected: &[&str]) {
 /// A home that `init` made, with a deployment of a fresh chain.
 async fn home_on_chain() -> (TempDir, Anvil, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
-    let anvil = Anvil::start(AnvilConfig { block_time: None, ..AnvilConfig::default() }).await.unwrap();
+    let anvil = instant_chain().await;
     let deployer = dir.path().join("deployer");
     let outcome = run(&deployer, &["init", "--rpc-url", anvil.url()]).await;
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
@@ -245,10 +246,7 @@ async fn a_missing_qemu_is_named_with_the_package() {
 
 #[tokio::test]
 async fn a_second_node_on_the_same_home_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("net");
-    let options = DevnetOptions { dir: root, binary: sublet_binary().unwrap(), params: DEVNET_PARAMS };
-    let mut net = Devnet::start(options).await.unwrap();
+    let (_dir, mut net) = devnet().await;
     let node = net.add_node("only", 0, None).await.unwrap();
     assert_refused(&run(node.home().path(), &["node", "run"]).await, 1, &["another sublet node is running"]);
     net.down().await.unwrap();
@@ -273,10 +271,7 @@ async fn what_is_promised_is_not_withdrawn(home: &Path) {
 
 #[tokio::test]
 async fn a_bid_that_nothing_fits_says_why_and_what_a_provider_cannot_pay_for_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("net");
-    let options = DevnetOptions { dir: root, binary: sublet_binary().unwrap(), params: DEVNET_PARAMS };
-    let mut net = Devnet::start(options).await.unwrap();
+    let (_dir, mut net) = devnet().await;
     let buyer = net.add_node("buyer", 50 * 10_u128.pow(18), None).await.unwrap();
     let home = buyer.home().path();
     let bid = ["bid", "post", "--max-rate", "0.0025 CTK/s", "--for", "10m", "--valid-for", "9s", "--wait"];

@@ -6,39 +6,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sublet::{
-    devnet::{
-        DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
-        market::{BUYER_FUNDS, IMAGE, SELLER_FUNDS, deposit, offer_of},
-    },
-    setup::{Backend, ProviderSetup},
+use sublet::devnet::{
+    Devnet, NodeProcess,
+    market::{BUYER_FUNDS, IMAGE, SELLER_FUNDS, deposit, offer_of},
 };
 use sublet_api::types::{BookDigest, OfferInfo, PostBid};
-use sublet_market::{BidTerms, Resources, Traits};
+use sublet_market::{BidTerms, Traits};
 use sublet_tests::{
     command::until,
-    images,
     shaper::{Relay, Shape},
-    sublet_binary,
 };
-use tempfile::TempDir;
+
+use crate::support::{devnet, host, post_offer, unit};
 
 const SOON: Duration = Duration::from_secs(60);
 /// An offer is renewed when half of it is over.
 const OFFER_LIFETIME: Duration = Duration::from_secs(30);
-
-async fn devnet() -> (TempDir, Devnet) {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("net");
-    let options = DevnetOptions { dir: root, binary: sublet_binary().unwrap(), params: DEVNET_PARAMS };
-    (dir, Devnet::start(options).await.unwrap())
-}
-
-fn small_host() -> ProviderSetup {
-    let capacity = Resources { vcpus: 4, memory_mib: 1024, disk_gib: 8, ..Resources::default() };
-    let backend = Backend::Hypervisor { images_dir: images().unwrap(), capacity, accel: "tcg".into() };
-    ProviderSetup { claim_every: "30s".into(), backend }
-}
 
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
@@ -50,7 +33,7 @@ fn multiaddr(address: SocketAddr) -> String {
 
 /// A node that listens at `listen`, meets those at `bootstrap` and whoever dials it, and nobody else.
 async fn add_node(net: &mut Devnet, name: &str, sells: bool, listen: SocketAddr, bootstrap: &[SocketAddr]) {
-    let node = net.add_node(name, BUYER_FUNDS, sells.then(small_host)).await.unwrap();
+    let node = net.add_node(name, BUYER_FUNDS, sells.then(|| host(4, 1024, 8))).await.unwrap();
     deposit(&node, SELLER_FUNDS).await.unwrap();
     let path = node.home().config();
     let kept = std::fs::read_to_string(&path).unwrap();
@@ -78,10 +61,8 @@ async fn restarted(net: &mut Devnet, name: &str) -> NodeProcess {
     node
 }
 
-async fn post_offer(node: &NodeProcess, price: u64) {
-    let unit = Resources { vcpus: 1, memory_mib: 128, disk_gib: 1, ..Resources::default() };
-    let _: OfferInfo =
-        node.client().unwrap().post("/v1/offers", &offer_of(unit, price, false)).await.unwrap();
+async fn post_offer_at(node: &NodeProcess, price: u64) {
+    post_offer(node, &offer_of(unit(128), price, false)).await;
 }
 
 /// Takes the offer of this price back.
@@ -94,9 +75,8 @@ async fn cancel_offer(node: &NodeProcess, price: u64) {
 
 /// A bid that nobody takes.
 async fn post_bid(node: &NodeProcess) {
-    let unit = Resources { vcpus: 1, memory_mib: 128, disk_gib: 1, ..Resources::default() };
     let terms = BidTerms {
-        unit,
+        unit: unit(128),
         units: 1,
         traits: Traits::default(),
         max_rate: 1,
@@ -178,7 +158,7 @@ async fn two_halves_that_traded_apart_have_one_book_when_the_link_heals() {
         until_peers(node, 2).await;
     }
     for (node, price) in [(&ada, 1_000), (&ada, 1_001), (&cyd, 2_000), (&cyd, 2_001)] {
-        post_offer(node, price).await;
+        post_offer_at(node, price).await;
     }
     post_bid(&bea).await;
     until_equal(&all, &[1_000, 1_001, 2_000, 2_001], 1).await;
@@ -194,8 +174,8 @@ async fn two_halves_that_traded_apart_have_one_book_when_the_link_heals() {
         offers(&ada).await.into_iter().map(|offer| (offer.series, offer.digest)).collect();
     cancel_offer(&ada, 1_001).await;
     cancel_offer(&cyd, 2_001).await;
-    post_offer(&ada, 1_002).await;
-    post_offer(&cyd, 2_002).await;
+    post_offer_at(&ada, 1_002).await;
+    post_offer_at(&cyd, 2_002).await;
     post_bid(&bea).await;
     post_bid(&dee).await;
     // What was out is replaced by newer versions, on each side without the other.
@@ -233,8 +213,8 @@ async fn a_provider_that_died_is_back_in_all_books_and_counts_once() {
     add_node(&mut net, "buyer", false, buyer, &[hub]).await;
     let mut seller = restarted(&mut net, "seller").await;
     let others = [hub_node, restarted(&mut net, "buyer").await];
-    post_offer(&seller, 1_000).await;
-    post_offer(&seller, 1_001).await;
+    post_offer_at(&seller, 1_000).await;
+    post_offer_at(&seller, 1_001).await;
     until_equal(&[&seller, &others[0], &others[1]], &[1_000, 1_001], 0).await;
 
     // It comes back at once, while its old offers stand; and when they have ended.

@@ -3,25 +3,20 @@
 
 use std::path::Path;
 
-use sublet::{devnet::DEVNET_PARAMS, devnet::Devnet, devnet::DevnetOptions};
 use sublet_tests::{
     chaos::{self, CASES, Case, RpcFaults, SHORT_CONTEST_DEPTHS, SHORT_DEPTHS, SHORT_HOST_FAULTS},
-    images, sublet_binary,
+    images,
 };
+
+use crate::support::devnet;
 
 /// Transactions that a user sends for its own account, each complete in itself: no trade hangs on them.
 const BY_HAND: [&str; 8] =
     ["approve", "deposit", "withdraw", "transfer", "setOperator", "cancel", "bumpEpoch", "flushBurn"];
 
-async fn network(dir: &Path) -> Devnet {
-    let (dir, binary) = (dir.join("net"), sublet_binary().unwrap());
-    Devnet::start(DevnetOptions { dir, binary, params: DEVNET_PARAMS }).await.unwrap()
-}
-
 #[tokio::test]
 async fn a_trade_survives_a_crash_at_any_place() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut net = network(dir.path()).await;
+    let (_dir, mut net) = devnet().await;
     let cases: Vec<Case> = CASES.iter().filter(|case| case.short).copied().collect();
     let rows = chaos::run(&mut net, &images().unwrap(), &cases).await.unwrap();
     net.down().await.unwrap();
@@ -31,16 +26,14 @@ async fn a_trade_survives_a_crash_at_any_place() {
 
 #[tokio::test]
 async fn a_machine_is_stopped_only_when_the_chain_is_out_of_sight_for_long() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut net = network(dir.path()).await;
+    let (_dir, mut net) = devnet().await;
     let rows = chaos::dark(&mut net, &images().unwrap()).await.unwrap();
     net.down().await.unwrap();
     assert!(rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
 }
 
 async fn rpc_faults(which: RpcFaults, count: usize) {
-    let dir = tempfile::tempdir().unwrap();
-    let mut net = network(dir.path()).await;
+    let (_dir, mut net) = devnet().await;
     let rows = chaos::rpc_faults(&mut net, &images().unwrap(), which, 4 * chaos::LATEST_STOP).await.unwrap();
     net.down().await.unwrap();
     assert!(rows.len() == count && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
@@ -58,8 +51,7 @@ async fn a_machine_stops_at_the_end_of_its_funds_whether_or_not_the_chain_is_see
 
 #[tokio::test]
 async fn what_ends_is_gone_and_for_sale_again_within_seconds() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut net = network(dir.path()).await;
+    let (_dir, mut net) = devnet().await;
     let rows = chaos::prompt(&mut net, &images().unwrap(), 6 * chaos::PROMPT).await.unwrap();
     net.down().await.unwrap();
     assert!(rows.len() == 4 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
@@ -67,8 +59,7 @@ async fn what_ends_is_gone_and_for_sale_again_within_seconds() {
 
 #[tokio::test]
 async fn a_trade_survives_blocks_that_are_taken_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut net = network(dir.path()).await;
+    let (_dir, mut net) = devnet().await;
     let rows = chaos::reorgs(&mut net, &images().unwrap(), &SHORT_DEPTHS).await.unwrap();
     net.down().await.unwrap();
     assert!(rows.len() == 5 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
@@ -76,8 +67,7 @@ async fn a_trade_survives_blocks_that_are_taken_back() {
 
 #[tokio::test]
 async fn a_machine_opens_to_whom_the_chain_gives_it_and_to_nobody_else() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut net = network(dir.path()).await;
+    let (_dir, mut net) = devnet().await;
     let rows = chaos::contests(&mut net, &images().unwrap(), &SHORT_CONTEST_DEPTHS).await.unwrap();
     net.down().await.unwrap();
     assert!(rows.len() == 1 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
@@ -149,8 +139,7 @@ fn collect(folder: &Path, places: &mut Vec<String>) {
 
 #[tokio::test]
 async fn what_goes_wrong_on_the_host_costs_nobody_a_machine() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut net = network(dir.path()).await;
+    let (_dir, mut net) = devnet().await;
     let rows = chaos::host_faults(&mut net, &images().unwrap(), &SHORT_HOST_FAULTS).await.unwrap();
     net.down().await.unwrap();
     let all = rows.len() == SHORT_HOST_FAULTS.len();

@@ -10,18 +10,16 @@ use alloy::providers::Provider as _;
 use alloy_primitives::{Address, B256};
 use sublet::{
     devnet::{
-        DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
+        Devnet, NodeProcess,
         market::{BUYER_FUNDS, SELLER_FUNDS, SELLERS, deposit, offer_of},
     },
-    setup::{Backend, ProviderSetup},
+    setup::ProviderSetup,
 };
-use sublet_api::types::{BidInfo, LeaseInfo, OfferInfo};
-use sublet_market::Resources;
+use sublet_api::types::{BidInfo, LeaseInfo};
 use sublet_market::{LeaseState, MarketEvent};
-use sublet_tests::{
-    command::{json, until},
-    images, sublet_binary,
-};
+use sublet_tests::command::{json, until};
+
+use crate::support::{devnet, host, metrics_page, post_offer, reconfigured, unit};
 
 const SOON: Duration = Duration::from_secs(60);
 /// Claims are made of 60 s and more, and of no less than 120 s of one lease at the seller's price.
@@ -35,21 +33,16 @@ const MOST_TRIES: f64 = 14.0;
 
 /// A provider of two machines in one offer.
 async fn seller(net: &mut Devnet) -> NodeProcess {
-    let capacity = Resources { vcpus: 2, memory_mib: 512, disk_gib: 8, ..Resources::default() };
-    let backend = Backend::Hypervisor { images_dir: images().unwrap(), capacity, accel: "tcg".into() };
-    let setup = ProviderSetup { claim_every: CLAIM_EVERY.into(), backend };
+    let setup = ProviderSetup { claim_every: CLAIM_EVERY.into(), ..host(2, 512, 8) };
     let node = net.add_node("seller", SELLER_FUNDS, Some(setup)).await.unwrap();
     deposit(&node, SELLER_FUNDS).await.unwrap();
-    let path = node.home().config();
-    let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replacen("[provider]\n", &format!("[provider]\n{CLAIM_AT_LEAST}\n"), 1))
-        .unwrap();
-    let node = net.restart("seller", None).unwrap();
-    node.wait_until_up().await.unwrap();
-    let unit = Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() };
-    let mut offer = offer_of(unit, SELLERS[2].price_per_second, false);
+    let node = reconfigured(net, "seller", |text| {
+        text.replacen("[provider]\n", &format!("[provider]\n{CLAIM_AT_LEAST}\n"), 1)
+    })
+    .await;
+    let mut offer = offer_of(unit(256), SELLERS[2].price_per_second, false);
     offer.terms.units = 2;
-    let _: OfferInfo = node.client().unwrap().post("/v1/offers", &offer).await.unwrap();
+    post_offer(&node, &offer).await;
     node
 }
 
@@ -65,10 +58,7 @@ async fn lease(node: &NodeProcess, id: B256) -> LeaseInfo {
 
 /// How often a claim ended like this, or in any way but `mined`.
 async fn claims(home: &Path, mined: bool) -> f64 {
-    let address = std::fs::read_to_string(home.join("api.address")).unwrap();
-    let client = reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap();
-    let page = client.get(format!("http://{}/metrics", address.trim())).send().await.unwrap();
-    let page = page.text().await.unwrap();
+    let page = metrics_page(home).await;
     let claims = page.lines().filter(|line| line.starts_with("sublet_transactions_total{call=\"claim\""));
     let wanted = claims.filter(|line| line.contains("result=\"mined\"") == mined);
     wanted.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
@@ -114,9 +104,7 @@ async fn run_to(net: &Devnet, node: &NodeProcess, id: B256, seconds: u64) {
 
 #[tokio::test]
 async fn claims_are_worth_their_gas_made_together_and_not_tried_without_end() {
-    let dir = tempfile::tempdir().unwrap();
-    let (path, binary) = (dir.path().join("net"), sublet_binary().unwrap());
-    let mut net = Devnet::start(DevnetOptions { dir: path, binary, params: DEVNET_PARAMS }).await.unwrap();
+    let (_dir, mut net) = devnet().await;
     let seller = seller(&mut net).await;
     let buyer = net.add_node("buyer", BUYER_FUNDS, None).await.unwrap();
     deposit(&buyer, BUYER_FUNDS).await.unwrap();

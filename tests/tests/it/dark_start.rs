@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-use sublet::{
-    devnet::DEVNET_PARAMS, devnet::Devnet, devnet::DevnetOptions, devnet::NodeProcess,
-    devnet::market::BUYER_FUNDS, devnet::market::SELLERS, devnet::market::add_seller,
-    devnet::market::deposit,
+use sublet::devnet::{
+    NodeProcess,
+    market::{BUYER_FUNDS, SELLERS, add_seller, deposit},
 };
 use sublet_adapter::InstanceState;
 use sublet_tests::{
-    command::{json, until},
+    command::until,
     images,
     rpc_proxy::{Fault, RpcProxy},
-    sublet_binary,
 };
+
+use crate::support::{devnet, told, until_offers};
 
 const SOON: Duration = Duration::from_secs(60);
 /// Above the interval at which the node notes that it has seen the chain, by as much as blocks may be late.
@@ -40,25 +39,17 @@ async fn until_runs(provider: &NodeProcess, wanted: bool, limit: Duration) {
 
 #[tokio::test]
 async fn a_machine_that_was_left_running_is_stopped_at_the_end_of_its_funds() {
-    let dir = tempfile::tempdir().unwrap();
-    let (path, binary) = (dir.path().join("net"), sublet_binary().unwrap());
-    let mut net = Devnet::start(DevnetOptions { dir: path, binary, params: DEVNET_PARAMS }).await.unwrap();
+    let (_dir, mut net) = devnet().await;
     let buyer = net.add_node("buyer", BUYER_FUNDS, None).await.unwrap();
     deposit(&buyer, BUYER_FUNDS).await.unwrap();
     let proxy = RpcProxy::start(net.anvil.url()).await.unwrap();
     net.rpc_url = proxy.url().to_owned();
     let (provider, _) = add_seller(&mut net, &SELLERS[2], &images().unwrap()).await.unwrap();
-    let told =
-        async |args: &[&str]| -> Value { json(buyer.binary(), buyer.home().path(), args).await.unwrap() };
-    until("the offer does not reach the buyer", SOON, || async {
-        Ok((!told(&["offer", "list"]).await.as_array().unwrap().is_empty()).then_some(()))
-    })
-    .await
-    .unwrap();
-    let rented = told(&["rent", "--memory", "256MiB", "--for", "10m", "--yes"]).await;
+    until_offers(&buyer, 1).await;
+    let rented = told(&buyer, &["rent", "--memory", "256MiB", "--for", "10m", "--yes"]).await;
     let id = rented["id"].as_str().unwrap();
     until_runs(&provider, true, SOON).await;
-    let metered = told(&["lease", "show", id]).await["metered_seconds"].as_u64().unwrap();
+    let metered = told(&buyer, &["lease", "show", id]).await["metered_seconds"].as_u64().unwrap();
     net.anvil.advance(RENTED - metered - LEFT - NOTED.as_secs()).await.unwrap();
     tokio::time::sleep(NOTED).await;
 
@@ -78,7 +69,11 @@ async fn a_machine_that_was_left_running_is_stopped_at_the_end_of_its_funds() {
     })
     .await
     .unwrap();
-    assert_eq!(told(&["lease", "show", id]).await["state"], "active", "nobody has told the chain yet");
+    assert_eq!(
+        told(&buyer, &["lease", "show", id]).await["state"],
+        "active",
+        "nobody has told the chain yet"
+    );
     assert!(provider.exited().is_none(), "it waits on");
 
     proxy.set(Fault::None).await.unwrap();
@@ -86,7 +81,7 @@ async fn a_machine_that_was_left_running_is_stopped_at_the_end_of_its_funds() {
     // HOLD of the development network after the end of the funds.
     net.anvil.advance(RENTED).await.unwrap();
     until("the lease is not over", SOON, || async {
-        let lease = told(&["lease", "show", id]).await;
+        let lease = told(&buyer, &["lease", "show", id]).await;
         Ok((lease["state"] == "ended" && provider.machines().await.unwrap().is_empty()).then_some(()))
     })
     .await
@@ -96,9 +91,7 @@ async fn a_machine_that_was_left_running_is_stopped_at_the_end_of_its_funds() {
 
 #[tokio::test]
 async fn a_node_without_machines_says_at_once_that_the_chain_does_not_answer() {
-    let dir = tempfile::tempdir().unwrap();
-    let (path, binary) = (dir.path().join("net"), sublet_binary().unwrap());
-    let mut net = Devnet::start(DevnetOptions { dir: path, binary, params: DEVNET_PARAMS }).await.unwrap();
+    let (_dir, mut net) = devnet().await;
     let proxy = RpcProxy::start(net.anvil.url()).await.unwrap();
     net.rpc_url = proxy.url().to_owned();
     add_seller(&mut net, &SELLERS[2], &images().unwrap()).await.unwrap();

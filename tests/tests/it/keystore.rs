@@ -10,13 +10,14 @@ use std::{
 
 use sublet::devnet::NodeProcess;
 use sublet_base::home::Home;
-use sublet_chain::anvil::{Anvil, AnvilConfig};
 use sublet_tests::{
     command::{Outcome, run, sublet, until},
     sublet_binary,
 };
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt as _, process::Command};
+
+use crate::support::instant_chain;
 
 struct Place(TempDir);
 
@@ -69,7 +70,7 @@ fn refused(outcome: &Outcome, expected: &[&str]) {
 #[tokio::test]
 async fn a_home_under_a_passphrase_runs_with_it_and_not_without() {
     let place = Place::new();
-    let anvil = Anvil::start(AnvilConfig { block_time: None, ..AnvilConfig::default() }).await.unwrap();
+    let anvil = instant_chain().await;
     let pass = place.secret("pass", "correct horse battery\n");
     let rpc = ["--rpc-url", anvil.url()];
     // The environment, for a deployer; the contracts are deployed with its keystore.

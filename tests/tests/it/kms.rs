@@ -6,25 +6,19 @@ use std::{path::Path, time::Duration};
 use alloy::providers::{Provider as _, ext::AnvilApi as _};
 use alloy_primitives::Address;
 use serde_json::Value;
-use sublet::{
-    devnet::{
-        DEVNET_PARAMS, Devnet, DevnetOptions, NewNode, NodeProcess,
-        market::{BUYER_FUNDS, SELLER_FUNDS, deposit, offer_of},
-    },
-    setup::{Backend, ProviderSetup},
+use sublet::devnet::{
+    Devnet, NewNode, NodeProcess,
+    market::{BUYER_FUNDS, SELLER_FUNDS, deposit, offer_of},
 };
-use sublet_api::types::{BidInfo, LeaseInfo, OfferInfo};
-use sublet_chain::anvil::{Anvil, AnvilConfig};
-use sublet_chain::{Call, Chain, ChainError, ChainOptions, DeployOptions, SendOptions, deploy};
+use sublet_api::types::{BidInfo, LeaseInfo};
+use sublet_chain::{Call, Chain, ChainError, ChainOptions, SendOptions};
 use sublet_keys::{NewWallet, Stored};
 use sublet_market::LeaseState;
-use sublet_market::Resources;
 use sublet_moto::{Fault, Moto, MotoOptions, REGION};
 use sublet_signer_kms::KmsAccess;
-use sublet_tests::{
-    command::{json, sublet, until},
-    images, sublet_binary,
-};
+use sublet_tests::command::{json, until};
+
+use crate::support::{ask, devnet, host, instant_market, post_offer, unit, until_offers};
 
 const SOON: Duration = Duration::from_secs(60);
 const BID: [&str; 9] =
@@ -58,27 +52,11 @@ async fn wallet(moto: &Moto, access: &KmsAccess, alias: &str) -> (NewWallet, Add
 }
 
 async fn sell(net: &mut Devnet, wallet: NewWallet) -> NodeProcess {
-    let capacity = Resources { vcpus: 1, memory_mib: 512, disk_gib: 4, ..Resources::default() };
-    let backend = Backend::Hypervisor { images_dir: images().unwrap(), capacity, accel: "tcg".into() };
-    let setup = ProviderSetup { claim_every: "30s".into(), backend };
-    let node = net
-        .add_node_with("seller", NewNode { ctk: SELLER_FUNDS, provider: Some(setup), wallet, maker: None })
-        .await
-        .unwrap();
+    let new = NewNode { ctk: SELLER_FUNDS, provider: Some(host(1, 512, 4)), wallet, maker: None };
+    let node = net.add_node_with("seller", new).await.unwrap();
     deposit(&node, SELLER_FUNDS).await.unwrap();
-    let unit = Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() };
-    let _: OfferInfo =
-        node.client().unwrap().post("/v1/offers", &offer_of(unit, PRICE, false)).await.unwrap();
+    post_offer(&node, &offer_of(unit(256), PRICE, false)).await;
     node
-}
-
-async fn hear_offer(binary: &Path, home: &Path) {
-    until("the offer did not reach the buyer", SOON, || async {
-        let offers: Vec<OfferInfo> = json(binary, home, &["offer", "list"]).await?;
-        Ok((!offers.is_empty()).then_some(()))
-    })
-    .await
-    .unwrap();
 }
 
 #[tokio::test]
@@ -88,40 +66,37 @@ async fn two_nodes_with_keys_in_kms_trade() {
     let (sellers, seller_address, _) = wallet(&moto, &access, "alias/seller").await;
     let (buyers, buyer_address, buyer_key) = wallet(&moto, &access, "alias/buyer").await;
 
-    let binary = sublet_binary().unwrap();
-    let options =
-        DevnetOptions { dir: dir.path().join("net"), binary: binary.clone(), params: DEVNET_PARAMS };
-    let mut net = Devnet::start(options).await.unwrap();
+    let (_net_dir, mut net) = devnet().await;
     let seller = sell(&mut net, sellers).await;
     let buyer = net
         .add_node_with("buyer", NewNode { ctk: BUYER_FUNDS, wallet: buyers, ..NewNode::default() })
         .await
         .unwrap();
-    let home = buyer.home().path();
+    let (binary, home) = (buyer.binary(), buyer.home().path());
     for node in [&seller, &buyer] {
         assert!(!node.home().wallet_key().exists() && !node.home().keystore().exists());
     }
-    let said = sublet(&binary, home, &["wallet", "address"]).await.unwrap();
+    let said = ask(&buyer, &["wallet", "address"]).await;
     assert_eq!(said.stdout.trim(), buyer_address.to_string(), "{said:?}");
     deposit(&buyer, BUYER_FUNDS).await.unwrap();
     assert_eq!(net.bank.maker(buyer_address).await.unwrap().free, BUYER_FUNDS);
-    hear_offer(&binary, home).await;
+    until_offers(&buyer, 1).await;
 
     // A key that is taken away: the command says so, and the node lives.
     moto.aws_cli(&["kms", "disable-key", "--key-id", &buyer_key]).await.unwrap();
-    let said = sublet(&binary, home, &BID).await.unwrap();
+    let said = ask(&buyer, &BID).await;
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stderr.contains("is disabled") && said.stderr.contains("enable it"), "{said:?}");
     moto.aws_cli(&["kms", "enable-key", "--key-id", &buyer_key]).await.unwrap();
 
-    let bid: BidInfo = json(&binary, home, &BID).await.unwrap();
+    let bid: BidInfo = json(binary, home, &BID).await.unwrap();
     let id = bid.id.to_string();
-    let lease: LeaseInfo = json(&binary, home, &["lease", "show", &id]).await.unwrap();
+    let lease: LeaseInfo = json(binary, home, &["lease", "show", &id]).await.unwrap();
     assert_eq!(lease.state, LeaseState::Active);
     // The Market has recovered both signatures and settled between exactly these two.
     let settled = net.bank.lease(bid.id).await.unwrap();
     assert_eq!((settled.buyer, settled.provider), (buyer_address, seller_address));
-    let closed = sublet(&binary, home, &["lease", "close", &id]).await.unwrap();
+    let closed = ask(&buyer, &["lease", "close", &id]).await;
     assert_eq!(closed.code, Some(0), "{closed:?}");
     assert_eq!(net.bank.lease(bid.id).await.unwrap().state, LeaseState::Ended);
     net.down().await.unwrap();
@@ -132,9 +107,7 @@ async fn a_transaction_that_is_out_there_is_not_given_up_when_kms_fails() {
     let dir = tempfile::tempdir().unwrap();
     let (moto, access) = kms(dir.path()).await;
     let (_, address, _) = wallet(&moto, &access, "alias/wallet").await;
-    let anvil = Anvil::start(AnvilConfig { block_time: None, ..AnvilConfig::default() }).await.unwrap();
-    let deployer = anvil.funded_signer().await.unwrap();
-    let (deployment, _) = deploy(anvil.url(), deployer, DeployOptions::default()).await.unwrap();
+    let (anvil, deployment, _) = instant_market().await;
     anvil.set_balance(address, 10_u128.pow(19)).await.unwrap();
     let signer = Stored::Kms { key: "alias/wallet".into(), access }.open(None).await.unwrap();
     let send = SendOptions { resend_after: Duration::from_millis(200), ..SendOptions::default() };

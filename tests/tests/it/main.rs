@@ -24,6 +24,7 @@ mod rent;
 mod revive;
 mod rpc;
 mod scale;
+mod support;
 mod sync;
 mod top_up;
 mod verify;

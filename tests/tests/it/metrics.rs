@@ -3,30 +3,18 @@
 use std::{
     collections::BTreeMap,
     net::{SocketAddr, TcpListener},
-    path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
 
-use sublet::devnet::{DEVNET_PARAMS, Devnet, DevnetOptions};
-use sublet_tests::{command::sublet, sublet_binary};
-use tempfile::TempDir;
+use sublet_tests::command::sublet;
 use tokio::io::AsyncWriteExt as _;
+
+use crate::support::{api_address, ask, devnet};
 
 const TOKENS: u128 = 10_u128.pow(18);
 /// What should be there is there within a poll of the chain, or a page's second; a loaded machine takes longer.
 const LIMIT: Duration = Duration::from_secs(30);
-
-async fn devnet() -> (TempDir, Devnet) {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("net");
-    let options = DevnetOptions { dir: root, binary: sublet_binary().unwrap(), params: DEVNET_PARAMS };
-    (dir, Devnet::start(options).await.unwrap())
-}
-
-fn api_address(home: &Path) -> SocketAddr {
-    std::fs::read_to_string(home.join("api.address")).unwrap().trim().parse().unwrap()
-}
 
 struct Answer {
     status: u16,
@@ -96,8 +84,7 @@ async fn a_running_node_shows_its_metrics_and_that_it_is_ready() {
     let (_dir, mut net) = devnet().await;
     let first = net.add_node("first", 50 * TOKENS, None).await.unwrap();
     let _second = net.add_node("second", 0, None).await.unwrap();
-    let home = first.home().path();
-    let address = api_address(home);
+    let address = api_address(first.home().path());
 
     let health = get(address, "/healthz").await;
     assert_eq!((health.status, health.body.as_str()), (200, "ok\n"));
@@ -107,10 +94,7 @@ async fn a_running_node_shows_its_metrics_and_that_it_is_ready() {
     assert_eq!(get(address, "/v1/status").await.status, 401);
 
     wait_for(address, "a peer", |now| now["sublet_peers"] == 1.0).await;
-    assert_eq!(
-        sublet(&sublet_binary().unwrap(), home, &["wallet", "deposit", "10"]).await.unwrap().code,
-        Some(0)
-    );
+    assert_eq!(ask(&first, &["wallet", "deposit", "10"]).await.code, Some(0));
     wait_for(address, "the deposit", |now| now["sublet_wallet_free_ctk"] == 10.0).await;
     let page = page(address).await;
     assert_promtool_is_content(&page).await;

@@ -1,23 +1,20 @@
 //! Nodes that hold an operator's key only: the makers' keys are in homes of their own, in which no node ever runs.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use alloy_primitives::Address;
 use serde_json::Value;
-use sublet::{
-    devnet::DEVNET_PARAMS, devnet::Devnet, devnet::DevnetOptions, devnet::NewNode, devnet::NodeProcess,
-    devnet::market::BUYER_FUNDS, devnet::market::SELLER_FUNDS, setup::Backend, setup::ProviderSetup,
+use sublet::devnet::{
+    Devnet, NewNode, NodeProcess,
+    market::{BUYER_FUNDS, SELLER_FUNDS},
 };
-use sublet_market::Resources;
 use sublet_tests::{
-    command::{Outcome, json, sublet, succeed, until},
-    images, sublet_binary,
+    command::{json, succeed, until},
+    sublet_binary,
 };
 
-/// A version of an offer that gossip lost comes with the next comparison of books, within a minute.
+use crate::support::{ask, devnet, host, told, until_offers};
+
 const SOON: Duration = Duration::from_secs(100);
 const OFFER: [&str; 8] = ["offer", "post", "--memory", "256MiB", "--disk", "1GiB", "--price", "0.0025 CTK/s"];
 
@@ -56,42 +53,9 @@ impl Vault {
     }
 }
 
-async fn ask(node: &NodeProcess, args: &[&str]) -> Outcome {
-    sublet(node.binary(), node.home().path(), args).await.unwrap()
-}
-
-async fn told(node: &NodeProcess, args: &[&str]) -> Value {
-    json(node.binary(), node.home().path(), args).await.unwrap()
-}
-
-/// Waits until a node's book has so many offers.
-async fn until_offers(node: &NodeProcess, count: usize) -> Value {
-    until("the book is not as it should be", SOON, async || {
-        let offers = told(node, &["offer", "list"]).await;
-        Ok((offers.as_array().unwrap().len() == count).then_some(offers))
-    })
-    .await
-    .unwrap()
-}
-
-async fn network(dir: &Path) -> Devnet {
-    let (dir, binary) = (dir.join("net"), sublet_binary().unwrap());
-    Devnet::start(DevnetOptions { dir, binary, params: DEVNET_PARAMS }).await.unwrap()
-}
-
-fn seller() -> ProviderSetup {
-    let capacity = Resources { vcpus: 1, memory_mib: 512, disk_gib: 4, ..Resources::default() };
-    let images_dir = images().unwrap();
-    ProviderSetup {
-        claim_every: "30s".into(),
-        backend: Backend::Hypervisor { images_dir, capacity, accel: "tcg".into() },
-    }
-}
-
 #[tokio::test]
 async fn two_operators_trade_with_money_that_they_cannot_take() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut net = network(dir.path()).await;
+    let (_dir, mut net) = devnet().await;
     // It hears of everything, and knows nobody.
     let stranger = net.add_node("stranger", 0, None).await.unwrap();
     let sells = Vault::make(&net, "vault-seller", SELLER_FUNDS).await;
@@ -100,7 +64,7 @@ async fn two_operators_trade_with_money_that_they_cannot_take() {
     buys.run(&["wallet", "deposit", "50"]).await;
     assert_eq!((sells.free().await, buys.free().await), (SELLER_FUNDS, BUYER_FUNDS));
 
-    let new = NewNode { provider: Some(seller()), maker: Some(sells.address), ..NewNode::default() };
+    let new = NewNode { provider: Some(host(1, 512, 4)), maker: Some(sells.address), ..NewNode::default() };
     let provider = net.add_node_with("provider", new).await.unwrap();
     let new = NewNode { maker: Some(buys.address), ..NewNode::default() };
     let buyer = net.add_node_with("buyer", new).await.unwrap();

@@ -3,25 +3,15 @@
 use std::{path::Path, time::Duration};
 
 use serde_json::Value;
-use sublet::{
-    devnet::DEVNET_PARAMS, devnet::Devnet, devnet::DevnetOptions, devnet::NodeProcess,
-    devnet::market::BUYER_FUNDS, devnet::market::SELLERS, devnet::market::add_seller,
-    devnet::market::deposit,
+use sublet::devnet::{
+    NodeProcess,
+    market::{BUYER_FUNDS, SELLERS, add_seller, deposit},
 };
-use sublet_tests::{
-    command::{Outcome, json, sublet, until},
-    images, sublet_binary,
-};
+use sublet_tests::{command::until, images};
+
+use crate::support::{ask, devnet, told};
 
 const SOON: Duration = Duration::from_secs(100);
-
-async fn ask(node: &NodeProcess, args: &[&str]) -> Outcome {
-    sublet(node.binary(), node.home().path(), args).await.unwrap()
-}
-
-async fn told(node: &NodeProcess, args: &[&str]) -> Value {
-    json(node.binary(), node.home().path(), args).await.unwrap()
-}
 
 async fn in_guest(node: &NodeProcess, id: &str, command: &str) -> String {
     until("the command does not run in the machine", SOON, || async {
@@ -64,9 +54,7 @@ async fn end(provider: &NodeProcess, buyer: &NodeProcess, id: &str) {
 
 #[tokio::test]
 async fn a_new_lease_has_the_disk_of_an_old_one_until_its_time_is_over() {
-    let dir = tempfile::tempdir().unwrap();
-    let (path, binary) = (dir.path().join("net"), sublet_binary().unwrap());
-    let mut net = Devnet::start(DevnetOptions { dir: path, binary, params: DEVNET_PARAMS }).await.unwrap();
+    let (_dir, mut net) = devnet().await;
     let (provider, _) = add_seller(&mut net, &SELLERS[2], &images().unwrap()).await.unwrap();
     let buyer = net.add_node("buyer", BUYER_FUNDS, None).await.unwrap();
     let other = net.add_node("other", BUYER_FUNDS, None).await.unwrap();

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use alloy_primitives::B256;
 use sublet_chain::anvil::{Anvil, AnvilConfig};
 use sublet_chain::{
-    Call, Chain, ChainError, ChainEvent, ChainOptions, Check, DeployOptions, Deployment, Verdict,
-    WatchConfig, check_deployment, deploy, watch,
+    Call, Chain, ChainError, ChainEvent, ChainOptions, Check, Deployment, Verdict, WatchConfig,
+    check_deployment, watch,
 };
 use sublet_market::MarketEvent;
 use sublet_tests::{
@@ -15,6 +15,8 @@ use sublet_tests::{
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use crate::support::{instant_chain, instant_market};
 
 struct World {
     anvil: Anvil,
@@ -25,9 +27,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let anvil = Anvil::start(AnvilConfig { block_time: None, ..AnvilConfig::default() }).await.unwrap();
-        let deployer = anvil.funded_signer().await.unwrap();
-        let (deployment, _) = deploy(anvil.url(), deployer.clone(), DeployOptions::default()).await.unwrap();
+        let (anvil, deployment, deployer) = instant_market().await;
         let bank = Chain::connect(anvil.url(), deployment.clone(), deployer).await.unwrap();
         bank.execute(Call::Approve { amount: u128::MAX }).await.unwrap();
         let proxy = RpcProxy::start(anvil.url()).await.unwrap();
@@ -48,7 +48,7 @@ impl World {
 
 /// The same chain id, other blocks, and more of them: what a wrong entry in a load balancer looks like.
 async fn another_chain() -> Anvil {
-    let other = Anvil::start(AnvilConfig { block_time: None, ..AnvilConfig::default() }).await.unwrap();
+    let other = instant_chain().await;
     other.mine(500).await.unwrap();
     other
 }

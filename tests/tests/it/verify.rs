@@ -4,8 +4,8 @@
 use alloy::providers::{Provider as _, ext::AnvilApi as _};
 use alloy_primitives::B256;
 use serde_json::Value;
-use sublet_chain::anvil::{Anvil, AnvilConfig};
-use sublet_chain::{CodeHashes, DeployOptions, Deployment, deploy};
+use sublet_chain::anvil::Anvil;
+use sublet_chain::{CodeHashes, Deployment};
 use sublet_market::lease::Params;
 use sublet_tests::{
     command::{Outcome, sublet},
@@ -13,6 +13,8 @@ use sublet_tests::{
     sublet_binary,
 };
 use tempfile::TempDir;
+
+use crate::support::instant_market;
 
 /// A market on a chain, and a folder for the files that say so.
 struct World {
@@ -23,9 +25,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let anvil = Anvil::start(AnvilConfig { block_time: None, ..AnvilConfig::default() }).await.unwrap();
-        let deployer = anvil.funded_signer().await.unwrap();
-        let (deployment, _) = deploy(anvil.url(), deployer, DeployOptions::default()).await.unwrap();
+        let (anvil, deployment, _) = instant_market().await;
         Self { anvil, deployment, dir: tempfile::tempdir().unwrap() }
     }
 

@@ -8,15 +8,17 @@ use std::{
 };
 
 use sublet::devnet::{
-    DEVNET_PARAMS, Devnet, DevnetOptions, NodeProcess,
+    Devnet, NodeProcess,
     market::{BUYER_FUNDS, SELLERS, add_seller, deposit},
 };
 use sublet_api::types::{BidInfo, LeaseInfo};
 use sublet_market::{EndReason, LeaseState};
 use sublet_tests::{
     command::{json, until},
-    images, sublet_binary,
+    images,
 };
+
+use crate::support::{devnet, reconfigured, until_offers};
 
 const SOON: Duration = Duration::from_secs(90);
 
@@ -40,24 +42,19 @@ fn stingy_qemu(dir: &Path) -> PathBuf {
 
 /// Starts a node again with more in a section of its configuration; the section is added if there is none.
 async fn configure(net: &mut Devnet, node: &NodeProcess, section: &str, line: &str) -> NodeProcess {
-    let path = node.home().path().join("node.toml");
-    let text = fs::read_to_string(&path).unwrap();
-    let text = if text.contains(section) {
-        text.replace(section, &format!("{section}\n{line}"))
-    } else {
-        format!("{text}\n{section}\n{line}\n")
-    };
-    fs::write(&path, text).unwrap();
-    let node = net.restart(node.name(), None).unwrap();
-    node.wait_until_up().await.unwrap();
-    node
+    reconfigured(net, node.name(), |text| {
+        if text.contains(section) {
+            text.replace(section, &format!("{section}\n{line}"))
+        } else {
+            format!("{text}\n{section}\n{line}\n")
+        }
+    })
+    .await
 }
 
 #[tokio::test]
 async fn a_machine_with_less_memory_than_was_paid_for_is_rejected() {
-    let dir = tempfile::tempdir().unwrap();
-    let (path, binary) = (dir.path().join("net"), sublet_binary().unwrap());
-    let mut net = Devnet::start(DevnetOptions { dir: path, binary, params: DEVNET_PARAMS }).await.unwrap();
+    let (dir, mut net) = devnet().await;
     let buyer = net.add_node("buyer", BUYER_FUNDS, None).await.unwrap();
     let buyer = configure(&mut net, &buyer, "[buyer]", "give_up_after = \"10s\"").await;
     deposit(&buyer, BUYER_FUNDS).await.unwrap();
@@ -65,12 +62,7 @@ async fn a_machine_with_less_memory_than_was_paid_for_is_rejected() {
     let qemu = format!("qemu_binary = {:?}", stingy_qemu(dir.path()));
     configure(&mut net, &provider, "[provider.hypervisor]", &qemu).await;
     let (binary, home) = (buyer.binary(), buyer.home().path());
-    until("the offer does not reach the buyer", SOON, || async {
-        let offers: serde_json::Value = json(binary, home, &["offer", "list"]).await?;
-        Ok(offers.as_array().is_some_and(|offers| !offers.is_empty()).then_some(()))
-    })
-    .await
-    .unwrap();
+    until_offers(&buyer, 1).await;
 
     let posted = ["bid", "post", "--memory", "256MiB", "--max-rate", "0.01 CTK/s", "--for", "10m"];
     let bid: BidInfo = json(binary, home, &posted).await.unwrap();
