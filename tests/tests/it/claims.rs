@@ -10,7 +10,7 @@ use alloy::providers::Provider as _;
 use alloy_primitives::{Address, B256};
 use sublet::{
     devnet::{
-        Devnet, NodeProcess,
+        DEVNET_PARAMS, Devnet, NodeProcess,
         market::{BUYER_FUNDS, SELLER_FUNDS, SELLERS, deposit, offer_of},
     },
     setup::ProviderSetup,
