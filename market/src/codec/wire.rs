@@ -15,7 +15,7 @@ type Account = [u8; 20];
 type Signature = [u8; 65];
 
 /// Defines the mirror of a plain struct and both conversions, field by field.
-macro_rules! mirror {
+macro_rules! wire_struct {
     ($name:ident => $original:ty { $($field:ident: $kind:ty),+ $(,)? }) => {
         #[derive(Encode, Decode)]
         pub(super) struct $name { $($field: $kind),+ }
@@ -36,25 +36,25 @@ macro_rules! mirror {
     };
 }
 
-mirror!(Resources => resources::Resources {
+wire_struct!(Resources => resources::Resources {
     vcpus: u32, memory_mib: u32, disk_gib: u32, gpus: u32, disk_iops: u32, net_mbps: u32,
 });
-mirror!(Offer => orders::Offer {
+wire_struct!(Offer => orders::Offer {
     provider: Account, node: Word, unit: Resources, units: u32, price_per_second: u64, bond_seconds: u32,
     min_duration: u32, max_duration: u32, activate_within: u32, burn: bool, traits: Vec<String>, series: u64,
     seq: u64, valid_until: u64,
 });
-mirror!(Spec => orders::Spec { unit: Resources, units: u32, traits: Vec<String>, manifest: Word });
-mirror!(Bid => orders::Bid {
+wire_struct!(Spec => orders::Spec { unit: Resources, units: u32, traits: Vec<String>, manifest: Word });
+wire_struct!(Bid => orders::Bid {
     buyer: Account, settler: Account, spec: Word, node: Word, max_rate: u64, min_bond_seconds: u32, min_points: u64,
     duration: u32, valid_until: u64, epoch: u32, salt: u64,
 });
-mirror!(Accept => orders::Accept {
+wire_struct!(Accept => orders::Accept {
     bid: Word, offer: Word, provider: Account, node: Word, rate: u64, bond_seconds: u32, activate_within: u32,
     max_duration: u32, burn: bool, settle_by: u64,
 });
-mirror!(Decline => trade::Decline { code: String, detail: String });
-mirror!(Access => trade::Access { user: String, host: String, port: u16, host_key: String });
+wire_struct!(Decline => trade::Decline { code: String, detail: String });
+wire_struct!(Access => trade::Access { user: String, host: String, port: u16, host_key: String });
 
 #[derive(Encode, Decode)]
 pub(super) struct Manifest {

@@ -16,7 +16,7 @@ use super::{
     event,
     lease::{Balances, LeaseView},
     rpc::{Head, Rpc},
-    sender::{Journal, Order, SendOptions, Sender, Unwritten},
+    sender::{Journal, SendOptions, Sender, TxRequest, Unwritten},
     time::{ChainTime, HeadClock, SeenHead},
     verify::verify,
 };
@@ -236,7 +236,7 @@ impl Chain {
     /// failed, [`ChainError::Unconfirmed`] when it is unclear whether the call was carried out.
     pub async fn execute(&self, call: Call) -> Result<TxReport, ChainError> {
         let (to, input) = call.encode(&self.0.deployment);
-        let order = Order { call: call.name(), to: TxKind::Call(to), input };
+        let order = TxRequest { call: call.name(), to: TxKind::Call(to), input };
         let receipt = self.0.sender.send(&order).await?;
         report(order.call, &receipt, self.0.deployment.market)
     }

@@ -13,7 +13,7 @@ use super::{
     deployment::Deployment,
     error::ChainError,
     rpc::Rpc,
-    sender::{Order, Sender},
+    sender::{Sender, TxRequest},
     verify::{code_hashes, verify},
 };
 
@@ -61,7 +61,7 @@ pub async fn deploy(
 }
 
 async fn create(sender: &Sender, call: &'static str, code: Bytes) -> Result<(Address, TxReport), ChainError> {
-    let receipt = sender.send(&Order { call, to: TxKind::Create, input: code }).await?;
+    let receipt = sender.send(&TxRequest { call, to: TxKind::Create, input: code }).await?;
     let address = receipt.contract_address.ok_or_else(|| ChainError::Decode {
         what: "the receipt of a deployment",
         reason: "it names no contract".into(),

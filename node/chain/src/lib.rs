@@ -38,5 +38,5 @@ pub use lease::{Balances, LeaseView};
 pub use rpc::Head;
 pub use sender::{Fees, Flight, Journal, SendOptions};
 pub use time::{ChainTime, ManualTime, SeenHead};
-pub use verify::{Check, Verdict, check_deployment};
+pub use verify::{Check, CheckResult, check_deployment};
 pub use watcher::{ChainEvent, WatchConfig, watch};

@@ -66,7 +66,7 @@ impl Default for SendOptions {
 
 /// What is to be sent.
 #[derive(Debug, Clone)]
-pub(crate) struct Order {
+pub(crate) struct TxRequest {
     /// The function, for messages.
     pub(crate) call: &'static str,
     /// The contract, or a creation.
@@ -120,7 +120,7 @@ impl Sender {
     }
 
     /// Carries out one call and returns the receipt of its success.
-    pub(crate) async fn send(&self, order: &Order) -> Result<TransactionReceipt, ChainError> {
+    pub(crate) async fn send(&self, order: &TxRequest) -> Result<TransactionReceipt, ChainError> {
         let _turn = self.turn.lock().await;
         if let Some(receipt) = self.clear_the_way(order).await? {
             return Ok(receipt);
@@ -193,7 +193,7 @@ impl Sender {
     }
 
     /// Runs the call without sending it; a refusal comes back decoded.
-    async fn simulate(&self, order: &Order) -> Result<(), ChainError> {
+    async fn simulate(&self, order: &TxRequest) -> Result<(), ChainError> {
         let call = self.rpc.provider().call(self.request(order.to, &order.input)).block(BlockId::pending());
         match self.rpc.ask_raw(call).await? {
             Ok(_) => Ok(()),
@@ -201,7 +201,7 @@ impl Sender {
         }
     }
 
-    fn refusal(&self, order: &Order, method: &'static str, error: &TransportError) -> ChainError {
+    fn refusal(&self, order: &TxRequest, method: &'static str, error: &TransportError) -> ChainError {
         match revert(error) {
             Some((name, text)) => ChainError::Reverted { call: order.call, name, text },
             None => self.rpc.error(method, error),
@@ -209,7 +209,7 @@ impl Sender {
     }
 
     /// Reads nonce, gas and fees, checks the money and signs.
-    async fn prepare(&self, order: &Order) -> Result<Flight, ChainError> {
+    async fn prepare(&self, order: &TxRequest) -> Result<Flight, ChainError> {
         let provider = self.rpc.provider();
         let estimate = provider.estimate_gas(self.request(order.to, &order.input)).block(BlockId::pending());
         let nonce = provider.get_transaction_count(self.address).pending();
@@ -310,7 +310,7 @@ impl Sender {
     }
 
     /// Why a mined transaction failed: the call is run again on its block.
-    async fn failure(&self, order: &Order, receipt: &TransactionReceipt) -> ChainError {
+    async fn failure(&self, order: &TxRequest, receipt: &TransactionReceipt) -> ChainError {
         let block = receipt.block_number.map_or(BlockNumberOrTag::Latest, BlockNumberOrTag::Number);
         let replay = self.rpc.provider().call(self.request(order.to, &order.input)).block(block.into());
         let why = match self.rpc.ask_raw(replay).await {

@@ -34,13 +34,13 @@ pub struct Check {
     /// What the chain says.
     pub seen: String,
     /// Whether they agree.
-    pub verdict: Verdict,
+    pub verdict: CheckResult,
 }
 
 /// What came of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum CheckResult {
     /// Both are the same.
     Ok,
     /// They differ.
@@ -55,22 +55,22 @@ const FIRST_BLOCK: &str = "the Market's first block";
 impl Check {
     fn new(what: &'static str, expected: impl ToString, seen: impl ToString) -> Self {
         let (expected, seen) = (expected.to_string(), seen.to_string());
-        let verdict = if expected == seen { Verdict::Ok } else { Verdict::Differs };
+        let verdict = if expected == seen { CheckResult::Ok } else { CheckResult::Differs };
         Self { what, expected, seen, verdict }
     }
 
     fn unchecked(what: &'static str, expected: impl ToString, reason: impl ToString) -> Self {
         let (expected, seen) = (expected.to_string(), reason.to_string());
-        Self { what, expected, seen, verdict: Verdict::Unchecked }
+        Self { what, expected, seen, verdict: CheckResult::Unchecked }
     }
 
     /// Whether nothing that matters differs or could not be compared.
     #[must_use]
     pub fn holds(&self) -> bool {
         match self.verdict {
-            Verdict::Ok => true,
-            Verdict::Differs => false,
-            Verdict::Unchecked => self.what == FIRST_BLOCK,
+            CheckResult::Ok => true,
+            CheckResult::Differs => false,
+            CheckResult::Unchecked => self.what == FIRST_BLOCK,
         }
     }
 }
@@ -129,11 +129,11 @@ pub(crate) async fn verify(rpc: &Rpc, deployment: &Deployment) -> Result<(), Cha
     checks.extend(code(rpc, deployment).await?);
     for Check { what, expected, seen, verdict } in checks {
         match verdict {
-            Verdict::Ok => {}
-            Verdict::Differs => {
+            CheckResult::Ok => {}
+            CheckResult::Differs => {
                 return Err(ChainError::Mismatch { what, expected, actual: seen, market: deployment.market });
             }
-            Verdict::Unchecked => tracing::warn!(
+            CheckResult::Unchecked => tracing::warn!(
                 reason = %seen,
                 "{what} cannot be checked by this RPC; the deployment file is trusted: `sublet chain verify` with another one"
             ),

@@ -8,7 +8,7 @@ use std::{
 use alloy_primitives::B256;
 use sublet_chain::{Call, TxReport};
 
-use super::{Core, EngineError, mirror};
+use super::{Core, EngineError, follower};
 
 /// The leases that a command is ending at this moment: the engine leaves them to it.
 #[derive(Default)]
@@ -32,7 +32,7 @@ impl UnderWay {
         note(true)?;
         match core.execute(call).await {
             Ok(report) => {
-                mirror::refresh_lease(core, id).await?;
+                follower::refresh_lease(core, id).await?;
                 Ok(report)
             }
             Err(error) if error.is_unclear() => Err(error.into()),

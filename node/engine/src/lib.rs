@@ -1,20 +1,20 @@
 //! The engines: what a node does on its own.
 //!
-//! Peers' orders flow through [`intake`] into the book; the chain's events flow through [`mirror`] into the
+//! Peers' orders flow through [`dispatch`] into the book; the chain's events flow through [`follower`] into the
 //! store; the [`provider`] and [`buyer`] reconcilers compare what the store, the chain and the adapter say
 //! and take the next step of each trade. Events only wake a pass early: a pass that runs on time alone comes
 //! to the same end.
 
+pub mod account;
 pub mod admit;
 pub mod buyer;
 pub mod counters;
+pub mod dispatch;
 mod ending;
-pub mod intake;
+pub mod follower;
 pub mod jobs;
-pub mod mirror;
-mod promised;
 pub mod provider;
-pub mod purse;
+mod reservations;
 #[cfg(test)]
 pub(crate) mod samples;
 
@@ -37,7 +37,7 @@ use sublet_p2p::{P2p, SharedBook};
 use sublet_store::{Store, StoreError};
 use tokio::sync::Notify;
 
-use self::{counters::Counters, purse::Purse};
+use self::{account::Account, counters::Counters};
 
 /// How often an engine looks at everything without being woken.
 pub const PASS_INTERVAL: Duration = Duration::from_millis(500);
@@ -113,9 +113,9 @@ pub struct Core {
     /// What is counted.
     pub counters: Arc<Counters>,
     /// One promise at a time counts the free balance and the capacity.
-    promising: tokio::sync::Mutex<()>,
+    reserving: tokio::sync::Mutex<()>,
     /// How many trades this process has put away.
-    put_away: AtomicU64,
+    archived: AtomicU64,
     shared: Arc<SharedBook>,
     wallet: WalletSigner,
     maker: Address,
@@ -192,8 +192,8 @@ impl Core {
             node,
             wake: Wake::default(),
             counters,
-            promising: tokio::sync::Mutex::default(),
-            put_away: AtomicU64::new(0),
+            reserving: tokio::sync::Mutex::default(),
+            archived: AtomicU64::new(0),
             shared,
             wallet,
             maker,
@@ -229,8 +229,8 @@ impl Core {
     }
 
     /// The account and what moves it.
-    pub fn purse(&self) -> Purse {
-        Purse::new(self.chain.clone(), self.maker, Some(Arc::clone(&self.counters)))
+    pub fn account(&self) -> Account {
+        Account::new(self.chain.clone(), self.maker, Some(Arc::clone(&self.counters)))
     }
 
     /// Signs an order with the wallet. A key that is not on this machine is asked over the network.
@@ -268,7 +268,7 @@ impl Core {
 
     /// Carries out one call on chain, as [`Chain::execute`] does, and counts how it ended.
     pub async fn execute(&self, call: Call) -> Result<TxReport, ChainError> {
-        self.purse().execute(call).await
+        self.account().execute(call).await
     }
 
     /// Fails when the wallet has no native currency: without gas a promise could not be kept.

@@ -19,7 +19,7 @@ use super::{
     NoOrders, address, bootstrap,
     peer_store::{PeerStore, Stored},
     trade::TradeCodec,
-    validation::{Outcome, Validator},
+    validation::{OrderChecker, Outcome},
 };
 
 /// A stream that delivers at most `step` bytes at a time and then ends.
@@ -92,7 +92,7 @@ pub fn trade_response(wire: &[u8], step: usize) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The fault.
 pub fn gossip(domain: Domain, data: &[u8]) -> Result<(Address, B256), String> {
-    let validator = Validator::new(domain, Arc::new(NoOrders));
+    let validator = OrderChecker::new(domain, Arc::new(NoOrders));
     // On the topic that it belongs to, or on the one that everybody follows.
     let shard = codec::decode_order(data).map_or(Shard::MAIN, |message| Shard::of(&message));
     let first = validator.check(data, shard);

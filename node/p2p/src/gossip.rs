@@ -16,9 +16,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     GossipCounters, Inbound, InboundOrder, VERDICT_LIMIT, Verdict,
     behaviour::Behaviour,
-    conduct::{Conduct, Entry},
+    peer_limits::{Entry, PeerLimits},
     sync::Blame,
-    validation::{CHECK_LIMIT, Checked, Job, Outcome, Pool, SeenKey, ValidOrder, Validator},
+    validation::{CHECK_LIMIT, Checked, Job, OrderChecker, Outcome, Pool, SeenKey, ValidOrder},
 };
 
 /// Orders that wait for the engine's verdict at a time.
@@ -39,10 +39,10 @@ pub(super) struct Judged {
 /// Orders between gossipsub and the engine.
 pub(super) struct GossipFlow {
     pool: Pool,
-    validator: Validator,
+    validator: OrderChecker,
     inbound: mpsc::Sender<Inbound>,
     verdicts: FuturesUnordered<BoxFuture<'static, Judged>>,
-    conduct: Conduct,
+    peer_limits: PeerLimits,
     pub(super) counters: GossipCounters,
     /// The longest time from the wire to the verdict so far.
     pub(super) longest: Duration,
@@ -57,7 +57,7 @@ pub(super) enum Step {
 impl GossipFlow {
     pub(super) fn new(
         pool: Pool,
-        validator: Validator,
+        validator: OrderChecker,
         inbound: mpsc::Sender<Inbound>,
         orders_per_second: u32,
     ) -> Self {
@@ -67,7 +67,7 @@ impl GossipFlow {
             validator,
             inbound,
             verdicts,
-            conduct: Conduct::new(orders_per_second, Instant::now()),
+            peer_limits: PeerLimits::new(orders_per_second, Instant::now()),
             counters: GossipCounters::default(),
             longest: Duration::ZERO,
         }
@@ -97,7 +97,7 @@ impl GossipFlow {
 
     /// Whether the peer was caught lately at sending what no honest one could have forwarded.
     pub(super) fn has_faults(&self, peer: &PeerId, now: Instant) -> bool {
-        self.conduct.has_faults(peer, now)
+        self.peer_limits.has_faults(peer, now)
     }
 
     /// A message under a new id, on the topic of a shard that we follow.
@@ -111,7 +111,7 @@ impl GossipFlow {
     ) -> Blame {
         let received = Instant::now();
         self.counters.received += 1;
-        match self.conduct.enter(from, received) {
+        match self.peer_limits.enter(from, received) {
             Entry::Welcome => {}
             Entry::Full => {
                 self.shed(swarm, &from, &id);
@@ -124,11 +124,11 @@ impl GossipFlow {
         }
         if data.len() > MAX_ORDER_BYTES {
             tracing::debug!(%from, bytes = data.len(), "rejected an oversized order");
-            self.conduct.leave(&from);
+            self.peer_limits.leave(&from);
             return self.reject(swarm, from, &id);
         }
         if !self.pool.offer(Job { from, id: id.clone(), shard, data, received }) {
-            self.conduct.leave(&from);
+            self.peer_limits.leave(&from);
             self.shed(swarm, &from, &id);
         }
         None
@@ -147,7 +147,7 @@ impl GossipFlow {
         match swarm.behaviour_mut().gossip.publish(topic, data) {
             Ok(_) => {
                 self.counters.published += 1;
-                self.conduct.published(Instant::now());
+                self.peer_limits.published(Instant::now());
                 Ok(())
             }
             Err(Error::NoPeersSubscribedToTopic) => Err(PublishError::NoPeers),
@@ -167,7 +167,7 @@ impl GossipFlow {
             }
             outcome => outcome,
         };
-        self.conduct.leave(&from);
+        self.peer_limits.leave(&from);
         match outcome {
             Outcome::Valid(order) => {
                 self.validator.forget(order.seen);
@@ -200,7 +200,7 @@ impl GossipFlow {
         let full = self.inbound.capacity() <= self.inbound.max_capacity() / 4;
         if full || self.verdicts.len() >= MAX_VERDICTS || self.inbound.try_send(inbound).is_err() {
             self.validator.forget(seen);
-            self.conduct.leave(&from);
+            self.peer_limits.leave(&from);
             return self.shed(swarm, &from, &id);
         }
         self.verdicts.push(Box::pin(async move {
@@ -212,9 +212,9 @@ impl GossipFlow {
     fn judged(&mut self, swarm: &mut Swarm<Behaviour>, judged: Judged) {
         let Judged { from, id, digest, maker, seen, verdict, received } = judged;
         self.note_age(received);
-        self.conduct.leave(&from);
+        self.peer_limits.leave(&from);
         if verdict == Some(Verdict::Accept) {
-            if !self.conduct.may_forward(maker, Instant::now()) {
+            if !self.peer_limits.may_forward(maker, Instant::now()) {
                 // It is in the book, where peers find it that compare books with us.
                 return self.shed(swarm, &from, &id);
             }
@@ -255,7 +255,7 @@ impl GossipFlow {
 
     /// Notes that a peer did what no honest one does, and names it if that was once too often.
     pub(super) fn fault(&mut self, from: PeerId, what: &str) -> Blame {
-        self.conduct.fault(from, Instant::now()).then(|| (from, what.to_owned()))
+        self.peer_limits.fault(from, Instant::now()).then(|| (from, what.to_owned()))
     }
 
     fn shed(&mut self, swarm: &mut Swarm<Behaviour>, from: &PeerId, id: &MessageId) {

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     GossipCounters, HandleError, PublishError, RequestError, SyncCounters, TradeCounters, node_key, peer_id,
-    sync, validation::Validator,
+    sync, validation::OrderChecker,
 };
 
 /// The task answers in microseconds; after this long something is very wrong.
@@ -105,7 +105,7 @@ pub struct P2p {
     own: PeerId,
     node: B256,
     commands: mpsc::Sender<Command>,
-    validator: Validator,
+    validator: OrderChecker,
     request_limit: Duration,
     registry: Arc<Registry>,
     shards: Arc<BTreeSet<Shard>>,
@@ -116,7 +116,7 @@ impl P2p {
         own: PeerId,
         node: B256,
         commands: mpsc::Sender<Command>,
-        validator: Validator,
+        validator: OrderChecker,
         request_limit: Duration,
         registry: Arc<Registry>,
         shards: BTreeSet<Shard>,

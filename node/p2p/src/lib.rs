@@ -21,9 +21,9 @@ mod address;
 mod bans;
 mod behaviour;
 mod bootstrap;
-mod conduct;
 mod counters;
 mod error;
+mod fair_share;
 mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -37,12 +37,12 @@ mod listen;
 pub mod measuring;
 mod metrics;
 mod names;
+mod peer_limits;
 mod peer_store;
 mod rate;
 mod requests;
 mod seen;
 mod shared_book;
-mod shares;
 mod sync;
 mod task;
 mod trade;
@@ -84,7 +84,7 @@ use self::{
     sync::{Books, Client, Driver, Snapshots, SyncFlow},
     task::Task,
     trade::TradeCodec,
-    validation::{Pool, Validator, Workers},
+    validation::{OrderChecker, Pool, Workers},
 };
 
 /// Commands that wait for the task; each is done in microseconds.
@@ -201,7 +201,7 @@ pub async fn spawn(
     let behaviour = Behaviour::new(&config, &names, codec, &mut registry)?;
 
     let stored = config.peer_store.as_deref().map(peer_store::load).unwrap_or_default();
-    let validator = Validator::new(config.domain, Arc::clone(&config.orders));
+    let validator = OrderChecker::new(config.domain, Arc::clone(&config.orders));
     let workers = Workers::new(validator.clone(), stop.clone());
     let pool = Pool::start(workers.clone());
     let (inbound, receiver) = mpsc::channel(config.inbound_capacity.max(1));

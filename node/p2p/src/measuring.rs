@@ -6,18 +6,18 @@ use sublet_market::{Domain, Shard};
 
 use super::{
     Orders,
-    validation::{Outcome, Validator},
+    validation::{OrderChecker, Outcome},
 };
 
 /// Checks one order after the other as a worker does, and remembers them.
 #[derive(Debug)]
-pub struct GossipCheck(Validator);
+pub struct GossipCheck(OrderChecker);
 
 impl GossipCheck {
     /// Beside a book, which may know orders already.
     #[must_use]
     pub fn new(domain: Domain, orders: Arc<dyn Orders>) -> Self {
-        Self(Validator::new(domain, orders))
+        Self(OrderChecker::new(domain, orders))
     }
 
     /// Whether an order that came on the topic of `shard` is good and new.

@@ -116,7 +116,7 @@ pub(super) enum Fault {
 
 /// Checks messages and remembers digests. Cheap to clone; all clones share the memory.
 #[derive(Clone)]
-pub(super) struct Validator {
+pub(super) struct OrderChecker {
     domain: Domain,
     seen: Arc<Mutex<Seen>>,
     second_looks: Arc<Mutex<Buckets<()>>>,
@@ -124,13 +124,13 @@ pub(super) struct Validator {
     orders: Arc<dyn Orders>,
 }
 
-impl fmt::Debug for Validator {
+impl fmt::Debug for OrderChecker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Validator").field("domain", &self.domain).finish_non_exhaustive()
+        f.debug_struct("OrderChecker").field("domain", &self.domain).finish_non_exhaustive()
     }
 }
 
-impl Validator {
+impl OrderChecker {
     pub(super) fn new(domain: Domain, orders: Arc<dyn Orders>) -> Self {
         Self {
             domain,
@@ -233,13 +233,13 @@ fn mark(message: &OrderMessage) -> u64 {
 /// The threads that check. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Workers {
-    validator: Validator,
+    validator: OrderChecker,
     room: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
 impl Workers {
-    pub(super) fn new(validator: Validator, stop: CancellationToken) -> Self {
+    pub(super) fn new(validator: OrderChecker, stop: CancellationToken) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self { validator, room: Arc::new(Semaphore::new(worker_count(cores))), stop }
     }
@@ -252,7 +252,7 @@ impl Workers {
         asked: HashSet<B256>,
     ) -> Option<Result<Vec<ValidOrder>, Fault>> {
         let (reply, answer) = oneshot::channel();
-        let work = move |validator: &Validator| {
+        let work = move |validator: &OrderChecker| {
             // Whoever asked may have given up.
             let _ = reply.send(validator.check_promised(&envelopes, shard, &asked));
         };
@@ -261,7 +261,7 @@ impl Workers {
     }
 
     /// Waits for a free worker and lets it run `work`. Nothing if the node is stopping.
-    async fn run(&self, work: impl FnOnce(&Validator) + Send + 'static) -> Option<()> {
+    async fn run(&self, work: impl FnOnce(&OrderChecker) + Send + 'static) -> Option<()> {
         let worker = Arc::clone(&self.room).acquire_owned().await.ok()?;
         let (validator, guard) = (self.validator.clone(), StopOnPanic::new(&self.stop, "order checks"));
         tokio::task::spawn_blocking(move || {
@@ -312,7 +312,7 @@ async fn dispatch(workers: Workers, mut queue: mpsc::Receiver<Job>, results: mps
             taken = queue.recv_many(&mut batch, BATCH_LEN) => if taken == 0 { return },
         }
         let results = results.clone();
-        let work = move |validator: &Validator| {
+        let work = move |validator: &OrderChecker| {
             for Job { from, id, shard, data, received } in batch {
                 let late = received.elapsed() > CHECK_LIMIT;
                 let outcome = if late { Outcome::Late } else { validator.check(&data, shard) };

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use sublet_chain::{Flight, Journal};
 
-use crate::{Record, Store};
+use crate::{Row, Store};
 
-impl Record for Flight {
+impl Row for Flight {
     const TABLE: &'static str = "flights";
     const PAST_TABLE: &'static str = "past_flights";
     fn key(&self) -> Vec<u8> {

@@ -83,7 +83,7 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
 }
 
 /// A kind of record and the table that holds it.
-pub trait Record: Serialize + DeserializeOwned {
+pub trait Row: Serialize + DeserializeOwned {
     /// The name of the table with what is open.
     const TABLE: &'static str;
     /// The name of the table with what is over.
@@ -131,16 +131,12 @@ impl Store {
     }
 
     /// Writes a record, durably, in place of the one with the same key.
-    pub fn put<R: Record>(&self, record: &R) -> Result<(), StoreError> {
+    pub fn put<R: Row>(&self, record: &R) -> Result<(), StoreError> {
         self.insert(R::TABLE, &record.key(), record)
     }
 
     /// Changes a record in one transaction: nobody else's change to it is lost. `None` when it is not there.
-    pub fn update<R: Record>(
-        &self,
-        key: &[u8],
-        change: impl FnOnce(&mut R),
-    ) -> Result<Option<R>, StoreError> {
+    pub fn update<R: Row>(&self, key: &[u8], change: impl FnOnce(&mut R)) -> Result<Option<R>, StoreError> {
         self.0.write(|database| {
             let tx = database.begin_write()?;
             let changed = {
@@ -157,12 +153,12 @@ impl Store {
     }
 
     /// The record with this key.
-    pub fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
+    pub fn get<R: Row>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
         self.get_from(R::TABLE, key)
     }
 
     /// Moves a record that is over to the past, in one transaction: passes do not read it any more, people can.
-    pub fn retire<R: Record>(&self, key: &[u8]) -> Result<(), StoreError> {
+    pub fn archive<R: Row>(&self, key: &[u8]) -> Result<(), StoreError> {
         self.0.write(|database| {
             let tx = database.begin_write()?;
             {
@@ -178,7 +174,7 @@ impl Store {
 
     /// Moves a record back from the past, in one transaction, and changes it: what it told of has not happened after all.
     /// Says whether it was there.
-    pub fn revive<R: Record>(&self, key: &[u8], change: impl FnOnce(&mut R)) -> Result<bool, StoreError> {
+    pub fn restore<R: Row>(&self, key: &[u8], change: impl FnOnce(&mut R)) -> Result<bool, StoreError> {
         self.0.write(|database| {
             let tx = database.begin_write()?;
             {
@@ -196,7 +192,7 @@ impl Store {
     }
 
     /// The record with this key, be it open or past.
-    pub fn find<R: Record>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
+    pub fn find<R: Row>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
         match self.get(key)? {
             Some(found) => Ok(Some(found)),
             None => self.get_from(R::PAST_TABLE, key),
@@ -204,19 +200,19 @@ impl Store {
     }
 
     /// All records of a kind: the open ones first, then the past ones, each in the order of their keys.
-    pub fn all_and_past<R: Record>(&self) -> Result<Vec<R>, StoreError> {
+    pub fn all_and_past<R: Row>(&self) -> Result<Vec<R>, StoreError> {
         let mut records = self.all()?;
         records.extend(self.all_from(R::PAST_TABLE)?);
         Ok(records)
     }
 
     /// All open records of a kind, in the order of their keys.
-    pub fn all<R: Record>(&self) -> Result<Vec<R>, StoreError> {
+    pub fn all<R: Row>(&self) -> Result<Vec<R>, StoreError> {
         self.all_from(R::TABLE)
     }
 
     /// Removes a record; no error when it is not there.
-    pub fn remove<R: Record>(&self, key: &[u8]) -> Result<(), StoreError> {
+    pub fn remove<R: Row>(&self, key: &[u8]) -> Result<(), StoreError> {
         self.0.write(|database| {
             let tx = database.begin_write()?;
             tx.open_table(definition(R::TABLE))?.remove(key)?;
@@ -247,7 +243,7 @@ impl Store {
         })
     }
 
-    fn get_from<R: Record>(&self, name: &'static str, key: &[u8]) -> Result<Option<R>, StoreError> {
+    fn get_from<R: Row>(&self, name: &'static str, key: &[u8]) -> Result<Option<R>, StoreError> {
         self.0.read(|database| {
             let tx = database.begin_read()?;
             let table = match tx.open_table(definition(name)) {
@@ -259,7 +255,7 @@ impl Store {
         })
     }
 
-    fn all_from<R: Record>(&self, name: &'static str) -> Result<Vec<R>, StoreError> {
+    fn all_from<R: Row>(&self, name: &'static str) -> Result<Vec<R>, StoreError> {
         self.0.read(|database| {
             let tx = database.begin_read()?;
             let table = match tx.open_table(definition(name)) {
@@ -307,7 +303,7 @@ mod tests {
         text: String,
     }
 
-    impl Record for Note {
+    impl Row for Note {
         const TABLE: &'static str = "notes";
         const PAST_TABLE: &'static str = "past_notes";
         fn key(&self) -> Vec<u8> {
@@ -345,8 +341,8 @@ mod tests {
         let store = Store::open(&dir.path().join("db")).unwrap();
         store.put(&note(1, "a")).unwrap();
         store.put(&note(2, "b")).unwrap();
-        store.retire::<Note>(&[1]).unwrap();
-        store.retire::<Note>(&[9]).unwrap();
+        store.archive::<Note>(&[1]).unwrap();
+        store.archive::<Note>(&[9]).unwrap();
         assert_eq!(store.all::<Note>().unwrap(), [note(2, "b")]);
         assert_eq!(store.find::<Note>(&[1]).unwrap(), Some(note(1, "a")));
         assert_eq!(store.all_and_past::<Note>().unwrap(), [note(2, "b"), note(1, "a")]);

@@ -10,7 +10,7 @@ use sublet_market::{
     Spec,
 };
 
-use super::{DeclineReason, Record};
+use super::{DeclineReason, Row};
 
 /// What the operator wants to sell. The engine keeps a live, signed offer of it in gossip.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub struct OfferTemplate {
     pub live_until: u64,
 }
 
-impl Record for OfferTemplate {
+impl Row for OfferTemplate {
     const TABLE: &'static str = "offers";
     const PAST_TABLE: &'static str = "past_offers";
     fn key(&self) -> Vec<u8> {
@@ -86,7 +86,7 @@ impl Promise {
     }
 }
 
-impl Record for Promise {
+impl Row for Promise {
     const TABLE: &'static str = "promises";
     const PAST_TABLE: &'static str = "past_promises";
     fn key(&self) -> Vec<u8> {
@@ -194,7 +194,7 @@ impl Purchase {
     }
 }
 
-impl Record for Purchase {
+impl Row for Purchase {
     const TABLE: &'static str = "purchases";
     const PAST_TABLE: &'static str = "past_purchases";
     fn key(&self) -> Vec<u8> {
@@ -264,7 +264,7 @@ impl ChainLease {
     }
 }
 
-impl Record for ChainLease {
+impl Row for ChainLease {
     const TABLE: &'static str = "leases";
     const PAST_TABLE: &'static str = "past_leases";
     fn key(&self) -> Vec<u8> {

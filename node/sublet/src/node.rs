@@ -12,8 +12,8 @@ use sublet_engine::{
     Core, EngineError,
     buyer::Buyer,
     counters::Counters,
-    intake, mirror,
-    provider::{Provider, Vigil},
+    dispatch, follower,
+    provider::{OfflineGuard, Provider},
 };
 use sublet_keys::WalletSigner;
 use sublet_market::Book;
@@ -170,8 +170,8 @@ async fn reach_chain(
         connected => return Ok(connected?),
     };
     let Some((section, adapter)) = config.provider.as_ref().zip(adapter) else { return Err(error.into()) };
-    let vigil = Vigil::new(store.clone(), Arc::clone(adapter), section.max_blind);
-    if !vigil.is_needed().await? {
+    let guard = OfflineGuard::new(store.clone(), Arc::clone(adapter), section.max_offline);
+    if !guard.is_needed().await? {
         return Err(error.into());
     }
     tracing::warn!(
@@ -193,7 +193,7 @@ async fn reach_chain(
         biased;
         () = stop.cancelled() => Err(error.into()),
         connected = answered => Ok(connected?),
-        () = vigil.keep() => Err(error.into()),
+        () = guard.keep() => Err(error.into()),
     }
 }
 
@@ -258,12 +258,12 @@ impl Engines {
         inbound: mpsc::Receiver<Inbound>,
         stop: &CancellationToken,
     ) -> Result<JoinSet<()>, NodeError> {
-        let cursor: Option<Cursor> = core.store.meta(mirror::CURSOR_KEY)?;
+        let cursor: Option<Cursor> = core.store.meta(follower::CURSOR_KEY)?;
         let events = chain::watch(core.chain.clone(), cursor, watch_config(config), stop.clone());
         let mut tasks = JoinSet::new();
-        tasks.spawn(mirror::run(Arc::clone(core), events, stop.clone()));
+        tasks.spawn(follower::run(Arc::clone(core), events, stop.clone()));
         let (buyer, provider) = (Arc::clone(&self.buyer), self.provider.clone());
-        tasks.spawn(intake::run(Arc::clone(core), buyer, provider, inbound, stop.clone()));
+        tasks.spawn(dispatch::run(Arc::clone(core), buyer, provider, inbound, stop.clone()));
         tasks.spawn(Arc::clone(&self.buyer).run(stop.clone()));
         if let Some(provider) = &self.provider {
             tasks.spawn(Arc::clone(provider).run(stop.clone()));

@@ -22,7 +22,7 @@ use crate::launch::Plan;
 use crate::machine::{Machine, Phase};
 use crate::recent::Recent;
 use crate::tags::{Labels, order_hash};
-use crate::{error, room, userdata};
+use crate::{capacity, error, userdata};
 
 /// The first pause between two looks at a machine that is on its way; each next one is half as long again.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -84,11 +84,11 @@ impl Adapter for Aws {
     }
 
     async fn capacity(&self) -> Result<Resources, AdapterError> {
-        Ok(room::capacity(self.config()))
+        Ok(capacity::capacity(self.config()))
     }
 
     async fn validate(&self, spec: &Spec, manifest: &Manifest) -> Result<(), AdapterError> {
-        room::fit_spec(self.config(), spec, manifest)
+        capacity::fit_spec(self.config(), spec, manifest)
     }
 
     async fn provision(&self, order: &LeaseOrder) -> Result<Instance, AdapterError> {
@@ -200,7 +200,7 @@ impl Aws {
                 .iter()
                 .map(|machine| machine.labels.as_ref().map_or(Resources::default(), |labels| labels.total)),
         );
-        room::check_room(self.config(), &held, order, &plan.fit.total)?;
+        capacity::check_room(self.config(), &held, order, &plan.fit.total)?;
         self.recent.begin(order.lease, plan.fit.total);
         match self.ec2.run(&plan).await {
             Ok(id) => {
@@ -218,7 +218,7 @@ impl Aws {
     }
 
     fn plan<'a>(&'a self, order: &'a LeaseOrder) -> Result<Plan<'a>, AdapterError> {
-        let fit = room::fit(self.config(), &order.unit, order.units, &order.manifest)?;
+        let fit = capacity::fit(self.config(), &order.unit, order.units, &order.manifest)?;
         let host_key = Secret::load(&self.config().state_dir)?.host_key(order.lease)?;
         let labels = Labels {
             lease: order.lease,

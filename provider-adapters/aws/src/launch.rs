@@ -8,10 +8,10 @@ use aws_sdk_ec2::types::{
 };
 use sublet_adapter::{AdapterError, LeaseOrder};
 
+use crate::capacity::Fit;
 use crate::ec2::Ec2;
 use crate::error::Failure;
 use crate::machine::{Machine, Phase};
-use crate::room::Fit;
 use crate::tags::Labels;
 
 /// How often a lease's machine may have been ended by others within a day (so long EC2 remembers a token) and is still

@@ -14,6 +14,7 @@
 //! lease and a secret in `state_dir` ([`AwsConfig::state_dir`]).
 
 mod adapter;
+mod capacity;
 mod check;
 mod client;
 mod config;
@@ -23,7 +24,6 @@ mod hostkey;
 mod launch;
 mod machine;
 mod recent;
-mod room;
 mod tags;
 mod userdata;
 

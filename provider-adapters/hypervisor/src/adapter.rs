@@ -22,7 +22,7 @@ use crate::console::{self, CONSOLE};
 use crate::hostkey::{HostKey, random_bytes};
 use crate::image;
 use crate::state::{RECORD_VERSION, Record, StateDir, Wanted, write_private};
-use crate::{disk, host, qemu, room};
+use crate::{capacity, disk, host, qemu};
 
 /// Runs one QEMU machine per lease on this host.
 #[derive(Debug)]
@@ -97,9 +97,9 @@ impl Adapter for Hypervisor {
     }
 
     async fn validate(&self, spec: &Spec, manifest: &Manifest) -> Result<(), AdapterError> {
-        room::fit_spec(&self.shared.config, spec, manifest)?;
+        capacity::fit_spec(&self.shared.config, spec, manifest)?;
         let free = self.shared.blocking("look for free space", StateDir::free_bytes).await?;
-        room::check_disk(free)
+        capacity::check_disk(free)
     }
 
     async fn provision(&self, order: &LeaseOrder) -> Result<Instance, AdapterError> {
@@ -229,12 +229,12 @@ impl Shared {
 
     /// Takes the room that an order needs, and puts on disk all that its machine is made of.
     async fn begin(&self, order: &LeaseOrder) -> Result<Record, AdapterError> {
-        let fit = room::fit(&self.config, &order.unit, order.units, &order.manifest)?;
+        let fit = capacity::fit(&self.config, &order.unit, order.units, &order.manifest)?;
         let disk_of = self.check_kept(order, fit.total.disk_gib).await?;
         self.blocking("prepare state_dir", |state| state.prepare()).await?;
         let _room = self.room.lock().await;
         let held = self.blocking("read the leases", held).await?;
-        room::check_room(&self.config.capacity, held, order, &fit.total)?;
+        capacity::check_room(&self.config.capacity, held, order, &fit.total)?;
         let key = HostKey::generate()?;
         let record = Record {
             version: RECORD_VERSION,
@@ -259,7 +259,7 @@ impl Shared {
         record: &Record,
         order: &LeaseOrder,
         key: HostKey,
-        fit: room::Fit,
+        fit: capacity::Fit,
         disk_of: Option<B256>,
     ) -> Result<(), AdapterError> {
         let (record, config) = (record.clone(), self.config.clone());

@@ -14,6 +14,7 @@
 
 mod accel;
 mod adapter;
+mod capacity;
 mod config;
 mod console;
 mod disk;
@@ -25,7 +26,6 @@ mod machine;
 mod process;
 mod qemu;
 mod qmp;
-mod room;
 mod state;
 
 pub use adapter::Hypervisor;

@@ -47,7 +47,7 @@ struct Arguments {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// The RPC hangs for longer than `max_blind`.
+    /// The RPC hangs for longer than `max_offline`.
     Dark,
     /// The RPC drops, delays, refuses, stands still, goes astray.
     Rpc,

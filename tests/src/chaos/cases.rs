@@ -23,7 +23,7 @@ pub enum Flow {
     ProviderCloses,
     /// The machine is gone, and so is the image that another could be made of: the provider's node gives the lease up.
     GivenUp,
-    /// The RPC hangs for longer than `max_blind`; the provider's node dies on pausing the machine.
+    /// The RPC hangs for longer than `max_offline`; the provider's node dies on pausing the machine.
     Blind,
     /// Bid, machine, the end, and a new lease for its disk.
     Revived,
@@ -106,10 +106,10 @@ pub const CASES: &[Case] = &[
     short(case(Buyer, Close, "sender.settle.sent")),
     case(Buyer, Close, "sender.settle.mined"),
     case(Buyer, Close, "buyer.settle.after"),
-    case(Buyer, Close, "mirror.noted"),
-    case(Buyer, Close, "mirror.moved"),
-    case(Provider, Close, "mirror.noted"),
-    case(Provider, Close, "mirror.moved"),
+    case(Buyer, Close, "follower.noted"),
+    case(Buyer, Close, "follower.moved"),
+    case(Provider, Close, "follower.noted"),
+    case(Provider, Close, "follower.moved"),
     case(Buyer, Close, "buyer.note_leased.before"),
     case(Buyer, Close, "buyer.note_leased.after"),
     case(Provider, Close, "provider.note_leased.before"),

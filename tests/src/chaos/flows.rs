@@ -39,7 +39,7 @@ pub(super) async fn perform(stage: &mut Stage<'_>, case: &Case) -> anyhow::Resul
         Flow::Reject => ended_by(stage, case, Who::Buyer, "reject", "rejected").await?,
         Flow::ProviderCloses => ended_by(stage, case, Who::Provider, "close", "provider_closed").await?,
         Flow::GivenUp => given_up(stage, case).await?,
-        Flow::Blind => blind(stage, case).await?,
+        Flow::Blind => offline(stage, case).await?,
         Flow::Revived => revived(stage, case).await?,
         Flow::Left => left(stage, case, &[]).await?.1,
         Flow::Rebid => rebid(stage, case).await?,
@@ -248,7 +248,7 @@ async fn few_images(stage: &mut Stage<'_>) -> anyhow::Result<PathBuf> {
     Ok(few)
 }
 
-async fn blind(stage: &mut Stage<'_>, case: &Case) -> anyhow::Result<String> {
+async fn offline(stage: &mut Stage<'_>, case: &Case) -> anyhow::Result<String> {
     stage.set_max_blind(MAX_BLIND).await?;
     let id = rented(stage, case).await?;
     stage.keep_away(Who::Provider);

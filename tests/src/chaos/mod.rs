@@ -121,7 +121,7 @@ pub async fn run(net: &mut Devnet, images: &Path, cases: &[Case]) -> anyhow::Res
     Ok(rows)
 }
 
-/// The RPC hangs while a machine runs: for less than `max_blind` nobody notices, after that the machine is stopped, and
+/// The RPC hangs while a machine runs: for less than `max_offline` nobody notices, after that the machine is stopped, and
 /// with the next block it is back.
 pub async fn dark(net: &mut Devnet, images: &Path) -> anyhow::Result<Vec<Row>> {
     let mut stage = Stage::set(net, images).await?;
@@ -130,8 +130,12 @@ pub async fn dark(net: &mut Devnet, images: &Path) -> anyhow::Result<Vec<Row>> {
     stage.until("the machine runs", BOOTED, async |stage| stage.log_in(id).await.map(|()| true)).await?;
     let mut rows = Vec::new();
     for (fault, dark_for, expected) in [
-        ("the RPC hangs for less than max_blind", MAX_BLIND / 2, "the machine runs on"),
-        ("the RPC hangs for longer than max_blind", MAX_BLIND * 4, "the machine is stopped, and comes back"),
+        ("the RPC hangs for less than max_offline", MAX_BLIND / 2, "the machine runs on"),
+        (
+            "the RPC hangs for longer than max_offline",
+            MAX_BLIND * 4,
+            "the machine is stopped, and comes back",
+        ),
     ] {
         let started = Instant::now();
         let stopped = stage.go_dark(dark_for).await?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use alloy_primitives::B256;
 use sublet_chain::anvil::{Anvil, AnvilConfig};
 use sublet_chain::{
-    Call, Chain, ChainError, ChainEvent, ChainOptions, Check, Deployment, Verdict, WatchConfig,
+    Call, Chain, ChainError, ChainEvent, ChainOptions, Check, CheckResult, Deployment, WatchConfig,
     check_deployment, watch,
 };
 use sublet_market::MarketEvent;
@@ -248,10 +248,10 @@ async fn code_that_an_endpoint_does_not_run_is_not_called_checked() {
     world.proxy.set(Fault::NoOverrides).await.unwrap();
     let check = async || check_deployment(world.proxy.url(), &world.deployment, Duration::from_secs(5)).await;
     let checks = check().await.unwrap();
-    let open = checks.iter().filter(|check| check.verdict == Verdict::Unchecked);
+    let open = checks.iter().filter(|check| check.verdict == CheckResult::Unchecked);
     let open: Vec<&str> = open.map(|check| check.what).collect();
     assert_eq!(open, ["the token's code by this binary", "the Market's code by this binary"], "{checks:#?}");
-    assert!(!checks.iter().any(|check| check.verdict == Verdict::Differs), "{checks:#?}");
+    assert!(!checks.iter().any(|check| check.verdict == CheckResult::Differs), "{checks:#?}");
     assert!(!checks.iter().all(Check::holds));
     // A node trusts the hashes of its file then, and says so.
     world.connect(&[world.proxy.url()]).await;

@@ -3,7 +3,7 @@
 use alloy::{providers::Provider as _, rpc::types::TransactionReceipt};
 use tracing::warn;
 
-use super::{Flight, Order, Sender};
+use super::{Flight, Sender, TxRequest};
 use crate::error::ChainError;
 
 /// What a transaction is called in messages that another call or process has sent.
@@ -18,7 +18,7 @@ impl Sender {
     /// again: it may have been the same wish.
     pub(super) async fn clear_the_way(
         &self,
-        order: &Order,
+        order: &TxRequest,
     ) -> Result<Option<TransactionReceipt>, ChainError> {
         let mut open = self.journal.flights().map_err(ChainError::Journal)?;
         open.retain(|flight| (flight.chain_id, flight.from) == (self.chain_id, self.address));

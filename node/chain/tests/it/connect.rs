@@ -5,7 +5,7 @@ use std::time::Duration;
 use alloy::providers::{Provider as _, ext::AnvilApi as _};
 use alloy_primitives::{Address, B256};
 use sublet_chain::{
-    Chain, ChainError, Check, CodeHashes, DeployOptions, Deployment, Verdict,
+    Chain, ChainError, Check, CheckResult, CodeHashes, DeployOptions, Deployment,
     anvil::{Anvil, AnvilConfig, AnvilError},
     check_deployment, deploy,
 };
@@ -79,7 +79,7 @@ async fn whatever_differs_from_the_deployment_is_named_with_the_remedy() {
 }
 
 fn wrong(checks: &[Check]) -> Vec<&'static str> {
-    checks.iter().filter(|check| check.verdict != Verdict::Ok).map(|check| check.what).collect()
+    checks.iter().filter(|check| check.verdict != CheckResult::Ok).map(|check| check.what).collect()
 }
 
 #[tokio::test]

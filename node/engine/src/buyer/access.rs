@@ -63,11 +63,11 @@ impl Buyer {
 
     /// Whether a machine is out of reach for too long. While the chain is out of reach too, it is this node's own network.
     pub(super) fn is_lost(&self, id: B256) -> bool {
-        let blind = self.core.chain.newest().age() >= self.give_up_after;
+        let offline = self.core.chain.newest().age() >= self.give_up_after;
         let missing = |machine: &Machine| {
             machine.missing.as_ref().is_some_and(|(since, _)| since.elapsed() >= self.give_up_after)
         };
-        !blind && self.machines().get(&id).is_some_and(missing)
+        !offline && self.machines().get(&id).is_some_and(missing)
     }
 
     pub(super) fn machines(&self) -> MutexGuard<'_, HashMap<B256, Machine>> {

@@ -73,7 +73,7 @@ impl Step {
 }
 
 /// All that a decision stands on. Times are chain time in seconds.
-pub(super) struct Sight<'a> {
+pub(super) struct Facts<'a> {
     /// What we want.
     pub(super) purchase: &'a Purchase,
     /// What the chain said, if it has said anything at the wanted depth.
@@ -96,7 +96,7 @@ pub(super) struct Sight<'a> {
 pub(super) const SETTLE_MARGIN: u64 = 5;
 
 /// The next step.
-pub(super) fn decide(sight: &Sight<'_>) -> Step {
+pub(super) fn decide(sight: &Facts<'_>) -> Step {
     let on_chain = sight.lease.filter(|lease| lease.state != LeaseState::None);
     match on_chain {
         None => before_settlement(sight),
@@ -104,7 +104,7 @@ pub(super) fn decide(sight: &Sight<'_>) -> Step {
     }
 }
 
-fn before_settlement(sight: &Sight<'_>) -> Step {
+fn before_settlement(sight: &Facts<'_>) -> Step {
     let purchase = sight.purchase;
     let bid_over = sight.now.saturating_add(2 * SETTLE_MARGIN) >= purchase.bid.order.valid_until;
     match purchase.phase {
@@ -123,7 +123,7 @@ fn before_settlement(sight: &Sight<'_>) -> Step {
 
 /// A settlement that the chain does not show is on its way, or was taken back by a reorganisation. It is named by the
 /// lease, so that it can be sent again and is carried out once all the same.
-fn unseen_settlement(sight: &Sight<'_>) -> Step {
+fn unseen_settlement(sight: &Facts<'_>) -> Step {
     let purchase = sight.purchase;
     let settle_by = purchase.accept.as_ref().map_or(0, |accept| accept.order.settle_by);
     let taken_back = sight.lease.is_some() || sight.watched_until > purchase.settled_at;
@@ -136,7 +136,7 @@ fn unseen_settlement(sight: &Sight<'_>) -> Step {
     }
 }
 
-fn on_the_chain(sight: &Sight<'_>, lease: &LeaseView) -> Step {
+fn on_the_chain(sight: &Facts<'_>, lease: &LeaseView) -> Step {
     let noted = sight.purchase.phase == BuyerPhase::Leased;
     match lease.state {
         // A block that a reorganisation drops must not close the file.
@@ -171,7 +171,7 @@ mod tests {
         let lease = state.map(view);
         let purchase = purchase(phase);
         let lease = lease.as_ref();
-        decide(&Sight {
+        decide(&Facts {
             purchase: &purchase,
             lease,
             now,
@@ -211,7 +211,7 @@ mod tests {
         let in_time = SETTLE_BY - SETTLE_MARGIN - 1;
         let settled = |settled_at, watched_until| {
             let purchase = Purchase { settled_at, ..purchase(BuyerPhase::Settled) };
-            let sight = Sight {
+            let sight = Facts {
                 purchase: &purchase,
                 lease: None,
                 now: in_time,
@@ -239,7 +239,7 @@ mod tests {
             let lease = view(state);
             let now = SETTLE_BY;
             let lease = Some(&lease);
-            decide(&Sight {
+            decide(&Facts {
                 purchase: &purchase,
                 lease,
                 now,
@@ -275,7 +275,7 @@ mod tests {
             let purchase = Purchase { on_failure, ..purchase(BuyerPhase::Leased) };
             let (lease, now) = (view(state), SETTLE_BY);
             let lease = Some(&lease);
-            decide(&Sight {
+            decide(&Facts {
                 purchase: &purchase,
                 lease,
                 now,

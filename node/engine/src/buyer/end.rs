@@ -6,7 +6,7 @@ use sublet_market::LeaseState;
 use sublet_store::{Ending, Purchase};
 
 use super::Buyer;
-use crate::{EngineError, mirror};
+use crate::{EngineError, follower};
 
 fn call(ending: Ending, id: B256) -> Call {
     match ending {
@@ -43,7 +43,7 @@ impl Buyer {
     pub(super) async fn end_again(&self, id: B256) -> Result<(), EngineError> {
         let Some(ending) = self.purchase_of(id)?.ending else { return Ok(()) };
         let sent = self.core.execute(call(ending, id)).await;
-        mirror::refresh_lease(&self.core, id).await?;
+        follower::refresh_lease(&self.core, id).await?;
         match sent {
             Ok(report) => {
                 tracing::info!(lease = %id, tx = %report.hash, "the lease is ended, as its owner wished");

@@ -13,7 +13,7 @@ use sublet_market::amount::format_amount;
 use sublet_store::{ChainLease, Purchase};
 
 use super::Buyer;
-use crate::{EngineError, mirror};
+use crate::{EngineError, follower};
 
 /// The buyer is warned at a tenth of the time that was paid for, and at so many seconds at the latest.
 const LEAST_WARNING: u64 = 60;
@@ -94,7 +94,7 @@ impl Buyer {
         let secs = wanted.min(affordable);
         if secs == 0 {
             // The store was behind the chain, or there is nothing left to pay with: then the warning stands.
-            mirror::refresh_lease(&self.core, id).await?;
+            follower::refresh_lease(&self.core, id).await?;
             if wanted == 0 {
                 return Ok(());
             }
@@ -117,7 +117,7 @@ impl Buyer {
                 return Err(error.into());
             }
         }
-        mirror::refresh_lease(&self.core, id).await
+        follower::refresh_lease(&self.core, id).await
     }
 
     /// Buys more time for a lease, as its owner asks.
@@ -146,7 +146,7 @@ impl Buyer {
             )));
         }
         let report = self.core.execute(Call::TopUp { id, secs }).await?;
-        mirror::refresh_lease(&self.core, id).await?;
+        follower::refresh_lease(&self.core, id).await?;
         self.core.wake.buyer.notify_one();
         Ok(report)
     }

@@ -30,13 +30,13 @@ use sublet_market::{Accept, check_settle};
 use sublet_store::{ChainLease, Decline, DeclineReason, Purchase};
 use tokio_util::sync::CancellationToken;
 
-use self::decide::{Sight, Step, decide};
+use self::decide::{Facts, Step, decide};
 pub use self::post::NewBid;
 use super::{
     Core, EngineError, PASS_INTERVAL,
     ending::UnderWay,
+    follower,
     jobs::{JobEnd, Jobs},
-    mirror,
 };
 
 /// Steps get this long to end at shutdown.
@@ -123,7 +123,7 @@ impl Buyer {
         self.warn_of_ends(&open);
         for (purchase, lease) in &open {
             let access_due = self.access_due(purchase);
-            let step = decide(&Sight {
+            let step = decide(&Facts {
                 purchase,
                 lease: lease.as_ref().map(|lease| &lease.view),
                 now: self.core.now(),
@@ -189,7 +189,7 @@ impl Buyer {
             Step::TopUp => self.top_up_by_itself(id).await?,
             Step::Abort => {
                 self.core.execute(Call::Abort { id }).await?;
-                mirror::refresh_lease(&self.core, id).await?;
+                follower::refresh_lease(&self.core, id).await?;
             }
             Step::End => self.end_again(id).await?,
             Step::Leave => self.leave(id)?,
@@ -198,7 +198,7 @@ impl Buyer {
                 self.keep_console(id).await?;
                 self.conclude(id, BuyerPhase::Done)?;
                 failpoint::reach(&["buyer.conclude.half"]);
-                self.core.store.retire::<ChainLease>(id.as_slice())?;
+                self.core.store.archive::<ChainLease>(id.as_slice())?;
             }
         }
         Ok(JobEnd::Done)
@@ -210,21 +210,21 @@ impl Buyer {
             let key = lease.id.as_slice();
             let bought = lease.view.buyer == self.core.address() && lease.end.is_some();
             if bought && self.core.store.get::<Purchase>(key)?.is_none() {
-                self.core.store.retire::<ChainLease>(key)?;
+                self.core.store.archive::<ChainLease>(key)?;
             }
         }
         Ok(())
     }
 
     fn conclude(&self, id: B256, phase: BuyerPhase) -> Result<(), EngineError> {
-        self.core.put_away();
+        self.core.note_archived();
         self.update(id, |p| {
             p.phase = phase;
             p.access = None;
         })?;
         self.machines().remove(&id);
         self.close_auction(&id);
-        Ok(self.core.store.retire::<Purchase>(id.as_slice())?)
+        Ok(self.core.store.archive::<Purchase>(id.as_slice())?)
     }
 
     async fn settle(&self, id: B256) -> Result<(), EngineError> {

@@ -7,7 +7,7 @@ use sublet_market::{Bid, BidTerms, Explanation, Manifest, Order as _, Spec, amou
 use sublet_store::Purchase;
 
 use super::Buyer;
-use crate::{EngineError, promised::Means, random};
+use crate::{EngineError, random, reservations::Means};
 
 /// What a buyer asks for.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ impl Buyer {
         let manifest_hash = manifest.hash().map_err(|e| invalid(&e))?;
         let spec =
             Spec { unit: terms.unit, units: terms.units, traits: terms.traits, manifest: manifest_hash };
-        let _turn = self.core.promising.lock().await;
+        let _turn = self.core.reserving.lock().await;
         let means = self.core.means().await?;
         let salt = random::<8>()?;
         let bid = Bid {
@@ -106,7 +106,7 @@ impl Buyer {
     /// The bid's budget must be free in the Market now: later is too late for the provider that holds capacity.
     async fn check_funds(&self, bid: &Bid, means: &Means) -> Result<(), EngineError> {
         let needed = bid.budget().max(self.floor);
-        let (free, promised) = (means.account.free, means.promised);
+        let (free, promised) = (means.account.free, means.reserved);
         if means.left() >= needed {
             return Ok(());
         }

@@ -14,10 +14,10 @@ use sublet_store::{ChainLease, Promise};
 
 use super::{
     Provider,
-    ledger::{self, Ledger, Want},
+    commitments::{self, Commitments, Want},
     offers::LiveOffer,
 };
-use crate::promised::{Locked, Promised};
+use crate::reservations::{LockedTrades, Reservations};
 
 /// Gas that a provider's side of a lease may take: activate, a claim, the end, and some to spare. Who has accepted and
 /// cannot pay it loses the bond.
@@ -49,23 +49,23 @@ impl Provider {
         }
         // What costs nothing to check comes first, the chain's word second, the turn for the capacity last.
         let request = self.check_request(node, bid, spec, offer, manifest)?;
-        let put_away = self.core.count_put_away();
-        let mut locked = self.promised()?.locked();
+        let archived = self.core.archived_count();
+        let mut locked = self.reserved()?.locked();
         let (buyer, ours) = Box::pin(self.check_chain(&request)).await?;
         locked.see_all(&self.core.chain).await.map_err(|e| busy(&e))?;
-        let _turn = self.core.promising.lock().await;
+        let _turn = self.core.reserving.lock().await;
         if let Some(given) = self.given_before(&request).await? {
             return Ok(given);
         }
-        let ledger = self.ledger()?;
-        self.check_money(&request, &ledger, &locked, &buyer, &ours)?;
-        if self.core.count_put_away() != put_away {
+        let commitments = self.commitments()?;
+        self.check_money(&request, &commitments, &locked, &buyer, &ours)?;
+        if self.core.archived_count() != archived {
             return Err(decline(
                 DeclineCode::Busy,
                 "the provider's balance has changed meanwhile: ask again",
             ));
         }
-        self.check_capacity(&request, &ledger).await?;
+        self.check_capacity(&request, &commitments).await?;
         let accept = self.accept_for(&request).await?;
         self.promise(request, accept)
     }
@@ -206,19 +206,19 @@ impl Provider {
         Ok(Some(accept))
     }
 
-    fn ledger(&self) -> Result<Ledger, Decline> {
-        Ledger::read(&self.core.store).map_err(|e| busy(&e))
+    fn commitments(&self) -> Result<Commitments, Decline> {
+        Commitments::read(&self.core.store).map_err(|e| busy(&e))
     }
 
-    fn promised(&self) -> Result<Promised, Decline> {
-        Promised::read(&self.core.store).map_err(|e| busy(&e))
+    fn reserved(&self) -> Result<Reservations, Decline> {
+        Reservations::read(&self.core.store).map_err(|e| busy(&e))
     }
 
     fn check_money(
         &self,
         request: &Request,
-        ledger: &Ledger,
-        locked: &Locked,
+        commitments: &Commitments,
+        locked: &LockedTrades,
         buyer: &Maker,
         ours: &Maker,
     ) -> Result<(), Decline> {
@@ -231,31 +231,31 @@ impl Provider {
                 &format!("the offer and the bid do not fit: {rule}"),
             ));
         }
-        if ledger.waits(bid.buyer, self.config.backoff.as_secs(), now) {
+        if commitments.waits(bid.buyer, self.config.backoff.as_secs(), now) {
             return Err(decline(DeclineCode::Backoff, "an accept for this buyer was not settled lately"));
         }
         let bond = request.offer.signed.order.bond(request.spec.units);
         let want = Want { buyer: bid.buyer, budget: bid.budget(), bond };
-        let our_left = ours.free.saturating_sub(self.promised()?.total(locked));
-        ledger.check_money(locked, &want, buyer.free, our_left)
+        let our_left = ours.free.saturating_sub(self.reserved()?.total(locked));
+        commitments.check_money(locked, &want, buyer.free, our_left)
     }
 
-    async fn check_capacity(&self, request: &Request, ledger: &Ledger) -> Result<(), Decline> {
+    async fn check_capacity(&self, request: &Request, commitments: &Commitments) -> Result<(), Decline> {
         // The machine gets the unit that is sold, which may be more than what was asked for.
         let sold = Spec { unit: request.offer.signed.order.unit, ..request.spec.clone() };
         let need =
             sold.total().ok_or_else(|| decline(DeclineCode::Malformed, "units × resources is too large"))?;
         let capacity = self.adapter.capacity().await.map_err(|e| busy(&e))?;
-        let free = ledger::free(capacity, ledger, &self.unexplained());
+        let free = commitments::free(capacity, commitments, &self.unexplained());
         let series = request.offer.signed.order.series;
-        let left = self.units_left(series, ledger).map_err(|e| busy(&e))?;
+        let left = self.units_left(series, commitments).map_err(|e| busy(&e))?;
         if !free.covers(&need) || left < request.spec.units {
             return Err(decline(
                 DeclineCode::Capacity,
                 &describe_shortage(&free, &need, left, request.spec.units),
             ));
         }
-        self.check_disk(request.bid.order.buyer, &request.manifest, &sold, ledger).await?;
+        self.check_disk(request.bid.order.buyer, &request.manifest, &sold, commitments).await?;
         self.adapter.validate(&sold, &request.manifest).await.map_err(|e| adapter_decline(&e))
     }
 

@@ -81,7 +81,7 @@ impl Step {
 }
 
 /// All that a decision stands on. Times are chain time in seconds.
-pub(super) struct Sight<'a> {
+pub(super) struct Facts<'a> {
     /// What was promised.
     pub(super) promise: &'a Promise,
     /// What the chain said, if it has said anything at the wanted depth.
@@ -93,7 +93,7 @@ pub(super) struct Sight<'a> {
     /// All blocks up to this time have been read.
     pub(super) watched_until: u64,
     /// No new block was seen for longer than machines may run on without.
-    pub(super) blind: bool,
+    pub(super) offline: bool,
     /// The market's parameters.
     pub(super) params: &'a Params,
     /// The chain has said at the wanted depth that the lease has ended.
@@ -128,7 +128,7 @@ impl Worth {
 }
 
 /// The next step.
-pub(super) fn decide(sight: &Sight<'_>) -> Step {
+pub(super) fn decide(sight: &Facts<'_>) -> Step {
     let Some(lease) = sight.lease else { return before_settlement(sight) };
     match lease.state {
         LeaseState::None => before_settlement(sight),
@@ -141,7 +141,7 @@ pub(super) fn decide(sight: &Sight<'_>) -> Step {
     }
 }
 
-fn before_settlement(sight: &Sight<'_>) -> Step {
+fn before_settlement(sight: &Facts<'_>) -> Step {
     let settle_by = sight.promise.accept.order.settle_by;
     // Only what the watcher has read counts: the settlement may sit in a block not yet seen, or come back after a
     // reorganisation took it.
@@ -158,7 +158,7 @@ fn before_settlement(sight: &Sight<'_>) -> Step {
     }
 }
 
-fn before_activation(sight: &Sight<'_>, lease: &LeaseView) -> Step {
+fn before_activation(sight: &Facts<'_>, lease: &LeaseView) -> Step {
     if sight.promise.phase != ProviderPhase::Leased {
         return Step::NoteLeased;
     }
@@ -178,7 +178,7 @@ fn is_noted(promise: &Promise) -> bool {
     promise.instance.is_some()
 }
 
-fn while_active(sight: &Sight<'_>, lease: &LeaseView) -> Step {
+fn while_active(sight: &Facts<'_>, lease: &LeaseView) -> Step {
     let funded_until = u64::from(lease.funded_until);
     if sight.now >= funded_until {
         if sight.instance.is_some() {
@@ -187,7 +187,7 @@ fn while_active(sight: &Sight<'_>, lease: &LeaseView) -> Step {
         let may_finish = lease.allows(Action::Finish, Party::Provider, sight.now, sight.params);
         return if may_finish { Step::Finish } else { Step::Wait };
     }
-    if sight.blind {
+    if sight.offline {
         return if sight.instance.is_some_and(InstanceState::is_up) { Step::Pause } else { Step::Wait };
     }
     match sight.instance {

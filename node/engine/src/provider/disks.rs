@@ -14,7 +14,7 @@ use sublet_store::ChainLease;
 use super::{
     Provider,
     ask::{busy, decline},
-    ledger::Ledger,
+    commitments::Commitments,
 };
 use crate::EngineError;
 
@@ -49,9 +49,9 @@ impl Provider {
             return Ok(());
         }
         let kept = self.adapter.kept().await?;
-        let ledger = Ledger::read(&self.core.store)?;
+        let commitments = Commitments::read(&self.core.store)?;
         for KeptDisk { lease, .. } in kept {
-            if ledger.takes_disk(lease) || self.is_in_grace(lease)? {
+            if commitments.takes_disk(lease) || self.is_in_grace(lease)? {
                 continue;
             }
             tracing::info!(%lease, "a disk was kept for long enough and is removed");
@@ -77,7 +77,7 @@ impl Provider {
         buyer: Address,
         manifest: &Manifest,
         sold: &Spec,
-        ledger: &Ledger,
+        commitments: &Commitments,
     ) -> Result<(), Decline> {
         let Some(old) = manifest.disk_of else { return Ok(()) };
         let no = |detail: &str| Err(decline(DeclineCode::Manifest, detail));
@@ -98,7 +98,7 @@ impl Provider {
                 disk.disk_gib
             ));
         }
-        if ledger.takes_disk(old) {
+        if commitments.takes_disk(old) {
             return no("the disk that the manifest names is promised to another lease");
         }
         Ok(())
@@ -113,9 +113,9 @@ impl Provider {
         if kept.is_empty() {
             return Ok(());
         }
-        let ledger = Ledger::read(&self.core.store)?;
+        let commitments = Commitments::read(&self.core.store)?;
         // The machine that is ordered is among those that promises explain.
-        let machines = ledger.held().map_or(u32::MAX, |held| held.disk_gib);
+        let machines = commitments.held().map_or(u32::MAX, |held| held.disk_gib);
         let machines = machines.saturating_add(self.unexplained().disk_gib);
         let room = self.adapter.capacity().await?.disk_gib.saturating_sub(machines);
         let ended_at = |disk: &KeptDisk| -> Result<u64, EngineError> {
@@ -124,7 +124,7 @@ impl Provider {
         };
         let mut free = Vec::new();
         for disk in kept {
-            if Some(disk.lease) != order.manifest.disk_of && !ledger.takes_disk(disk.lease) {
+            if Some(disk.lease) != order.manifest.disk_of && !commitments.takes_disk(disk.lease) {
                 free.push((ended_at(&disk)?, disk));
             }
         }

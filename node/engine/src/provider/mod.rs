@@ -6,16 +6,16 @@
 
 mod ask;
 mod close;
+mod commitments;
 mod console;
 mod decide;
 mod disks;
-mod found;
-mod ledger;
 mod offers;
+mod offline_guard;
 mod quotes;
+mod recovered;
 mod steps;
 mod timed;
-mod vigil;
 
 use std::{
     collections::HashMap,
@@ -25,19 +25,19 @@ use std::{
 
 use alloy_primitives::B256;
 pub use offers::LiveOffer;
+pub use offline_guard::OfflineGuard;
 use sublet_adapter::{Adapter, Instance};
 use sublet_market::{
     OfferTerms, Order as _, Resources, Shard, Traits, amount::format_amount, shard::regions_of,
 };
 use sublet_store::{ChainLease, OfferTemplate, Promise};
 use tokio_util::sync::CancellationToken;
-pub use vigil::Vigil;
 
 use self::{
-    decide::{Sight, Step, decide},
-    found::Look,
+    decide::{Facts, Step, decide},
     offers::Announced,
     quotes::Quoted,
+    recovered::Look,
     timed::Timed,
 };
 use super::{
@@ -52,7 +52,7 @@ const ORPHAN_INTERVAL: Duration = Duration::from_secs(10);
 /// A settlement must be seen and a machine booted in this time, seconds.
 const LEAST_ACTIVATE_WITHIN: u32 = 60;
 /// With the newest blocks older than this, in seconds, machines that nothing explains are left alone.
-const LONGEST_BLINDNESS: u64 = 120;
+const LONGEST_OFFLINE: u64 = 120;
 /// Steps get this long to end at shutdown.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -94,7 +94,7 @@ pub struct ProviderSettings {
     /// How far below its price an offer is quoted to beat the best other one in the book, in percent.
     pub discount_percent: u8,
     /// How long machines run on while no new block of the chain is seen.
-    pub max_blind: Duration,
+    pub max_offline: Duration,
     /// How long a disk is kept after the end of its lease; 0 for not at all.
     pub keep_disk_for: Duration,
 }
@@ -177,17 +177,17 @@ impl Provider {
         if whole {
             self.note_unexplained(&machines)?;
         }
-        let blind = self.core.chain.newest().age() > self.config.max_blind;
+        let offline = self.core.chain.newest().age() > self.config.max_offline;
         for promise in open.iter().filter(|promise| !unknown.contains(&promise.id)) {
             let lease = self.core.store.get::<ChainLease>(promise.id.as_slice())?;
-            let step = decide(&Sight {
+            let step = decide(&Facts {
                 promise,
                 lease: lease.as_ref().map(|lease| &lease.view),
                 ended: lease.as_ref().is_some_and(|lease| lease.end.is_some()),
                 instance: machines.get(&promise.id).map(|machine| &machine.state),
                 now: self.core.now(),
                 watched_until: self.core.watched_until(),
-                blind,
+                offline,
                 params: self.core.chain.params(),
                 worth: self.claim_worth(),
                 backoff: self.config.backoff.as_secs(),
@@ -200,7 +200,7 @@ impl Provider {
             self.stop_ended(&open, &machines);
         }
         if whole {
-            self.tend_found(&machines, blind)?;
+            self.tend_recovered(&machines, offline)?;
         }
         if sweep && whole {
             self.sweep(&machines)?;

@@ -10,11 +10,11 @@ use alloy_primitives::B256;
 use sublet_base::{failpoint, wall};
 use sublet_market::{Offer, OfferTerms, OfferVersion, Order as _, OrderMessage, Resources, Signed};
 use sublet_p2p::PublishError;
-use sublet_store::{OfferTemplate, Record as _};
+use sublet_store::{OfferTemplate, Row as _};
 
 use super::{
     Provider,
-    ledger::{self, Ledger},
+    commitments::{self, Commitments},
 };
 use crate::{EngineError, admit};
 
@@ -64,8 +64,8 @@ impl Provider {
     /// One pass over the templates. A template that is cancelled gets one last version with no units.
     pub(super) async fn announce(&self) -> Result<(), EngineError> {
         let capacity = self.adapter.capacity().await?;
-        let ledger = Ledger::read(&self.core.store)?;
-        let free = ledger::free(capacity, &ledger, &self.unexplained());
+        let commitments = Commitments::read(&self.core.store)?;
+        let free = commitments::free(capacity, &commitments, &self.unexplained());
         let now = self.core.now();
         for template in self.core.store.all::<OfferTemplate>()? {
             let series = template.series;
@@ -74,7 +74,7 @@ impl Provider {
                 self.announced().by_series.remove(&series);
                 continue;
             }
-            let units = if template.cancelled { 0 } else { self.sellable(&template, &ledger, &free)? };
+            let units = if template.cancelled { 0 } else { self.sellable(&template, &commitments, &free)? };
             if self.is_due(&template, units) {
                 self.renew(template, units).await?;
             }
@@ -167,23 +167,23 @@ impl Provider {
     fn sellable(
         &self,
         template: &OfferTemplate,
-        ledger: &Ledger,
+        commitments: &Commitments,
         free: &Resources,
     ) -> Result<u32, EngineError> {
-        Ok(self.units_left(template.series, ledger)?.min(free.units_of(&template.terms.unit)))
+        Ok(self.units_left(template.series, commitments)?.min(free.units_of(&template.terms.unit)))
     }
 
     /// Units of a series that no promise holds.
-    pub(super) fn units_left(&self, series: u64, ledger: &Ledger) -> Result<u32, EngineError> {
+    pub(super) fn units_left(&self, series: u64, commitments: &Commitments) -> Result<u32, EngineError> {
         let template = self.core.store.get::<OfferTemplate>(&series.to_be_bytes())?;
         let units =
             template.filter(|template| !template.cancelled).map_or(0, |template| template.terms.units);
-        Ok(units.saturating_sub(ledger.units_held(series)))
+        Ok(units.saturating_sub(commitments.units_held(series)))
     }
 
     /// What the adapter has in all, and what promises and machines that no promise explains hold of it.
     pub async fn capacity(&self) -> Result<(Resources, Resources), EngineError> {
-        let held = Ledger::read(&self.core.store)?.held().unwrap_or_default();
+        let held = Commitments::read(&self.core.store)?.held().unwrap_or_default();
         let held = held.checked_add(&self.unexplained()).unwrap_or(held);
         Ok((self.adapter.capacity().await?, held))
     }

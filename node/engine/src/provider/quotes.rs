@@ -19,7 +19,7 @@ use sublet_market::{Bid, BidEntry, Offer, Quote, Spec, TradeRequest, TradeRespon
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{LiveOffer, Provider, ledger::Ledger};
+use super::{LiveOffer, Provider, commitments::Commitments};
 
 /// How often the bids are looked at when no new one came.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -202,9 +202,12 @@ impl Provider {
         let (now, clock) = (self.core.now(), Instant::now());
         self.quoted().forget_expired(now);
         let mut due = Vec::new();
-        let ledger = Ledger::read(&self.core.store).ok();
+        let commitments = Commitments::read(&self.core.store).ok();
         let left = |series| {
-            ledger.as_ref().and_then(|ledger| self.units_left(series, ledger).ok()).unwrap_or_default()
+            commitments
+                .as_ref()
+                .and_then(|commitments| self.units_left(series, commitments).ok())
+                .unwrap_or_default()
         };
         for live in self.sellable_offers() {
             let mut looked_at = 0;

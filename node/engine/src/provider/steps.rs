@@ -11,7 +11,7 @@ use sublet_market::LeaseState;
 use sublet_store::{ChainLease, Promise};
 
 use super::{Provider, Step, console::CONSOLE_LINES, decide::Worth};
-use crate::{EngineError, jobs::JobEnd, mirror};
+use crate::{EngineError, follower, jobs::JobEnd};
 
 /// Leases in one claim: far from what a block holds.
 const MOST_CLAIMED: usize = 100;
@@ -64,13 +64,13 @@ impl Provider {
             Step::Remove => self.remove(id).await,
             Step::Conclude => {
                 tracing::info!(lease = %id, "the lease is over and its machine is gone");
-                self.core.put_away();
+                self.core.note_archived();
                 self.update_if_there(id, |p| p.phase = ProviderPhase::Done)?;
-                self.core.store.retire::<Promise>(id.as_slice())?;
+                self.core.store.archive::<Promise>(id.as_slice())?;
                 failpoint::reach(&["provider.conclude.half"]);
-                Ok(self.core.store.retire::<ChainLease>(id.as_slice())?)
+                Ok(self.core.store.archive::<ChainLease>(id.as_slice())?)
             }
-            Step::Retire => Ok(self.core.store.retire::<Promise>(id.as_slice())?),
+            Step::Retire => Ok(self.core.store.archive::<Promise>(id.as_slice())?),
         }
     }
 
@@ -83,7 +83,7 @@ impl Provider {
     async fn claim(&self, id: B256) -> Result<(), EngineError> {
         let _turn = self.claims.lock().await;
         let (now, params) = (self.core.now(), self.core.chain.params());
-        mirror::refresh_lease(&self.core, id).await?;
+        follower::refresh_lease(&self.core, id).await?;
         let lease = self.core.store.get::<ChainLease>(id.as_slice())?;
         if !lease.is_some_and(|lease| self.claim_worth().is_met(&lease.view, now, params)) {
             // Another one's claim has taken it along.
@@ -99,7 +99,7 @@ impl Provider {
             std::iter::once(id).chain(others.map(|lease| lease.id)).take(MOST_CLAIMED).collect();
         let claimed = self.transact(Call::Claim { ids: ids.clone() }, id).await;
         for other in &ids[1..] {
-            mirror::refresh_lease(&self.core, *other).await?;
+            follower::refresh_lease(&self.core, *other).await?;
         }
         claimed
     }
@@ -132,7 +132,7 @@ impl Provider {
         })
     }
 
-    /// The chain may have ended the lease without our seeing it: no more unpaid work than `max_blind`.
+    /// The chain may have ended the lease without our seeing it: no more unpaid work than `max_offline`.
     async fn pause(&self, id: B256) -> Result<(), EngineError> {
         self.adapter.stop(id).await?;
         failpoint::reach(&["provider.pause.stopped"]);
@@ -148,7 +148,7 @@ impl Provider {
     async fn remove(&self, id: B256) -> Result<(), EngineError> {
         // What cannot be undone is done on the newest state: a top-up may be in a block not yet deep enough. But what
         // is known to be unpaid stops now, whether the chain answers or not; its disk waits.
-        let look = tokio::time::timeout(LAST_LOOK, mirror::refresh_lease(&self.core, id)).await;
+        let look = tokio::time::timeout(LAST_LOOK, follower::refresh_lease(&self.core, id)).await;
         let late =
             || EngineError::Unavailable("the chain does not say in time whether it is paid for".into());
         if let Err(error) = look.unwrap_or_else(|_| Err(late())) {
@@ -206,7 +206,7 @@ impl Provider {
         // Why a lease is given up stays readable after its end.
         let gives_up = matches!(call, Call::Abort { .. } | Call::ProviderClose { .. });
         let sent = self.core.execute(call).await;
-        mirror::refresh_lease(&self.core, id).await?;
+        follower::refresh_lease(&self.core, id).await?;
         match sent {
             Ok(report) => {
                 let (tx, gas) = (report.hash, report.gas_used);

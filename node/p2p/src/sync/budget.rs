@@ -12,7 +12,7 @@ use std::{
 
 use libp2p::{PeerId, swarm::ConnectionId};
 
-use crate::shares::Shares;
+use crate::fair_share::FairShare;
 
 /// What all peers may be given at once after a quiet time; one alone 160 MB, which is four full books of 100,000 orders
 /// with the time that they take, and each of 256 at least 256 kB: so a few newcomers do not wait for each other.
@@ -37,11 +37,11 @@ const SLOW: Duration = Duration::from_secs(5);
 
 /// Bytes and time of answers that were made lately.
 #[derive(Debug)]
-pub(super) struct Budget(Shares<PeerId>);
+pub(super) struct Budget(FairShare<PeerId>);
 
 impl Budget {
     pub(super) fn new(now: Instant) -> Self {
-        Self(Shares::new(FULL, FORGET_SECONDS, now))
+        Self(FairShare::new(FULL, FORGET_SECONDS, now))
     }
 
     /// Whether the peer may be given one more answer.

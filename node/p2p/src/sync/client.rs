@@ -24,7 +24,7 @@ use crate::{
     Inbound, SyncedOrder, SyncedOrders, Verdict,
     handle::Command,
     seen::Seen,
-    validation::{Fault, SeenKey, ValidOrder, Validator, Workers},
+    validation::{Fault, OrderChecker, SeenKey, ValidOrder, Workers},
 };
 
 /// A session that takes longer is ended; the next one goes on where it stood.
@@ -132,7 +132,7 @@ pub(crate) struct Client {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) inbound: mpsc::Sender<Inbound>,
     pub(crate) snapshots: Arc<Snapshots>,
-    pub(crate) validator: Validator,
+    pub(crate) validator: OrderChecker,
     pub(crate) workers: Workers,
     /// What our book did not want a moment ago: not fetched again from the next peer.
     pub(crate) unwanted: Mutex<Seen>,

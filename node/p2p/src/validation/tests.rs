@@ -41,7 +41,7 @@ fn encoded(offer: Signed<Offer>) -> Vec<u8> {
 
 #[test]
 fn a_copy_with_a_broken_signature_does_not_hide_the_good_one() {
-    let validator = Validator::new(domain(), Arc::new(NoOrders));
+    let validator = OrderChecker::new(domain(), Arc::new(NoOrders));
     let signature = key(2).sign(offer().order, &domain()).signature;
     let forged = encoded(Signed { signature, ..offer() });
     for _ in 0..2 {
@@ -56,7 +56,7 @@ fn a_copy_with_a_broken_signature_does_not_hide_the_good_one() {
 
 #[test]
 fn copies_of_one_order_under_endless_signatures_cost_a_bounded_number_of_recoveries() {
-    let validator = Validator::new(domain(), Arc::new(NoOrders));
+    let validator = OrderChecker::new(domain(), Arc::new(NoOrders));
     assert!(matches!(validator.check(&encoded(offer()), Shard::MAIN), Outcome::Valid(_)));
     let signature = key(2).sign(offer().order, &domain()).signature;
     let forged = encoded(Signed { signature, ..offer() });
@@ -76,7 +76,7 @@ fn a_replay_of_what_the_book_knows_costs_no_recovery_however_late_it_comes() {
     book.set_maker(key(1).address(), Maker { free: BASE_UNITS_PER_CTK, points: 0, epoch: 0 });
     book.insert(offer().into(), key(1).address(), 0).unwrap();
     // It has seen nothing of late: only the book can tell that this is a copy.
-    let validator = Validator::new(domain(), Arc::new(SharedBook::new(book, || 0)));
+    let validator = OrderChecker::new(domain(), Arc::new(SharedBook::new(book, || 0)));
     assert!(matches!(validator.check(&encoded(offer()), Shard::MAIN), Outcome::Duplicate));
     let signature = key(2).sign(offer().order, &domain()).signature;
     let forged = validator.check(&encoded(Signed { signature, ..offer() }), Shard::MAIN);
@@ -85,7 +85,7 @@ fn a_replay_of_what_the_book_knows_costs_no_recovery_however_late_it_comes() {
 
 #[test]
 fn an_order_is_judged_once_unless_it_came_to_nothing() {
-    let validator = Validator::new(domain(), Arc::new(NoOrders));
+    let validator = OrderChecker::new(domain(), Arc::new(NoOrders));
     let Outcome::Valid(order) = validator.check(&encoded(offer()), Shard::MAIN) else {
         panic!("a good offer")
     };
@@ -96,7 +96,7 @@ fn an_order_is_judged_once_unless_it_came_to_nothing() {
 
 #[test]
 fn an_operators_order_is_judged_beside_its_makers() {
-    let validator = Validator::new(domain(), Arc::new(NoOrders));
+    let validator = OrderChecker::new(domain(), Arc::new(NoOrders));
     // Whether key 2 is an operator of key 1 is not told by the message.
     let operated = key(2).sign(offer().order, &domain());
     assert_eq!(operated.operator, Some(key(2).address()));
@@ -112,14 +112,14 @@ fn an_operators_order_is_judged_beside_its_makers() {
 
 #[test]
 fn our_own_orders_are_not_judged_when_they_come_back() {
-    let validator = Validator::new(domain(), Arc::new(NoOrders));
+    let validator = OrderChecker::new(domain(), Arc::new(NoOrders));
     validator.remember(&offer().into());
     assert!(matches!(validator.check(&encoded(offer()), Shard::MAIN), Outcome::Duplicate));
 }
 
 #[test]
 fn an_order_on_a_strange_shard_is_no_honest_peers() {
-    let validator = Validator::new(domain(), Arc::new(NoOrders));
+    let validator = OrderChecker::new(domain(), Arc::new(NoOrders));
     let mut regional = offer().order;
     regional.traits = Traits::new(["region=eu-north-1"]).unwrap();
     let regional = encoded(key(1).sign(regional, &domain()));
@@ -135,7 +135,7 @@ fn an_order_on_a_strange_shard_is_no_honest_peers() {
 
 #[test]
 fn an_answer_holds_only_what_was_asked_for() {
-    let validator = Validator::new(domain(), Arc::new(NoOrders));
+    let validator = OrderChecker::new(domain(), Arc::new(NoOrders));
     let digest = offer().digest(&domain());
     let asked = HashSet::from([digest]);
     let mut other = offer().order;
@@ -154,7 +154,7 @@ fn an_answer_holds_only_what_was_asked_for() {
 #[tokio::test]
 async fn what_has_waited_too_long_is_not_looked_at() {
     let mut pool =
-        Pool::start(Workers::new(Validator::new(domain(), Arc::new(NoOrders)), CancellationToken::new()));
+        Pool::start(Workers::new(OrderChecker::new(domain(), Arc::new(NoOrders)), CancellationToken::new()));
     let Some(long_ago) = Instant::now().checked_sub(CHECK_LIMIT + Duration::from_secs(1)) else { return };
     for received in [long_ago, Instant::now()] {
         let id = MessageId::new(b"1");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use alloy_primitives::B256;
 use clap::{Args, Subcommand};
 use serde_json::json;
-use sublet_chain::{ChainOptions, Check, DeployOptions, Deployment, Verdict, check_deployment, deploy};
+use sublet_chain::{ChainOptions, Check, CheckResult, DeployOptions, Deployment, check_deployment, deploy};
 use sublet_keys::read_wallet_key;
 use sublet_market::lease::Params;
 
@@ -89,15 +89,15 @@ impl Verify {
         context.output.print(&checks, |checks| {
             let rows = checks.iter().map(|check| {
                 let verdict = match check.verdict {
-                    Verdict::Ok => "ok",
-                    Verdict::Differs => "DIFFERS",
-                    Verdict::Unchecked => "NOT CHECKED",
+                    CheckResult::Ok => "ok",
+                    CheckResult::Differs => "DIFFERS",
+                    CheckResult::Unchecked => "NOT CHECKED",
                 };
                 vec![check.what.to_owned(), verdict.to_owned(), check.expected.clone(), check.seen.clone()]
             });
             table(&["what", "verdict", "expected", "on chain"], rows)
         })?;
-        let wrong = checks.iter().filter(|check| check.verdict == Verdict::Differs).count();
+        let wrong = checks.iter().filter(|check| check.verdict == CheckResult::Differs).count();
         if wrong > 0 {
             return Err(Refused(format!(
                 "{wrong} of {} checks failed: this is not the market that {file} and this binary mean; do not trade on it. Get \

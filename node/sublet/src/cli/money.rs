@@ -8,7 +8,7 @@ use sublet_api::{
     client::{ApiClient, ClientError},
     types::{self, Amount, MoveTokens, Transaction},
 };
-use sublet_engine::purse::Purse;
+use sublet_engine::account::Account;
 use sublet_store::ClosedStore;
 
 use super::{
@@ -21,7 +21,7 @@ use crate::{config::Config, http::wallet, node::connect_chain};
 /// Who is asked.
 enum Door {
     Node(ApiClient),
-    Chain { purse: Box<Purse>, floor: u128 },
+    Chain { account: Box<Account>, floor: u128 },
 }
 
 /// A change.
@@ -48,7 +48,7 @@ impl Door {
                 let journal = Arc::new(ClosedStore::new(context.home.store()));
                 let chain = connect_chain(&config, wallet, journal).await?;
                 let maker = config.wallet.maker.unwrap_or(chain.address());
-                Ok(Self::Chain { purse: Box::new(Purse::new(chain, maker, None)), floor })
+                Ok(Self::Chain { account: Box::new(Account::new(chain, maker, None)), floor })
             }
             Err(error) => Err(error.into()),
         }
@@ -65,10 +65,10 @@ impl Door {
             (Self::Node(client), Move::Operator(operator)) => {
                 return Ok(client.post("/v1/wallet/operators", &operator).await?);
             }
-            (Self::Chain { purse, .. }, Move::Deposit(amount)) => purse.deposit(amount).await?,
-            (Self::Chain { purse, .. }, Move::Withdraw(amount)) => purse.withdraw(amount).await?,
-            (Self::Chain { purse, .. }, Move::Operator(types::Operator { key, approved })) => {
-                purse.set_operator(key, approved).await?
+            (Self::Chain { account, .. }, Move::Deposit(amount)) => account.deposit(amount).await?,
+            (Self::Chain { account, .. }, Move::Withdraw(amount)) => account.withdraw(amount).await?,
+            (Self::Chain { account, .. }, Move::Operator(types::Operator { key, approved })) => {
+                account.set_operator(key, approved).await?
             }
         };
         Ok(wallet::transactions(&done))
@@ -99,7 +99,7 @@ pub(super) async fn make(context: &Context, passphrase: &PassphraseArgs, change:
 pub(super) async fn balance(context: &Context, passphrase: &PassphraseArgs) -> anyhow::Result<()> {
     let wallet = match Door::open(context, passphrase).await? {
         Door::Node(client) => client.get("/v1/wallet").await?,
-        Door::Chain { purse, floor } => wallet::wallet(&purse, floor).await?,
+        Door::Chain { account, floor } => wallet::wallet(&account, floor).await?,
     };
     context.output.print(&wallet, |wallet| {
         let mut rows = vec![("address", wallet.address.to_string())];
@@ -132,7 +132,7 @@ pub(super) async fn operator(
 ) -> anyhow::Result<()> {
     let operator: types::Operator = match Door::open(context, passphrase).await? {
         Door::Node(client) => client.get(&format!("/v1/wallet/operators/{key}")).await?,
-        Door::Chain { purse, .. } => types::Operator { key, approved: purse.is_operator(key).await? },
+        Door::Chain { account, .. } => types::Operator { key, approved: account.is_operator(key).await? },
     };
     context.output.print(&operator, |operator| {
         let word = if operator.approved { "yes" } else { "no" };

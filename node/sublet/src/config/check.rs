@@ -139,8 +139,8 @@ impl Config {
             if provider.discount_percent > 90 {
                 return wrong("provider.discount_percent", "must be at most 90, for example 10");
             }
-            if provider.max_blind < Duration::from_secs(10) {
-                return wrong("provider.max_blind", "must be at least 10s, for example \"30m\"");
+            if provider.max_offline < Duration::from_secs(10) {
+                return wrong("provider.max_offline", "must be at least 10s, for example \"30m\"");
             }
         }
         Ok(())

@@ -34,8 +34,8 @@ pub struct ProviderConfig {
     pub discount_percent: u8,
     /// How long machines run on while no new block of the chain is seen: then they are stopped, with their disks kept,
     /// until it is there again.
-    #[serde(default = "default_max_blind", with = "human")]
-    pub max_blind: Duration,
+    #[serde(default = "default_max_offline", with = "human")]
+    pub max_offline: Duration,
     /// How long a disk is kept after the end of its lease, for a later lease of the same buyer; 0 for not at all.
     #[serde(default = "default_keep_disk_for", with = "human")]
     pub keep_disk_for: Duration,
@@ -89,7 +89,7 @@ fn default_answer_bids() -> bool {
 }
 
 /// Longer than RPC outages usually are; what is at stake is this much unpaid work for each lease that ends meanwhile.
-fn default_max_blind() -> Duration {
+fn default_max_offline() -> Duration {
     Duration::from_secs(1800)
 }
 

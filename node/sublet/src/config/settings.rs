@@ -16,7 +16,7 @@ impl Config {
             claim_at_least: section.claim_at_least,
             backoff: section.backoff,
             discount_percent: section.discount_percent,
-            max_blind: section.max_blind,
+            max_offline: section.max_offline,
             keep_disk_for: section.keep_disk_for,
         }
     }

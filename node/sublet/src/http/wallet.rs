@@ -6,23 +6,23 @@ use axum::{
     extract::{Path, State},
 };
 use sublet_chain::TxReport;
-use sublet_engine::{EngineError, purse::Purse};
+use sublet_engine::{EngineError, account::Account};
 
 use sublet_api::types::{Amount, MoveTokens, Operator, Points, Transaction, Wallet};
 
 use super::{ApiError, ApiState};
 
 pub(super) async fn show(State(state): State<ApiState>) -> Result<Json<Wallet>, ApiError> {
-    let wallet = wallet(&state.core.purse(), state.buyer.floor()).await?;
-    Ok(Json(Wallet { reserved: Some(Amount(state.core.promised()?)), ..wallet }))
+    let wallet = wallet(&state.core.account(), state.buyer.floor()).await?;
+    Ok(Json(Wallet { reserved: Some(Amount(state.core.reserved()?)), ..wallet }))
 }
 
 /// What a node without a memory can say of its wallet.
-pub(crate) async fn wallet(purse: &Purse, floor: u128) -> Result<Wallet, EngineError> {
-    let holdings = purse.holdings().await?;
-    let operator = purse.operator().zip(holdings.approved);
+pub(crate) async fn wallet(account: &Account, floor: u128) -> Result<Wallet, EngineError> {
+    let holdings = account.holdings().await?;
+    let operator = account.operator().zip(holdings.approved);
     Ok(Wallet {
-        address: purse.maker(),
+        address: account.maker(),
         operator: operator.map(|(key, approved)| Operator { key, approved }),
         gas_wei: Amount(holdings.gas),
         wallet: Amount(holdings.maker.wallet),
@@ -37,7 +37,7 @@ pub(super) async fn deposit(
     State(state): State<ApiState>,
     Json(body): Json<MoveTokens>,
 ) -> Result<Json<Vec<Transaction>>, ApiError> {
-    let done = state.core.purse().deposit(body.amount.0).await?;
+    let done = state.core.account().deposit(body.amount.0).await?;
     after_move(&state).await;
     Ok(Json(transactions(&done)))
 }
@@ -47,7 +47,7 @@ pub(super) async fn withdraw(
     Json(body): Json<MoveTokens>,
 ) -> Result<Json<Vec<Transaction>>, ApiError> {
     state.core.check_withdrawal(body.amount.0).await?;
-    let done = state.core.purse().withdraw(body.amount.0).await?;
+    let done = state.core.account().withdraw(body.amount.0).await?;
     after_move(&state).await;
     Ok(Json(transactions(&done)))
 }
@@ -56,14 +56,14 @@ pub(super) async fn operator(
     State(state): State<ApiState>,
     Path(key): Path<Address>,
 ) -> Result<Json<Operator>, ApiError> {
-    Ok(Json(Operator { key, approved: state.core.purse().is_operator(key).await? }))
+    Ok(Json(Operator { key, approved: state.core.account().is_operator(key).await? }))
 }
 
 pub(super) async fn set_operator(
     State(state): State<ApiState>,
     Json(body): Json<Operator>,
 ) -> Result<Json<Vec<Transaction>>, ApiError> {
-    Ok(Json(transactions(&state.core.purse().set_operator(body.key, body.approved).await?)))
+    Ok(Json(transactions(&state.core.account().set_operator(body.key, body.approved).await?)))
 }
 
 pub(super) async fn points(

@@ -30,7 +30,7 @@ pub struct BindError {
 struct Served {
     core: Arc<Core>,
     page: Page,
-    blind_after: Duration,
+    offline_after: Duration,
 }
 
 /// The three paths. `poll` is how often the node looks at the chain.
@@ -41,7 +41,7 @@ pub fn routes(
     poll: Duration,
 ) -> Router {
     let page = Page::new(metrics, Arc::clone(&core), provider);
-    let served = Arc::new(Served { core, page, blind_after: readiness::blind_after(poll) });
+    let served = Arc::new(Served { core, page, offline_after: readiness::offline_after(poll) });
     Router::new()
         .route("/metrics", get(show))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -71,7 +71,7 @@ async fn show(State(served): State<Arc<Served>>) -> Response {
 }
 
 async fn readyz(State(served): State<Arc<Served>>) -> Response {
-    let readiness = readiness::look(&served.core, served.blind_after).await;
+    let readiness = readiness::look(&served.core, served.offline_after).await;
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness)).into_response()
 }

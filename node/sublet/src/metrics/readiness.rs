@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use sublet_engine::Core;
 
-/// The least time without a new block that counts as blindness.
-const LEAST_BLINDNESS: Duration = Duration::from_secs(60);
+/// The least time without a new block that counts as being offline.
+const LEAST_OFFLINE: Duration = Duration::from_secs(60);
 /// Or this many looks at the chain.
 const POLLS: u32 = 10;
 /// The network task answers within microseconds.
@@ -30,30 +30,30 @@ pub struct Missing {
     pub detail: String,
 }
 
-/// How long no new block may come before the node counts as blind, when the head is asked for every `poll`.
-pub fn blind_after(poll: Duration) -> Duration {
-    poll.saturating_mul(POLLS).max(LEAST_BLINDNESS)
+/// How long no new block may come before the node counts as offline, when the head is asked for every `poll`.
+pub fn offline_after(poll: Duration) -> Duration {
+    poll.saturating_mul(POLLS).max(LEAST_OFFLINE)
 }
 
 /// Looks at the parts now.
-pub async fn look(core: &Core, blind_after: Duration) -> Readiness {
+pub async fn look(core: &Core, offline_after: Duration) -> Readiness {
     let network = match tokio::time::timeout(P2P_LIMIT, core.p2p.status()).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("the network task does not answer within {} s", P2P_LIMIT.as_secs())),
     };
     let store = core.store.check_writable().map_err(|error| error.to_string());
-    judge(core.chain.newest().age(), blind_after, network, store)
+    judge(core.chain.newest().age(), offline_after, network, store)
 }
 
 fn judge(
     head_age: Duration,
-    blind_after: Duration,
+    offline_after: Duration,
     network: Result<(), String>,
     store: Result<(), String>,
 ) -> Readiness {
     let mut missing = Vec::new();
-    if head_age > blind_after {
+    if head_age > offline_after {
         let detail = format!(
             "no new block for {} s: look whether the RPC at chain.rpc_url answers and the chain goes on",
             head_age.as_secs()
@@ -77,14 +77,14 @@ mod tests {
 
     #[test]
     fn a_blind_node_is_not_ready() {
-        let limit = blind_after(SECOND);
+        let limit = offline_after(SECOND);
         assert_eq!(limit, 60 * SECOND);
-        assert_eq!(blind_after(12 * SECOND), 120 * SECOND);
+        assert_eq!(offline_after(12 * SECOND), 120 * SECOND);
         assert!(judge(limit, limit, Ok(()), Ok(())).ready);
-        let blind = judge(limit + SECOND, limit, Ok(()), Ok(()));
-        assert!(!blind.ready);
-        assert_eq!(blind.missing[0].part, "chain");
-        assert!(blind.missing[0].detail.contains("no new block for 61 s"));
+        let offline = judge(limit + SECOND, limit, Ok(()), Ok(()));
+        assert!(!offline.ready);
+        assert_eq!(offline.missing[0].part, "chain");
+        assert!(offline.missing[0].detail.contains("no new block for 61 s"));
     }
 
     #[test]

@@ -58,12 +58,12 @@ pub(super) struct State {
     free: Gauge,
     promises: IntGaugeVec,
     purchases: IntGaugeVec,
-    capacity: Room,
-    held: Room,
+    capacity: ResourceGauges,
+    held: ResourceGauges,
 }
 
 /// Amounts of what machines are made of.
-struct Room {
+struct ResourceGauges {
     vcpus: IntGauge,
     memory: IntGauge,
     disk: IntGauge,
@@ -144,12 +144,12 @@ impl State {
             )?,
             promises: new.gauges("sublet_promises", "Promises to buyers that are not closed.", &["phase"])?,
             purchases: new.gauges("sublet_purchases", "Bids of ours that are not closed.", &["phase"])?,
-            capacity: Room::new(
+            capacity: ResourceGauges::new(
                 new,
                 "capacity",
                 "that leases may use together; 0 on a node that sells nothing.",
             )?,
-            held: Room::new(new, "held", "that promises and leases hold.")?,
+            held: ResourceGauges::new(new, "held", "that promises and leases hold.")?,
         };
         state.show_network(&GossipCounters::default(), &TradeCounters::default());
         state.show_phases(&[], &[]);
@@ -207,10 +207,10 @@ impl State {
 
     fn show_room(&self, counters: &BookCounters) {
         let &BookCounters { evicted_offers, evicted_bids, refused_full, forgotten } = counters;
-        mirror(&self.evicted.with_label_values(&["offer"]), evicted_offers);
-        mirror(&self.evicted.with_label_values(&["bid"]), evicted_bids);
-        mirror(&self.refused_full, refused_full);
-        mirror(&self.forgotten, forgotten);
+        raise_to(&self.evicted.with_label_values(&["offer"]), evicted_offers);
+        raise_to(&self.evicted.with_label_values(&["bid"]), evicted_bids);
+        raise_to(&self.refused_full, refused_full);
+        raise_to(&self.forgotten, forgotten);
     }
 
     fn show_peers(&self, status: &P2pStatus) {
@@ -241,11 +241,11 @@ impl State {
             ("late", late),
             ("unanswered", unanswered),
         ] {
-            mirror(&self.gossip.with_label_values(&[result]), value);
+            raise_to(&self.gossip.with_label_values(&[result]), value);
         }
-        mirror(&self.gossip_received, received);
-        mirror(&self.gossip_expired, expired);
-        mirror(&self.gossip_published, published);
+        raise_to(&self.gossip_received, received);
+        raise_to(&self.gossip_expired, expired);
+        raise_to(&self.gossip_published, published);
         let &TradeCounters { received, answered, shed, malformed, sent, failed } = trade;
         for (direction, result, value) in [
             ("in", "answered", answered),
@@ -253,10 +253,10 @@ impl State {
             ("in", "malformed", malformed),
             ("out", "failed", failed),
         ] {
-            mirror(&self.trade.with_label_values(&[direction, result]), value);
+            raise_to(&self.trade.with_label_values(&[direction, result]), value);
         }
-        mirror(&self.trade_received, received);
-        mirror(&self.trade_sent, sent);
+        raise_to(&self.trade_received, received);
+        raise_to(&self.trade_sent, sent);
     }
 
     fn show_phases(&self, promises: &[Promise], purchases: &[Purchase]) {
@@ -271,7 +271,7 @@ impl State {
     }
 }
 
-impl Room {
+impl ResourceGauges {
     fn new(new: Register<'_>, of: &str, what: &str) -> prometheus::Result<Self> {
         let gauge =
             |unit: &str, name: &str| new.gauge(&format!("sublet_{of}_{unit}"), &format!("{name} {what}"));
@@ -297,7 +297,7 @@ fn float(new: Register<'_>, name: &str, help: &str) -> prometheus::Result<Gauge>
 
 /// Brings a counter to the value of one that is kept elsewhere. One page is made at a time, so nobody else does the
 /// same at once.
-pub(super) fn mirror(counter: &IntCounter, value: u64) {
+pub(super) fn raise_to(counter: &IntCounter, value: u64) {
     counter.inc_by(value.saturating_sub(counter.get()));
 }
 
@@ -317,9 +317,9 @@ mod tests {
     #[test]
     fn a_mirrored_counter_follows_and_never_falls() {
         let counter = IntCounter::new("n", "N").unwrap();
-        mirror(&counter, 3);
-        mirror(&counter, 3);
-        mirror(&counter, 2);
+        raise_to(&counter, 3);
+        raise_to(&counter, 3);
+        raise_to(&counter, 2);
         assert_eq!(counter.get(), 3);
     }
 
@@ -337,7 +337,7 @@ mod tests {
     fn amounts_are_in_base_units() {
         assert!((to_ctk(2_500_000_000_000_000_000) - 2.5).abs() < 1e-12);
         let registry = prometheus::Registry::new();
-        let room = Room::new(Register(&registry), "x", "y").unwrap();
+        let room = ResourceGauges::new(Register(&registry), "x", "y").unwrap();
         room.show(&Resources { vcpus: 2, memory_mib: u32::MAX, disk_gib: 3, ..Resources::default() });
         assert_eq!(room.memory.get(), 4_503_599_626_321_920);
         assert_eq!(room.disk.get(), 3_221_225_472);

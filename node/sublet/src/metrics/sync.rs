@@ -3,7 +3,7 @@
 use prometheus::{IntCounter, IntCounterVec};
 use sublet_p2p::SyncCounters;
 
-use super::{Register, state::mirror};
+use super::{Register, state::raise_to};
 
 /// The metrics.
 pub(super) struct SyncMetrics {
@@ -68,8 +68,8 @@ impl SyncMetrics {
             (&self.requests, "served", served),
             (&self.requests, "refused", refused),
         ] {
-            mirror(&family.with_label_values(&[label]), value);
+            raise_to(&family.with_label_values(&[label]), value);
         }
-        mirror(&self.blamed, blamed);
+        raise_to(&self.blamed, blamed);
     }
 }

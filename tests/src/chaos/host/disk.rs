@@ -22,7 +22,7 @@ use crate::{
 const SIZE: &str = "128m";
 /// How long the disk is full before anything else happens: many passes of the engine.
 const LASTS: Duration = Duration::from_secs(6);
-/// For so long a machine may run on unseen by the chain, and the disk is full for longer: that is no blindness.
+/// For so long a machine may run on unseen by the chain, and the disk is full for longer: that is no being offline.
 const MAX_BLIND: Duration = Duration::from_secs(12);
 const LASTS_LONGER: Duration = Duration::from_secs(20);
 /// Offers that the pages which the database has are enough for, by far.
@@ -146,7 +146,7 @@ impl Scene<'_> {
             "an offer that cannot be kept: {said:?}"
         );
         self.hold(LASTS_LONGER).await?;
-        self.stage.log_in(running).await.context("the machine, after a time as long as max_blind")?;
+        self.stage.log_in(running).await.context("the machine, after a time as long as max_offline")?;
         // The file of a lease that ends cannot be written; its machine must end all the same.
         self.stage.close(running).await?;
         self.stage

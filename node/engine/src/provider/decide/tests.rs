@@ -12,7 +12,7 @@ struct Case {
     give_up: bool,
     closing: bool,
     ended: bool,
-    blind: bool,
+    offline: bool,
 }
 
 impl Default for Case {
@@ -25,7 +25,7 @@ impl Default for Case {
             give_up: false,
             closing: false,
             ended: false,
-            blind: false,
+            offline: false,
         }
     }
 }
@@ -36,13 +36,13 @@ fn step(case: Case) -> Step {
     promise.give_up = case.give_up;
     promise.closing = case.closing;
     let lease = case.state.map(view);
-    decide(&Sight {
+    decide(&Facts {
         promise: &promise,
         lease: lease.as_ref(),
         instance: case.instance.as_ref(),
         now: case.now,
         watched_until: case.now,
-        blind: case.blind,
+        offline: case.offline,
         params: &PARAMS,
         ended: case.ended,
         worth: WORTH,
@@ -56,13 +56,13 @@ fn capacity_is_held_until_the_watcher_has_read_past_the_deadline() {
     assert_eq!(held(SETTLE_BY), Step::Wait);
     assert_eq!(held(SETTLE_BY + 1), Step::Lapse);
     let promise = promise(ProviderPhase::Held);
-    let behind = Sight {
+    let behind = Facts {
         promise: &promise,
         lease: None,
         instance: None,
         now: SETTLE_BY + 1_000,
         watched_until: SETTLE_BY,
-        blind: false,
+        offline: false,
         params: &PARAMS,
         ended: false,
         worth: WORTH,
@@ -83,7 +83,7 @@ fn what_its_operator_gives_up_ends_whatever_runs() {
         state: Some(LeaseState::Active),
         instance: RUNNING,
         closing: true,
-        blind: true,
+        offline: true,
         ..Case::default()
     };
     assert_eq!(step(unseen), Step::Pause, "the chain cannot be told");
@@ -104,13 +104,13 @@ fn a_machine_that_nobody_noted_is_asked_for_before_anything_is_billed() {
     let promise = promise(ProviderPhase::Leased);
     for state in [LeaseState::Opened, LeaseState::Active] {
         let lease = view(state);
-        let sight = Sight {
+        let sight = Facts {
             promise: &promise,
             lease: Some(&lease),
             instance: RUNNING.as_ref(),
             now: SETTLE_BY,
             watched_until: SETTLE_BY,
-            blind: false,
+            offline: false,
             params: &PARAMS,
             ended: false,
             worth: WORTH,
@@ -159,8 +159,8 @@ fn a_paid_machine_that_stopped_is_started_again() {
 #[test]
 fn without_sight_of_the_chain_a_machine_is_stopped_not_removed_and_comes_back() {
     let now = u64::from(FUNDED_UNTIL) - 1;
-    let active = |instance, blind| {
-        step(Case { state: Some(LeaseState::Active), instance, now, blind, ..Case::default() })
+    let active = |instance, offline| {
+        step(Case { state: Some(LeaseState::Active), instance, now, offline, ..Case::default() })
     };
     assert_eq!(active(RUNNING, true), Step::Pause);
     assert_eq!(active(Some(InstanceState::Starting), true), Step::Pause);
@@ -170,7 +170,7 @@ fn without_sight_of_the_chain_a_machine_is_stopped_not_removed_and_comes_back() 
         state: Some(LeaseState::Active),
         instance: RUNNING,
         now: u64::from(FUNDED_UNTIL),
-        blind: true,
+        offline: true,
         ..Case::default()
     });
     assert_eq!(over, Step::Remove, "unpaid is unpaid");

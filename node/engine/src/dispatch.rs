@@ -48,7 +48,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let orders = Arc::new(Semaphore::new(MOST_ORDERS));
-    let shares = Shares::default();
+    let shares = PeerSlots::default();
     let requests = Arc::new(Semaphore::new(MOST_REQUESTS));
     let quotes = Arc::new(Semaphore::new(MOST_QUOTES));
     let synced = Arc::new(Semaphore::new(MOST_BATCHES));
@@ -96,15 +96,15 @@ pub async fn run(
 
 /// Orders of each peer that wait for the chain.
 #[derive(Clone, Default)]
-struct Shares(Arc<Mutex<HashMap<PeerId, usize>>>);
+struct PeerSlots(Arc<Mutex<HashMap<PeerId, usize>>>);
 
 /// One of a peer's places; given back when dropped.
 struct Share {
-    shares: Shares,
+    shares: PeerSlots,
     peer: PeerId,
 }
 
-impl Shares {
+impl PeerSlots {
     fn take(&self, peer: PeerId) -> Option<Share> {
         let mut counts = self.counts();
         let count = counts.entry(peer).or_default();
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn one_peer_has_its_share_of_the_places_and_gets_them_back() {
-        let (shares, greedy, other) = (Shares::default(), PeerId::random(), PeerId::random());
+        let (shares, greedy, other) = (PeerSlots::default(), PeerId::random(), PeerId::random());
         let mut held: Vec<Share> = (0..100).filter_map(|_| shares.take(greedy)).collect();
         assert_eq!(held.len(), MOST_ORDERS_OF_ONE);
         assert!(shares.take(other).is_some());

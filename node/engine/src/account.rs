@@ -14,7 +14,7 @@ use super::{EngineError, counters::Counters};
 
 /// A maker's account and the key that acts for it.
 #[derive(Clone)]
-pub struct Purse {
+pub struct Account {
     chain: Chain,
     maker: Address,
     counters: Option<Arc<Counters>>,
@@ -31,7 +31,7 @@ pub struct Holdings {
     pub approved: Option<bool>,
 }
 
-impl Purse {
+impl Account {
     /// The account of `maker`; transactions are counted where there are counters.
     #[must_use]
     pub fn new(chain: Chain, maker: Address, counters: Option<Arc<Counters>>) -> Self {

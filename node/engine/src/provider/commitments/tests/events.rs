@@ -13,7 +13,7 @@ pub(super) enum Event {
         series: u64,
         buyer: u8,
     },
-    /// The second half of the oldest ask that waits: the ledger is asked, and the accept signed.
+    /// The second half of the oldest ask that waits: the commitments is asked, and the accept signed.
     Answer,
     Settle(usize),
     /// The home bids itself, for so many units.

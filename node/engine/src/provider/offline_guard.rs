@@ -1,7 +1,7 @@
 //! The watch over machines while a starting node cannot reach the chain.
 //!
 //! A node before this one has left them running. What the store says of their leases is all there is: that is enough to stop
-//! what its funds do not cover any more, and everything once the chain has not been seen for `max_blind`. Stopped machines
+//! what its funds do not cover any more, and everything once the chain has not been seen for `max_offline`. Stopped machines
 //! keep their disks; the engine starts again what turns out to be paid for.
 
 use std::{
@@ -16,23 +16,23 @@ use sublet_market::LeaseState;
 use sublet_store::{ChainLease, Store};
 
 use super::timed::Timed;
-use crate::{EngineError, mirror::SIGHT_KEY};
+use crate::{EngineError, follower::LAST_SEEN_KEY};
 
 /// How often the machines are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The watch.
-pub struct Vigil {
+pub struct OfflineGuard {
     store: Store,
     adapter: Arc<dyn Adapter>,
-    max_blind: Duration,
+    max_offline: Duration,
     since: Instant,
 }
 
-impl Vigil {
+impl OfflineGuard {
     /// A watch over what `adapter` runs, by what `store` knows.
-    pub fn new(store: Store, adapter: Arc<dyn Adapter>, max_blind: Duration) -> Self {
-        Self { store, adapter: Timed::over(adapter), max_blind, since: Instant::now() }
+    pub fn new(store: Store, adapter: Arc<dyn Adapter>, max_offline: Duration) -> Self {
+        Self { store, adapter: Timed::over(adapter), max_offline, since: Instant::now() }
     }
 
     /// Whether anything runs.
@@ -51,13 +51,13 @@ impl Vigil {
     }
 
     async fn look(&self) -> Result<(), EngineError> {
-        let seen = self.store.meta::<u64>(SIGHT_KEY)?;
+        let seen = self.store.meta::<u64>(LAST_SEEN_KEY)?;
         let now = self.now(seen, wall::unix_seconds());
-        let blind =
+        let offline =
             Duration::from_secs(seen.map_or(0, |seen| now.saturating_sub(seen))).max(self.since.elapsed());
         for id in self.running().await? {
             let lease = self.store.find::<ChainLease>(id.as_slice())?;
-            let Some(why) = why_to_stop(lease.as_ref(), now, blind > self.max_blind) else { continue };
+            let Some(why) = why_to_stop(lease.as_ref(), now, offline > self.max_offline) else { continue };
             match self.adapter.stop(id).await {
                 Ok(()) => {
                     tracing::warn!(lease = %id, "{why}: the machine is stopped until the chain answers")
@@ -81,7 +81,7 @@ impl Vigil {
 }
 
 /// Why a machine must not run on. `now` is in seconds of chain time.
-fn why_to_stop(lease: Option<&ChainLease>, now: u64, blind: bool) -> Option<&'static str> {
+fn why_to_stop(lease: Option<&ChainLease>, now: u64, offline: bool) -> Option<&'static str> {
     match lease {
         Some(lease) if lease.end.is_some() || lease.view.state == LeaseState::Ended => {
             Some("the lease is over")
@@ -91,7 +91,7 @@ fn why_to_stop(lease: Option<&ChainLease>, now: u64, blind: bool) -> Option<&'st
         {
             Some("the lease's funds are used up")
         }
-        _ if blind => Some("no new block of the chain for too long"),
+        _ if offline => Some("no new block of the chain for too long"),
         _ => None,
     }
 }
@@ -126,8 +126,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("db")).unwrap();
         let nothing = Arc::new(FakeAdapter::new(Resources::default()));
-        let vigil = Vigil::new(store, nothing, Duration::from_secs(60));
-        assert_eq!(vigil.now(Some(1_000), 400), 1_000);
-        assert_eq!(vigil.now(Some(1_000), 1_400), 1_400);
+        let guard = OfflineGuard::new(store, nothing, Duration::from_secs(60));
+        assert_eq!(guard.now(Some(1_000), 400), 1_000);
+        assert_eq!(guard.now(Some(1_000), 1_400), 1_400);
     }
 }

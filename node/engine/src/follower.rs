@@ -35,8 +35,8 @@ const LEASES_AT_ONCE: usize = 100;
 /// The store's key of the watcher's cursor.
 pub const CURSOR_KEY: &str = "watcher_cursor";
 /// The store's key of the time of a new block, noted every few seconds: a node that starts while no RPC answers counts its
-/// blindness from it.
-pub const SIGHT_KEY: &str = "chain_seen_at";
+/// being offline from it.
+pub const LAST_SEEN_KEY: &str = "chain_seen_at";
 
 /// Applies the watcher's events until `stop`. A failing disk or chain stops nothing: the same batch is
 /// tried again, because the cursor has not moved.
@@ -65,7 +65,7 @@ pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: 
         let mut pause = Duration::from_millis(200);
         while let Err(error) = apply(&core, &event).await {
             tracing::warn!(%error, "the chain's events could not be taken in; trying again");
-            // A disk that is full does not make us blind: the chain is there, and is asked about each lease.
+            // A disk that is full does not make us offline: the chain is there, and is asked about each lease.
             let _ = core.chain.head().await;
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -77,9 +77,9 @@ pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: 
     }
 }
 
-/// Only a node that starts blind reads it: a disk that is full holds up nothing else.
+/// Only a node that starts offline reads it: a disk that is full holds up nothing else.
 fn note_sight(core: &Core, timestamp: u64) {
-    if let Err(error) = core.store.put_meta(SIGHT_KEY, &timestamp) {
+    if let Err(error) = core.store.put_meta(LAST_SEEN_KEY, &timestamp) {
         tracing::debug!(%error, "that the chain was seen cannot be noted");
     }
 }
@@ -152,9 +152,9 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
 fn take_back(core: &Core, id: B256, to_block: u64) -> Result<(), EngineError> {
     let key = id.as_slice();
     // The lease last: an engine that sees it open, and nothing that explains it, would end it.
-    core.store.revive::<Promise>(key, |promise| promise.phase = ProviderPhase::Leased)?;
-    core.store.revive::<Purchase>(key, |purchase| purchase.phase = BuyerPhase::Leased)?;
-    if core.store.revive::<ChainLease>(key, |_| {})? {
+    core.store.restore::<Promise>(key, |promise| promise.phase = ProviderPhase::Leased)?;
+    core.store.restore::<Purchase>(key, |purchase| purchase.phase = BuyerPhase::Leased)?;
+    if core.store.restore::<ChainLease>(key, |_| {})? {
         tracing::warn!(lease = %id, "the end of this lease was taken back by a reorganisation");
     }
     core.store.update::<ChainLease>(key, |lease| {
@@ -195,11 +195,11 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
     refresh_makers(core, makers).await?;
     confirm_leases(core, cursor.next()).await?;
     if !events.is_empty() {
-        failpoint::reach(&["mirror.noted"]);
+        failpoint::reach(&["follower.noted"]);
     }
     core.store.put_meta(CURSOR_KEY, cursor)?;
     if !events.is_empty() {
-        failpoint::reach(&["mirror.moved"]);
+        failpoint::reach(&["follower.moved"]);
     }
     Ok(())
 }
@@ -248,10 +248,10 @@ fn note_winner(core: &Core, id: B256, ours: bool) -> Result<(), EngineError> {
         Some(ProviderPhase::Held) if !ours => {
             tracing::info!(lease = %id, "the bid was settled with another provider: its capacity is free");
             core.store.update::<Promise>(key, |promise| promise.phase = ProviderPhase::Lapsed)?;
-            core.store.retire::<Promise>(key)?;
+            core.store.archive::<Promise>(key)?;
         }
         Some(ProviderPhase::Lapsed) if ours => {
-            core.store.revive::<Promise>(key, |_| {})?;
+            core.store.restore::<Promise>(key, |_| {})?;
         }
         _ => {}
     }

@@ -19,7 +19,7 @@ impl World {
         purchase.bid.order.max_rate = RATE * u64::from(units);
         purchase.bid.order.duration = DURATION;
         purchase.bid.order.valid_until = self.chain.now() + SETTLE_WITHIN;
-        let left = our_free.saturating_sub(self.promised().total(&locked));
+        let left = our_free.saturating_sub(self.reserved().total(&locked));
         if purchase.bid.order.budget() <= left {
             self.asked += 1;
             purchase.id = B256::from(U256::from(self.asked));
@@ -56,9 +56,9 @@ impl World {
             let unsettled = self.chain.view(bid.id).state == LeaseState::None
                 && self.watched_until > bid.bid.order.valid_until;
             if ended || unsettled {
-                self.put_away += 1;
+                self.archived += 1;
                 self.store().update::<Purchase>(id, |bid| bid.phase = BuyerPhase::Done).unwrap();
-                self.store().retire::<Purchase>(id).unwrap();
+                self.store().archive::<Purchase>(id).unwrap();
             }
         }
     }

@@ -1,4 +1,4 @@
-//! One purse for many: what all of them may have over time, of which whoever has had little finds something left. Pure,
+//! One budget for many: what all of them may have over time, of which whoever has had little finds something left. Pure,
 //! over an injected clock.
 //!
 //! What was spent is forgotten by and by (exponentially), which bounds all of it over time. The more is gone, the less
@@ -29,7 +29,7 @@ const NOTHING: f64 = 1.0 / 400_000.0;
 
 /// What was spent lately, and by whom. It remembers only those who had something.
 #[derive(Debug)]
-pub(super) struct Shares<K> {
+pub(super) struct FairShare<K> {
     full: f64,
     forget_seconds: f64,
     spent: HashMap<K, f64>,
@@ -37,7 +37,7 @@ pub(super) struct Shares<K> {
     at: Instant,
 }
 
-impl<K: Copy + Eq + Hash> Shares<K> {
+impl<K: Copy + Eq + Hash> FairShare<K> {
     /// `full` at once after a quiet time, and `full / forget_seconds` a second over time.
     pub(super) fn new(full: f64, forget_seconds: f64, now: Instant) -> Self {
         Self { full, forget_seconds, spent: HashMap::new(), total: 0.0, at: now }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     /// What `one` gets that takes all it may have at this moment.
-    fn drain(shares: &mut Shares<u32>, one: u32, now: Instant) -> u32 {
+    fn drain(shares: &mut FairShare<u32>, one: u32, now: Instant) -> u32 {
         let mut got = 0;
         while shares.allows(&one, now) {
             shares.spend(one, 1.0, now);
@@ -91,13 +91,13 @@ mod tests {
     #[test]
     fn one_alone_gets_most_of_it_at_once() {
         let now = Instant::now();
-        assert_eq!(drain(&mut Shares::new(1_000.0, 10.0, now), 1, now), 600);
+        assert_eq!(drain(&mut FairShare::new(1_000.0, 10.0, now), 1, now), 600);
     }
 
     #[test]
     fn however_many_take_all_they_get_no_more_than_there_is() {
         let start = Instant::now();
-        let (mut shares, mut got) = (Shares::new(10_000.0, 10.0, start), 0);
+        let (mut shares, mut got) = (FairShare::new(10_000.0, 10.0, start), 0);
         for second in 0..600 {
             let now = start + Duration::from_secs(second);
             got += (0..64).map(|one| drain(&mut shares, one, now)).sum::<u32>();
@@ -109,8 +109,9 @@ mod tests {
     #[test]
     fn greedy_ones_leave_something_for_whoever_comes_after_them() {
         let start = Instant::now();
-        let mut shares = Shares::new(10_000.0, 10.0, start);
-        let greedy = |shares: &mut Shares<u32>, now| (0..64).map(|one| drain(shares, one, now)).sum::<u32>();
+        let mut shares = FairShare::new(10_000.0, 10.0, start);
+        let greedy =
+            |shares: &mut FairShare<u32>, now| (0..64).map(|one| drain(shares, one, now)).sum::<u32>();
         assert!(greedy(&mut shares, start) > 7_000);
         assert!((1_000..1_150).all(|one| drain(&mut shares, one, start) > 0));
         // One that takes a little now and then is never refused, whatever the others do.
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn what_was_spent_long_ago_is_forgotten() {
         let start = Instant::now();
-        let mut shares = Shares::new(1_000.0, 10.0, start);
+        let mut shares = FairShare::new(1_000.0, 10.0, start);
         drain(&mut shares, 1, start);
         assert!(!shares.allows(&1, start));
         let later = start + Duration::from_secs(600);

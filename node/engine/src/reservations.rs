@@ -19,14 +19,14 @@ use super::{Core, EngineError};
 
 /// Trades that were settled, and what the chain says of them.
 #[derive(Debug, Clone)]
-pub(super) struct Locked {
+pub(super) struct LockedTrades {
     /// As the store has it, before balances were read: their money was locked by then, and may have been given back.
     before: BTreeSet<B256>,
     /// What the chain says of them, after balances were read.
     seen: BTreeMap<B256, LeaseState>,
 }
 
-impl Locked {
+impl LockedTrades {
     pub(super) fn ids(&self) -> Vec<B256> {
         self.before.iter().copied().collect()
     }
@@ -74,9 +74,9 @@ struct Trade {
 }
 
 /// All that is promised, as of one moment.
-pub(super) struct Promised(Vec<Trade>);
+pub(super) struct Reservations(Vec<Trade>);
 
-impl Promised {
+impl Reservations {
     /// What is on disk now.
     pub(super) fn read(store: &Store) -> Result<Self, StoreError> {
         let shown = |id: B256| {
@@ -96,16 +96,16 @@ impl Promised {
         Ok(Self(trades))
     }
 
-    /// The trades that are settled. Taken before balances are read, shown to the chain after, and handed to [`Promised::total`].
-    pub(super) fn locked(&self) -> Locked {
+    /// The trades that are settled. Taken before balances are read, shown to the chain after, and handed to [`Reservations::total`].
+    pub(super) fn locked(&self) -> LockedTrades {
         let settled = self.0.iter().filter(|trade| trade.settled || trade.shown != LeaseState::None);
-        Locked { before: settled.map(|trade| trade.id).collect(), seen: BTreeMap::new() }
+        LockedTrades { before: settled.map(|trade| trade.id).collect(), seen: BTreeMap::new() }
     }
 
     /// What a balance that was read after `locked` was taken owes. What was locked by then is gone from it; what was promised,
     /// or locked, since then may not be, even if it has ended meanwhile. A bond that an end has given back may be taken again
     /// by a reorganisation: it counts until that end lies deep. What an ended lease gave back to its buyer is the buyer's at once.
-    pub(super) fn total(&self, locked: &Locked) -> u128 {
+    pub(super) fn total(&self, locked: &LockedTrades) -> u128 {
         let seen = |trade: &Trade| locked.seen.get(&trade.id).copied().unwrap_or(LeaseState::None);
         let owed = self.0.iter().map(|trade| match trade.sum {
             Sum::Bond(_) if is_locked(seen(trade)) && is_locked(trade.shown) => 0,
@@ -129,18 +129,18 @@ impl Promised {
 /// Our account, and what of its free balance is promised.
 pub(super) struct Means {
     pub(super) account: Maker,
-    pub(super) promised: u128,
+    pub(super) reserved: u128,
 }
 
 impl Means {
     /// What is promised to nobody.
     pub(super) fn left(&self) -> u128 {
-        self.account.free.saturating_sub(self.promised)
+        self.account.free.saturating_sub(self.reserved)
     }
 
     /// What is promised, as part of a sentence about an amount; nothing if it is nothing.
     pub(super) fn beside(&self) -> String {
-        match self.promised {
+        match self.reserved {
             0 => String::new(),
             promised => format!(" beside {} for other bids and bonds of yours", format_amount(promised)),
         }
@@ -148,24 +148,24 @@ impl Means {
 }
 
 impl Core {
-    /// Our account as the chain has it now, and what of it is promised. Who then promises more holds [`Core::promising`].
+    /// Our account as the chain has it now, and what of it is promised. Who then promises more holds [`Core::reserving`].
     pub(super) async fn means(&self) -> Result<Means, EngineError> {
-        let mut locked = Promised::read(&self.store)?.locked();
+        let mut locked = Reservations::read(&self.store)?.locked();
         let account = self.refresh_maker(self.address()).await?;
         locked.see_all(&self.chain).await?;
-        let promised = Promised::read(&self.store)?.total(&locked);
-        Ok(Means { account, promised })
+        let promised = Reservations::read(&self.store)?.total(&locked);
+        Ok(Means { account, reserved: promised })
     }
 
     /// Notes that a trade is about to be put away: what it has cost is gone from the balance for good.
-    pub(super) fn put_away(&self) {
-        self.put_away.fetch_add(1, Ordering::AcqRel);
+    pub(super) fn note_archived(&self) {
+        self.archived.fetch_add(1, Ordering::AcqRel);
     }
 
     /// How many were. If it changes, a balance that was read before may hold what one of them has cost, and nothing on disk
     /// tells so any more.
-    pub(super) fn count_put_away(&self) -> u64 {
-        self.put_away.load(Ordering::Acquire)
+    pub(super) fn archived_count(&self) -> u64 {
+        self.archived.load(Ordering::Acquire)
     }
 
     /// Refuses to take out of the Market what is promised.
@@ -177,15 +177,15 @@ impl Core {
         Err(EngineError::Funds(format!(
             "{} of the {} free in the Market is promised to bids and accepts that are not settled yet, or to a lease that \
              has just ended: withdraw {} at most, cancel the bids (`sublet bid cancel`), or wait a little",
-            format_amount(means.promised),
+            format_amount(means.reserved),
             format_amount(means.account.free),
             format_amount(means.left())
         )))
     }
 
     /// What is promised of our free balance, as far as the store knows: nobody is asked.
-    pub fn promised(&self) -> Result<u128, EngineError> {
-        Ok(Promised::read(&self.store)?.total_as_shown())
+    pub fn reserved(&self) -> Result<u128, EngineError> {
+        Ok(Reservations::read(&self.store)?.total_as_shown())
     }
 }
 
@@ -201,7 +201,7 @@ mod tests {
         let store = Store::open(&dir.path().join("db")).unwrap();
         store.put(purchase).unwrap();
         show(&store, purchase.id, state);
-        Promised::read(&store).unwrap().total_as_shown()
+        Reservations::read(&store).unwrap().total_as_shown()
     }
 
     fn show(store: &Store, id: B256, state: LeaseState) {
@@ -241,7 +241,7 @@ mod tests {
         let promise = samples::promise(ProviderPhase::Held);
         store.put(&purchase).unwrap();
         store.put(&promise).unwrap();
-        let promised = Promised::read(&store).unwrap();
+        let promised = Reservations::read(&store).unwrap();
         let both = promise.accept.order.bond() + purchase.bid.order.budget();
         assert_eq!(promised.total(&promised.locked()), both);
     }
@@ -252,15 +252,15 @@ mod tests {
         let store = Store::open(&dir.path().join("db")).unwrap();
         let purchase = samples::purchase(BuyerPhase::Accepted);
         store.put(&purchase).unwrap();
-        let mut before = Promised::read(&store).unwrap().locked();
+        let mut before = Reservations::read(&store).unwrap().locked();
         let settled =
             Purchase { phase: BuyerPhase::Settled, settle_tx: Some(B256::ZERO), ..purchase.clone() };
         store.put(&settled).unwrap();
         before.ids().into_iter().for_each(|id| before.see(id, LeaseState::Opened));
-        let now = Promised::read(&store).unwrap();
+        let now = Reservations::read(&store).unwrap();
         assert_eq!(now.total(&before), purchase.bid.order.budget());
         show(&store, purchase.id, LeaseState::Ended);
-        let now = Promised::read(&store).unwrap();
+        let now = Reservations::read(&store).unwrap();
         assert_eq!(now.total(&before), purchase.bid.order.budget(), "nor does its end tell");
     }
 }

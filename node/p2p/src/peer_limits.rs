@@ -9,7 +9,7 @@ use std::{collections::HashMap, time::Instant};
 use alloy_primitives::Address;
 use libp2p::PeerId;
 
-use super::{rate::Buckets, shares::Shares};
+use super::{fair_share::FairShare, rate::Buckets};
 
 /// Messages of one peer between the wire and the verdict: half the queue of the checks, so that no peer fills it alone.
 const MAX_UNDER_WAY: usize = 256;
@@ -36,7 +36,7 @@ const FAULT_SECONDS: f64 = 600.0;
 /// What becomes of a message before it is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// It may be checked; follow up with [`Conduct::leave`].
+    /// It may be checked; follow up with [`PeerLimits::leave`].
     Welcome,
     /// Too many of this peer's are under way.
     Full,
@@ -45,15 +45,15 @@ pub(super) enum Entry {
 }
 
 /// The books that are kept on peers and makers. All bounded.
-pub(super) struct Conduct {
+pub(super) struct PeerLimits {
     under_way: HashMap<PeerId, usize>,
     arrivals: Buckets<PeerId>,
     faults: Buckets<PeerId>,
-    forwarded: Shares<Option<Address>>,
+    forwarded: FairShare<Option<Address>>,
     makers: Buckets<Address>,
 }
 
-impl Conduct {
+impl PeerLimits {
     /// For a network in which every node forwards at most so many orders a second over time.
     pub(super) fn new(orders_per_second: u32, now: Instant) -> Self {
         let rate = f64::from(orders_per_second.max(1));
@@ -61,7 +61,7 @@ impl Conduct {
             under_way: HashMap::new(),
             arrivals: Buckets::with_size(rate, rate * ARRIVAL_BURST).lenient(),
             faults: Buckets::with_size(FAULTS / FAULT_SECONDS, FAULTS).lenient(),
-            forwarded: Shares::new(rate * FORWARD_BURST, FORWARD_BURST, now),
+            forwarded: FairShare::new(rate * FORWARD_BURST, FORWARD_BURST, now),
             makers: Buckets::with_size(rate * MAKER_SHARE, rate * MAKER_BURST),
         }
     }
@@ -125,7 +125,7 @@ mod tests {
     fn a_flood_is_told_from_the_most_that_an_honest_node_forwards() {
         let start = Instant::now();
         let (honest, flooder) = (PeerId::random(), PeerId::random());
-        let (mut sender, mut receiver) = (Conduct::new(100, start), Conduct::new(100, start));
+        let (mut sender, mut receiver) = (PeerLimits::new(100, start), PeerLimits::new(100, start));
         // Everything that it forwards in a minute arrives at one moment, with a burst before.
         let mut sent = 0;
         for tick in 0..240_u32 {
@@ -147,51 +147,51 @@ mod tests {
     fn no_peer_fills_the_queue_alone() {
         let now = Instant::now();
         let (greedy, other) = (PeerId::random(), PeerId::random());
-        let mut conduct = Conduct::new(500, now);
-        let welcome = |conduct: &mut Conduct, peer| conduct.enter(peer, now) == Entry::Welcome;
-        assert_eq!((0..1_000).filter(|_| welcome(&mut conduct, greedy)).count(), MAX_UNDER_WAY);
-        assert!(welcome(&mut conduct, other));
-        conduct.leave(&greedy);
-        assert!(welcome(&mut conduct, greedy));
-        assert!(!welcome(&mut conduct, greedy));
-        (0..MAX_UNDER_WAY).for_each(|_| conduct.leave(&greedy));
-        conduct.leave(&other);
-        assert!(conduct.under_way.is_empty());
+        let mut peer_limits = PeerLimits::new(500, now);
+        let welcome = |peer_limits: &mut PeerLimits, peer| peer_limits.enter(peer, now) == Entry::Welcome;
+        assert_eq!((0..1_000).filter(|_| welcome(&mut peer_limits, greedy)).count(), MAX_UNDER_WAY);
+        assert!(welcome(&mut peer_limits, other));
+        peer_limits.leave(&greedy);
+        assert!(welcome(&mut peer_limits, greedy));
+        assert!(!welcome(&mut peer_limits, greedy));
+        (0..MAX_UNDER_WAY).for_each(|_| peer_limits.leave(&greedy));
+        peer_limits.leave(&other);
+        assert!(peer_limits.under_way.is_empty());
     }
 
     #[test]
     fn one_maker_does_not_take_the_room_of_all() {
         let now = Instant::now();
-        let mut conduct = Conduct::new(500, now);
+        let mut peer_limits = PeerLimits::new(500, now);
         let (busy, other) = (Address::repeat_byte(1), Address::repeat_byte(2));
-        assert_eq!((0..5_000).filter(|_| conduct.may_forward(busy, now)).count(), 1_000);
-        assert!(conduct.may_forward(other, now));
+        assert_eq!((0..5_000).filter(|_| peer_limits.may_forward(busy, now)).count(), 1_000);
+        assert!(peer_limits.may_forward(other, now));
         let later = now + Duration::from_secs(16);
-        assert_eq!((0..5_000).filter(|_| conduct.may_forward(busy, later)).count(), 125);
+        assert_eq!((0..5_000).filter(|_| peer_limits.may_forward(busy, later)).count(), 125);
     }
 
     #[test]
     fn many_makers_do_not_take_the_room_of_one_that_sends_little() {
         let start = Instant::now();
-        let mut conduct = Conduct::new(500, start);
+        let mut peer_limits = PeerLimits::new(500, start);
         let busy = |n: u32| Address::from_word(alloy_primitives::U256::from(n).into());
         for time in 0..30 {
             let now = start + Duration::from_secs(4) * time;
             for n in 1..=128 {
-                while conduct.may_forward(busy(n), now) {}
+                while peer_limits.may_forward(busy(n), now) {}
             }
-            assert!(conduct.may_forward(Address::repeat_byte(2), now), "{time}");
+            assert!(peer_limits.may_forward(Address::repeat_byte(2), now), "{time}");
         }
     }
 
     #[test]
     fn the_fourth_fault_in_ten_minutes_is_one_too_many() {
         let (now, peer) = (Instant::now(), PeerId::random());
-        let mut conduct = Conduct::new(500, now);
-        assert!(!conduct.has_faults(&peer, now));
-        assert_eq!([0; 4].map(|_| conduct.fault(peer, now)), [false, false, false, true]);
-        assert!(conduct.has_faults(&peer, now));
+        let mut peer_limits = PeerLimits::new(500, now);
+        assert!(!peer_limits.has_faults(&peer, now));
+        assert_eq!([0; 4].map(|_| peer_limits.fault(peer, now)), [false, false, false, true]);
+        assert!(peer_limits.has_faults(&peer, now));
         let forgotten = now + Duration::from_secs(600);
-        assert!(!conduct.has_faults(&peer, forgotten) && !conduct.fault(peer, forgotten));
+        assert!(!peer_limits.has_faults(&peer, forgotten) && !peer_limits.fault(peer, forgotten));
     }
 }

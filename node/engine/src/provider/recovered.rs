@@ -21,10 +21,10 @@ use sublet_market::{
 use sublet_store::{ChainLease, Promise};
 
 use super::{
-    LONGEST_BLINDNESS, Provider, Step,
+    LONGEST_OFFLINE, Provider, Step,
     ask::{busy, not_yours, pending},
+    commitments::Commitments,
     decide::Worth,
-    ledger::Ledger,
 };
 use crate::EngineError;
 
@@ -42,11 +42,11 @@ pub(super) struct Look {
 }
 
 /// All that a decision about a lease without a promise stands on. Times are chain time in seconds.
-struct Sight<'a> {
+struct Facts<'a> {
     lease: &'a ChainLease,
     machine: Option<&'a InstanceState>,
     now: u64,
-    blind: bool,
+    offline: bool,
     params: &'a Params,
     worth: Worth,
 }
@@ -84,8 +84,9 @@ impl Provider {
 
     /// Counts what machines take that no promise holds capacity for.
     pub(super) fn note_unexplained(&self, machines: &HashMap<B256, Instance>) -> Result<(), EngineError> {
-        let ledger = Ledger::read(&self.core.store)?;
-        let totals = machines.values().filter(|machine| !ledger.explains(machine.lease)).map(|m| m.total);
+        let commitments = Commitments::read(&self.core.store)?;
+        let totals =
+            machines.values().filter(|machine| !commitments.explains(machine.lease)).map(|m| m.total);
         let taken = totals.fold(Resources::default(), |sum, total| sum.checked_add(&total).unwrap_or(sum));
         *self.unexplained.lock().unwrap_or_else(PoisonError::into_inner) = taken;
         Ok(())
@@ -97,21 +98,21 @@ impl Provider {
     }
 
     /// The next step of each lease of ours that no promise explains.
-    pub(super) fn tend_found(
+    pub(super) fn tend_recovered(
         self: &std::sync::Arc<Self>,
         machines: &HashMap<B256, Instance>,
-        blind: bool,
+        offline: bool,
     ) -> Result<(), EngineError> {
         for lease in self.core.store.all::<ChainLease>()? {
             // Looked up now, not at the pass's beginning: a promise may have been given and settled since.
             if lease.view.provider != self.core.address() || self.is_promised(lease.id)? {
                 continue;
             }
-            let step = decide(&Sight {
+            let step = decide(&Facts {
                 lease: &lease,
                 machine: machines.get(&lease.id).map(|machine| &machine.state),
                 now: self.core.now(),
-                blind,
+                offline,
                 params: self.core.chain.params(),
                 worth: self.claim_worth(),
             });
@@ -154,11 +155,11 @@ impl Provider {
 
     /// Whether the newest blocks have not been read yet.
     pub(super) fn is_reading(&self) -> bool {
-        self.core.caught_up_at().saturating_add(LONGEST_BLINDNESS) < self.core.now()
+        self.core.caught_up_at().saturating_add(LONGEST_OFFLINE) < self.core.now()
     }
 }
 
-fn decide(sight: &Sight<'_>) -> Step {
+fn decide(sight: &Facts<'_>) -> Step {
     let view = &sight.lease.view;
     match view.state {
         // The sweep looks after a machine that may be left.
@@ -171,7 +172,7 @@ fn decide(sight: &Sight<'_>) -> Step {
     }
 }
 
-fn while_active(sight: &Sight<'_>, funded_until: u64) -> Step {
+fn while_active(sight: &Facts<'_>, funded_until: u64) -> Step {
     if sight.now >= funded_until {
         let may_finish = sight.lease.view.allows(Action::Finish, Party::Provider, sight.now, sight.params);
         return match sight.machine {
@@ -182,7 +183,7 @@ fn while_active(sight: &Sight<'_>, funded_until: u64) -> Step {
     }
     let runs = sight.machine.is_some_and(InstanceState::is_up);
     match sight.machine {
-        _ if sight.blind => return if runs { Step::Pause } else { Step::Wait },
+        _ if sight.offline => return if runs { Step::Pause } else { Step::Wait },
         // Its buyer sees that it is not there, and ends the lease.
         None => return Step::Wait,
         Some(InstanceState::Running) => {}
@@ -199,21 +200,21 @@ mod tests {
 
     const END: u64 = FUNDED_UNTIL as u64;
 
-    fn step(state: LeaseState, machine: Option<InstanceState>, now: u64, blind: bool) -> Step {
-        step_of(state, machine, now, blind, None)
+    fn step(state: LeaseState, machine: Option<InstanceState>, now: u64, offline: bool) -> Step {
+        step_of(state, machine, now, offline, None)
     }
 
     fn step_of(
         state: LeaseState,
         machine: Option<InstanceState>,
         now: u64,
-        blind: bool,
+        offline: bool,
         end: Option<LeaseEnd>,
     ) -> Step {
         let lease =
             ChainLease { id: B256::ZERO, view: view(state), changed_at: None, events: Vec::new(), end };
         let worth = Worth { seconds: 3_000, amount: 0 };
-        decide(&Sight { lease: &lease, machine: machine.as_ref(), now, blind, params: &PARAMS, worth })
+        decide(&Facts { lease: &lease, machine: machine.as_ref(), now, offline, params: &PARAMS, worth })
     }
 
     #[test]
@@ -243,9 +244,9 @@ mod tests {
 
     #[test]
     fn without_sight_of_the_chain_it_is_stopped() {
-        let blind = |machine| step(LeaseState::Active, machine, END - 1, true);
-        assert_eq!(blind(Some(InstanceState::Running)), Step::Pause);
-        assert_eq!(blind(Some(InstanceState::Stopped)), Step::Wait);
+        let offline = |machine| step(LeaseState::Active, machine, END - 1, true);
+        assert_eq!(offline(Some(InstanceState::Running)), Step::Pause);
+        assert_eq!(offline(Some(InstanceState::Stopped)), Step::Wait);
         assert_eq!(step(LeaseState::Active, Some(InstanceState::Running), END, true), Step::Remove);
     }
 }

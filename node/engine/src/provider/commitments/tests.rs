@@ -1,6 +1,6 @@
 //! Any interleaving of asks, settlements, ends, reorganisations and crashes: never oversold, never leaked.
 //!
-//! Real are the ledger, the decisions and the store (a `redb` file that is dropped and opened again). Fakes are the chain
+//! Real are the commitments, the decisions and the store (a `redb` file that is dropped and opened again). Fakes are the chain
 //! (a stack of blocks, each the balances and leases of [`Fake`] after it), the clock (a number) and the machines (a set of
 //! names): they play by the contract's and the adapter's rules and do nothing else.
 
@@ -23,10 +23,10 @@ use self::{
     events::{Event, events},
     fake_chain::{Block, Fake, Short},
 };
-use super::{Ledger, Locked, Want, free};
+use super::{Commitments, LockedTrades, Want, free};
 use crate::{
-    promised::Promised,
-    provider::decide::{Sight, Step, Worth, decide},
+    provider::decide::{Facts, Step, Worth, decide},
+    reservations::Reservations,
     samples,
 };
 
@@ -56,9 +56,9 @@ const CONFIRMATIONS: usize = 2;
 struct Waiting {
     series: u64,
     units: u32,
-    locked: Locked,
+    locked: LockedTrades,
     our_free: u128,
-    put_away: usize,
+    archived: usize,
     buyer: Address,
     buyer_free: u128,
 }
@@ -76,7 +76,7 @@ struct World {
     /// All bids of our own.
     bids: Vec<Purchase>,
     /// How many trades were put away.
-    put_away: usize,
+    archived: usize,
     /// What an end gave back to a buyer, and was promised anew, may have been taken from it again.
     reorganised: bool,
 }
@@ -99,7 +99,7 @@ impl World {
             asked: 0,
             signed: Vec::new(),
             bids: Vec::new(),
-            put_away: 0,
+            archived: 0,
             reorganised: false,
         }
     }
@@ -108,13 +108,13 @@ impl World {
         self.store.as_ref().unwrap()
     }
 
-    fn ledger(&self) -> Ledger {
-        Ledger::read(self.store()).unwrap()
+    fn commitments(&self) -> Commitments {
+        Commitments::read(self.store()).unwrap()
     }
 
     /// What machines take that no promise holds capacity for, as the engine counts it.
-    fn unexplained(&self, ledger: &Ledger) -> Resources {
-        let machines = self.machines.iter().filter(|id| !ledger.explains(**id));
+    fn unexplained(&self, commitments: &Commitments) -> Resources {
+        let machines = self.machines.iter().filter(|id| !commitments.explains(**id));
         machines.fold(Resources::default(), |sum, id| sum.checked_add(&self.total_of(*id)).unwrap())
     }
 
@@ -128,8 +128,8 @@ impl World {
                 let buyer = Address::with_last_byte(buyer);
                 let (locked, our_free) = self.ask_the_chain();
                 let buyer_free = self.chain.head().free_of(buyer);
-                let put_away = self.put_away;
-                self.waiting.push(Waiting { series, units, locked, our_free, put_away, buyer, buyer_free });
+                let archived = self.archived;
+                self.waiting.push(Waiting { series, units, locked, our_free, archived, buyer, buyer_free });
             }
             Event::Answer => self.answer(),
             Event::Settle(at) => {
@@ -175,32 +175,32 @@ impl World {
     }
 
     /// What is locked, and what is free then.
-    fn ask_the_chain(&mut self) -> (Locked, u128) {
-        let mut locked = self.promised().locked();
+    fn ask_the_chain(&mut self) -> (LockedTrades, u128) {
+        let mut locked = self.reserved().locked();
         let our_free = self.chain.head().our_free;
         locked.ids().into_iter().for_each(|id| locked.see(id, self.chain.view(id).state));
         (locked, our_free)
     }
 
-    fn promised(&self) -> Promised {
-        Promised::read(self.store()).unwrap()
+    fn reserved(&self) -> Reservations {
+        Reservations::read(self.store()).unwrap()
     }
 
     fn answer(&mut self) {
         if self.waiting.is_empty() {
             return;
         }
-        let Waiting { series, units, locked, our_free, put_away, buyer, buyer_free } = self.waiting.remove(0);
-        if self.put_away != put_away {
+        let Waiting { series, units, locked, our_free, archived, buyer, buyer_free } = self.waiting.remove(0);
+        if self.archived != archived {
             return;
         }
-        let ledger = self.ledger();
+        let commitments = self.commitments();
         let mut promise = self.promise(series, units, buyer);
         let want = Want { buyer, budget: promise.bid.order.budget(), bond: promise.accept.order.bond() };
-        let fits = free(CAPACITY, &ledger, &self.unexplained(&ledger)).covers(&promise.resources())
-            && OFFERED.saturating_sub(ledger.units_held(series)) >= units;
-        let our_left = our_free.saturating_sub(self.promised().total(&locked));
-        if !fits || ledger.check_money(&locked, &want, buyer_free, our_left).is_err() {
+        let fits = free(CAPACITY, &commitments, &self.unexplained(&commitments)).covers(&promise.resources())
+            && OFFERED.saturating_sub(commitments.units_held(series)) >= units;
+        let our_left = our_free.saturating_sub(self.reserved().total(&locked));
+        if !fits || commitments.check_money(&locked, &want, buyer_free, our_left).is_err() {
             return;
         }
         self.asked += 1;
@@ -223,7 +223,7 @@ impl World {
         promise
     }
 
-    /// As the mirror does: events of what is deep enough, states of the head.
+    /// As the follower does: events of what is deep enough, states of the head.
     fn read(&mut self) {
         let confirmed = self.chain.confirmed().clone();
         for (id, view) in &confirmed.leases {
@@ -257,13 +257,13 @@ impl World {
 
     fn next(&self, promise: &Promise) -> Step {
         let lease = self.store().get::<ChainLease>(promise.id.as_slice()).unwrap();
-        decide(&Sight {
+        decide(&Facts {
             promise,
             lease: lease.as_ref().map(|lease| &lease.view),
             instance: self.machines.contains(&promise.id).then_some(&InstanceState::Running),
             now: self.chain.now(),
             watched_until: self.watched_until,
-            blind: false,
+            offline: false,
             params: &PARAMS,
             ended: lease.as_ref().is_some_and(|lease| lease.end.is_some()),
             worth: Worth { seconds: u64::MAX, amount: 0 },
@@ -291,21 +291,21 @@ impl World {
             }
             Step::Conclude => {
                 change(|p| p.phase = ProviderPhase::Done);
-                self.put_away += 1;
-                self.store().retire::<Promise>(id.as_slice()).unwrap();
-                self.store().retire::<ChainLease>(id.as_slice()).unwrap();
+                self.archived += 1;
+                self.store().archive::<Promise>(id.as_slice()).unwrap();
+                self.store().archive::<ChainLease>(id.as_slice()).unwrap();
             }
-            Step::Retire => self.store().retire::<Promise>(id.as_slice()).unwrap(),
+            Step::Retire => self.store().archive::<Promise>(id.as_slice()).unwrap(),
         }
         self.refresh(id);
     }
 
     fn check(&self) {
-        let ledger = self.ledger();
-        let held = ledger.held().unwrap().checked_add(&self.unexplained(&ledger)).unwrap();
+        let commitments = self.commitments();
+        let held = commitments.held().unwrap().checked_add(&self.unexplained(&commitments)).unwrap();
         assert!(CAPACITY.covers(&held), "oversold: {held:?} of {CAPACITY:?}");
         for series in 0..2 {
-            assert!(ledger.units_held(series) <= OFFERED, "series {series} is oversold");
+            assert!(commitments.units_held(series) <= OFFERED, "series {series} is oversold");
         }
         let head = self.chain.0.last().unwrap();
         let open = self.signed.iter().filter(|promise| {
@@ -335,10 +335,14 @@ impl World {
         assert!(self.machines.is_empty(), "machines are left: {:?}", self.machines);
         let open = self.store().all::<Promise>().unwrap();
         assert!(open.is_empty(), "promises are left: {open:#?}");
-        let ledger = self.ledger();
-        assert_eq!(free(CAPACITY, &ledger, &self.unexplained(&ledger)), CAPACITY, "capacity has leaked");
+        let commitments = self.commitments();
+        assert_eq!(
+            free(CAPACITY, &commitments, &self.unexplained(&commitments)),
+            CAPACITY,
+            "capacity has leaked"
+        );
         assert!(self.store().all::<Purchase>().unwrap().is_empty(), "bids are left");
-        assert_eq!(self.promised().total(&self.promised().locked()), 0);
+        assert_eq!(self.reserved().total(&self.reserved().locked()), 0);
         assert_eq!(self.chain.head().our_free + self.spent(), OUR_FUNDS);
     }
 }

@@ -1,4 +1,4 @@
-//! The one ledger of what is sold: capacity that promises hold, and the money of both sides that the chain has not locked yet.
+//! The one commitments of what is sold: capacity that promises hold, and the money of both sides that the chain has not locked yet.
 //!
 //! Nothing here is remembered: each answer is read from the promises and leases on disk, so a crash at any moment changes
 //! none of them. A bond counts until the chain shows it as locked, and again from the end of its lease until that end lies
@@ -12,7 +12,7 @@ use sublet_market::LeaseState;
 use sublet_market::{Decline, DeclineCode, Resources};
 use sublet_store::{ChainLease, Promise, Store, StoreError};
 
-use crate::promised::Locked;
+use crate::reservations::LockedTrades;
 
 /// What a bid wants to have promised.
 pub(super) struct Want {
@@ -25,13 +25,13 @@ pub(super) struct Want {
 }
 
 /// The promises that are not over, as of one moment.
-pub(super) struct Ledger {
+pub(super) struct Commitments {
     promises: Vec<Promise>,
     /// What the chain shows of those that hold capacity.
     shown: BTreeMap<B256, LeaseState>,
 }
 
-impl Ledger {
+impl Commitments {
     /// What is on disk now.
     pub(super) fn read(store: &Store) -> Result<Self, StoreError> {
         let promises = store.all::<Promise>()?;
@@ -81,7 +81,7 @@ impl Ledger {
     /// What was locked while the buyer's was read is gone from it; what was promised, or locked, since then may not be.
     pub(super) fn check_money(
         &self,
-        locked: &Locked,
+        locked: &LockedTrades,
         want: &Want,
         buyer_free: u128,
         our_left: u128,
@@ -108,8 +108,8 @@ impl Ledger {
 }
 
 /// What is left of `capacity` beside what is held and what `unexplained` machines take.
-pub(super) fn free(capacity: Resources, ledger: &Ledger, unexplained: &Resources) -> Resources {
-    let taken = ledger.held().and_then(|held| held.checked_add(unexplained));
+pub(super) fn free(capacity: Resources, commitments: &Commitments, unexplained: &Resources) -> Resources {
+    let taken = commitments.held().and_then(|held| held.checked_add(unexplained));
     taken.and_then(|taken| capacity.checked_sub(&taken)).unwrap_or_default()
 }
 
