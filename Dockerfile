@@ -16,7 +16,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     && strip --strip-debug /out/sublet
 
 FROM debian:bookworm-slim AS guest
-COPY configs/guest /guest
+COPY guest /guest
 RUN apt-get update -qq && /guest/build.sh --install /images/debian-guest
 
 FROM debian:bookworm-slim AS base

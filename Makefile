@@ -18,11 +18,11 @@ help: ## This list
 
 .PHONY: tools
 tools: ## Install what is missing: qemu, anvil and the Solidity toolchain, tools for the guest image
-	@tests/install-tools
+	@scripts/install-tools
 
 .PHONY: guest
 guest: tools ## Build the guest image from Debian packages
-	@configs/guest/build.sh $(SUBLET_IMAGES)/debian-guest
+	@guest/build.sh $(SUBLET_IMAGES)/debian-guest
 
 .PHONY: build
 build: ## Build the binary and the harness
@@ -38,7 +38,7 @@ experiments: tools guest build ## The three reference experiments (ADAPTER=aws: 
 
 .PHONY: compose-test
 compose-test: build ## Trades between containers: one on QEMU, one on EC2 (installs docker if there is none)
-	@tests/docker-up && $(BIN)/compose_test
+	@scripts/docker-up && $(BIN)/compose_test
 
 .PHONY: chaos
 chaos: tools guest build ## Trades under crashes, a failing RPC, reorganisations, faults of the host; a good hour (PART=rpc: one part)
@@ -63,13 +63,13 @@ fuzz-corpus: ## Make the committed corpora anew, after a change of an envelope
 
 .PHONY: test
 test: ## Everything that CI runs
-	@tests/run-all
+	@scripts/run-all
 
 .PHONY: lint
 lint: ## Format, lints, dependency policy
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	@tests/check-dependencies
+	@scripts/check-dependencies
 
 .PHONY: contracts-test
 contracts-test: ## Format, build, ABI and tests of the contracts

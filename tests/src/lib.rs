@@ -42,7 +42,7 @@ pub fn images() -> anyhow::Result<PathBuf> {
     let image = images.join(IMAGE);
     anyhow::ensure!(
         image.is_dir(),
-        "there is no guest image at {0}: build it with `make guest` or `configs/guest/build.sh {0}`",
+        "there is no guest image at {0}: build it with `make guest` or `guest/build.sh {0}`",
         image.display()
     );
     Ok(images)

@@ -134,7 +134,7 @@ impl Behaviour {
             kad: kad(&config.keypair, names, config.discover),
             mdns: mdns(config)?.into(),
             trade: request_response::Behaviour::with_codec(codec, [(TRADE, support.clone())], trade),
-            sync: request_response::Behaviour::with_codec(SyncCodec, [(SYNC, support)], sync),
+            sync: request_response::Behaviour::with_codec(SyncCodec::default(), [(SYNC, support)], sync),
         })
         .inspect(
             |_| tracing::debug!(peer = %public.to_peer_id(), topic = %names.topics.of(Shard::MAIN), "protocols are set up"),

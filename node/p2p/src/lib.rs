@@ -40,6 +40,7 @@ mod names;
 mod peer_limits;
 mod peer_store;
 mod rate;
+mod request_codec;
 mod requests;
 mod seen;
 mod shared_book;

@@ -1,72 +1,43 @@
-//! `/sublet/trade/1` on the wire: the market's versioned envelope in a frame. The stream has a time limit.
+//! `/sublet/trade/1` on the wire: the market's versioned envelope in a frame.
 
 use std::io;
 
-use futures::{AsyncRead, AsyncWrite};
-use libp2p::{StreamProtocol, request_response};
 use sublet_market::{
     TradeRequest, TradeResponse,
     codec::{self, MAX_TRADE_BYTES},
 };
 
 use super::{
-    counters::SharedCounter,
-    frame::{Malformed, invalid, or_malformed, read_frame, write_frame},
+    frame::invalid,
+    request_codec::{Messages, RequestCodec},
 };
 
-/// Encodes and decodes requests and answers of the trade protocol.
-#[derive(Debug, Clone, Default)]
-pub(super) struct TradeCodec {
-    /// Requests that broke the protocol, or were cut off.
-    pub(super) malformed: SharedCounter,
-}
+/// The messages of the trade protocol.
+#[derive(Debug)]
+pub(super) struct TradeMessages;
 
-impl request_response::Codec for TradeCodec {
-    type Protocol = StreamProtocol;
-    type Request = Result<TradeRequest, Malformed>;
+/// Encodes and decodes them.
+pub(super) type TradeCodec = RequestCodec<TradeMessages>;
+
+impl Messages for TradeMessages {
+    type Request = TradeRequest;
     type Response = TradeResponse;
+    const MAX_REQUEST_BYTES: usize = MAX_TRADE_BYTES;
+    const MAX_RESPONSE_BYTES: usize = MAX_TRADE_BYTES;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Self::Request>
-    where
-        T: AsyncRead + Unpin + Send,
-    {
-        let read = read_frame(io, MAX_TRADE_BYTES).await;
-        let request = read.and_then(|bytes| codec::decode_trade_request(&bytes).map_err(invalid));
-        if request.is_err() {
-            self.malformed.add_one();
-        }
-        or_malformed(request)
+    fn encode_request(request: &TradeRequest) -> io::Result<Vec<u8>> {
+        codec::encode_trade_request(request).map_err(invalid)
     }
 
-    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<TradeResponse>
-    where
-        T: AsyncRead + Unpin + Send,
-    {
-        codec::decode_trade_response(&read_frame(io, MAX_TRADE_BYTES).await?).map_err(invalid)
+    fn decode_request(bytes: &[u8]) -> io::Result<TradeRequest> {
+        codec::decode_trade_request(bytes).map_err(invalid)
     }
 
-    async fn write_request<T>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        request: Self::Request,
-    ) -> io::Result<()>
-    where
-        T: AsyncWrite + Unpin + Send,
-    {
-        let request = request.map_err(invalid)?;
-        write_frame(io, &codec::encode_trade_request(&request).map_err(invalid)?, MAX_TRADE_BYTES).await
+    fn encode_response(response: &TradeResponse) -> io::Result<Vec<u8>> {
+        codec::encode_trade_response(response).map_err(invalid)
     }
 
-    async fn write_response<T>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        response: TradeResponse,
-    ) -> io::Result<()>
-    where
-        T: AsyncWrite + Unpin + Send,
-    {
-        write_frame(io, &codec::encode_trade_response(&response).map_err(invalid)?, MAX_TRADE_BYTES).await
+    fn decode_response(bytes: &[u8]) -> io::Result<TradeResponse> {
+        codec::decode_trade_response(bytes).map_err(invalid)
     }
 }

@@ -186,7 +186,7 @@ fn provider_toml(provider: &ProviderSetup) -> Result<String, SetupError> {
 fn hypervisor_toml(images_dir: &Path, capacity: &Resources, accel: &str) -> String {
     format!(
         "[provider.hypervisor]\n\
-         # Guest images, one folder each, made by configs/guest/build.sh.\n\
+         # Guest images, one folder each, made by guest/build.sh.\n\
          images_dir = {}\n\
          # Disks, keys and consoles of the machines.\n\
          state_dir = \"machines\"\n\

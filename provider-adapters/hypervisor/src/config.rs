@@ -15,7 +15,7 @@ use sublet_market::Resources;
 pub struct HypervisorConfig {
     /// Where the machines' disks, keys and consoles are kept; made with mode 0700.
     pub state_dir: PathBuf,
-    /// Where the guest images are: one folder for each, as `configs/guest/build.sh` writes it.
+    /// Where the guest images are: one folder for each, as `guest/build.sh` writes it.
     pub images_dir: PathBuf,
     /// All that leases may use together.
     pub capacity: Resources,

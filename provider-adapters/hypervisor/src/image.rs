@@ -50,7 +50,7 @@ pub(crate) fn names(images_dir: &Path) -> Vec<String> {
 /// At least one image, or the remedy.
 pub(crate) fn check(images_dir: &Path) -> Result<(), AdapterError> {
     let remedy =
-        || format!("build one: configs/guest/build.sh {}", images_dir.join("debian-guest").display());
+        || format!("build one: guest/build.sh {}", images_dir.join("debian-guest").display());
     if !images_dir.is_dir() {
         let problem = format!("images_dir {} does not exist", images_dir.display());
         return Err(AdapterError::configuration(problem, remedy()));
@@ -76,7 +76,7 @@ pub(crate) fn load(images_dir: &Path, name: &str) -> Result<Image, AdapterError>
         let problem = format!("the image in {} cannot be used: {why}", dir.display());
         AdapterError::configuration(
             problem,
-            format!("build it again: configs/guest/build.sh {}", dir.display()),
+            format!("build it again: guest/build.sh {}", dir.display()),
         )
     };
     let text = fs::read_to_string(dir.join(DESCRIPTION)).map_err(|error| broken(error.to_string()))?;
@@ -146,6 +146,6 @@ pub(crate) mod tests {
     #[test]
     fn a_missing_folder_comes_with_the_command() {
         let error = check(Path::new("/nonexistent/images")).unwrap_err();
-        assert!(error.remedy().contains("configs/guest/build.sh"), "{error}");
+        assert!(error.remedy().contains("guest/build.sh"), "{error}");
     }
 }

@@ -34,7 +34,7 @@ pub(crate) const LOG: &str = "qemu.log";
 
 /// Starts new sessions; part of Debian's essential util-linux.
 pub(crate) const SETSID: &str = "setsid";
-/// Where the guest has its ssh server (QEMU's user-mode network, configs/guest/init).
+/// Where the guest has its ssh server (QEMU's user-mode network, guest/init).
 const GUEST_SSH: &str = "10.0.2.15:22";
 /// Everything that a running machine does not need: forking, other users' rights, scheduling, old system calls.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";

@@ -17,7 +17,7 @@ fn hardhat() -> AnvilConfig {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("hardhat/as-anvil");
     assert!(
         script.with_file_name("node_modules").is_dir(),
-        "Hardhat is not installed: run `tests/install-tools`"
+        "Hardhat is not installed: run `scripts/install-tools`"
     );
     AnvilConfig { binary: Some(script), ..AnvilConfig::default() }
 }

@@ -71,7 +71,7 @@ async fn assert_promtool_is_content(page: &str) {
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .expect("promtool is missing: run tests/install-tools");
+        .expect("promtool is missing: run scripts/install-tools");
     promtool.stdin.take().unwrap().write_all(page.as_bytes()).await.unwrap();
     let output = promtool.wait_with_output().await.unwrap();
     let said = [output.stdout, output.stderr].concat();

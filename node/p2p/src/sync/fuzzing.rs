@@ -24,7 +24,7 @@ static OURS: LazyLock<Snapshot> = LazyLock::new(|| set(0));
 /// # Errors
 /// What breaks the protocol.
 pub fn sync_request(wire: &[u8], step: usize) -> io::Result<Vec<u8>> {
-    request_again(&mut SyncCodec, wire, step)
+    request_again(&mut SyncCodec::default(), wire, step)
 }
 
 /// An answer of the protocol from the wire, `step` bytes at a time.
@@ -32,7 +32,7 @@ pub fn sync_request(wire: &[u8], step: usize) -> io::Result<Vec<u8>> {
 /// # Errors
 /// What breaks the protocol.
 pub fn sync_response(wire: &[u8], step: usize) -> io::Result<Vec<u8>> {
-    response_again(&mut SyncCodec, wire, step)
+    response_again(&mut SyncCodec::default(), wire, step)
 }
 
 /// What a peer's question in a comparison is answered with; nothing if it cannot be read.

@@ -4,11 +4,12 @@
 use std::io;
 
 use alloy_primitives::B256;
-use futures::{AsyncRead, AsyncWrite};
-use libp2p::{StreamProtocol, request_response};
 use sublet_market::codec::MAX_ORDER_BYTES;
 
-use crate::frame::{Malformed, invalid, or_malformed, read_frame, write_frame};
+use crate::{
+    frame::invalid,
+    request_codec::{Messages, RequestCodec},
+};
 
 /// Digests in one request.
 pub(super) const MAX_DIGESTS: usize = 512;
@@ -148,51 +149,33 @@ fn split(mut rest: &[u8]) -> io::Result<Vec<Vec<u8>>> {
     if rest.is_empty() { Ok(envelopes) } else { Err(invalid("an envelope without its length")) }
 }
 
+/// The messages of the protocol.
+#[derive(Debug)]
+pub(crate) struct SyncMessages;
+
 /// Reads and writes the frames.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct SyncCodec;
+pub(crate) type SyncCodec = RequestCodec<SyncMessages>;
 
-impl request_response::Codec for SyncCodec {
-    type Protocol = StreamProtocol;
-    type Request = Result<Request, Malformed>;
+impl Messages for SyncMessages {
+    type Request = Request;
     type Response = Response;
+    const MAX_REQUEST_BYTES: usize = MAX_REQUEST_BYTES;
+    const MAX_RESPONSE_BYTES: usize = MAX_RESPONSE_BYTES;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Self::Request>
-    where
-        T: AsyncRead + Unpin + Send,
-    {
-        or_malformed(read_frame(io, MAX_REQUEST_BYTES).await.and_then(|bytes| Request::decode(&bytes)))
+    fn encode_request(request: &Request) -> io::Result<Vec<u8>> {
+        Ok(request.encode())
     }
 
-    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Response>
-    where
-        T: AsyncRead + Unpin + Send,
-    {
-        Response::decode(&read_frame(io, MAX_RESPONSE_BYTES).await?)
+    fn decode_request(bytes: &[u8]) -> io::Result<Request> {
+        Request::decode(bytes)
     }
 
-    async fn write_request<T>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        request: Self::Request,
-    ) -> io::Result<()>
-    where
-        T: AsyncWrite + Unpin + Send,
-    {
-        write_frame(io, &request.map_err(invalid)?.encode(), MAX_REQUEST_BYTES).await
+    fn encode_response(response: &Response) -> io::Result<Vec<u8>> {
+        response.encode()
     }
 
-    async fn write_response<T>(
-        &mut self,
-        _: &StreamProtocol,
-        io: &mut T,
-        response: Response,
-    ) -> io::Result<()>
-    where
-        T: AsyncWrite + Unpin + Send,
-    {
-        write_frame(io, &response.encode()?, MAX_RESPONSE_BYTES).await
+    fn decode_response(bytes: &[u8]) -> io::Result<Response> {
+        Response::decode(bytes)
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Devnet {
     /// Where homes and logs go while it runs; must not exist yet.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Folder of the guest images, made by configs/guest/build.sh.
+    /// Folder of the guest images, made by guest/build.sh.
     #[arg(long, default_value_os_t = default_images(), value_name = "DIR")]
     images: PathBuf,
 }
@@ -34,7 +34,7 @@ impl Devnet {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         anyhow::ensure!(
             self.images.join(IMAGE).is_dir(),
-            "there is no guest image at {}: build it with `configs/guest/build.sh {}`",
+            "there is no guest image at {}: build it with `guest/build.sh {}`",
             self.images.join(IMAGE).display(),
             self.images.join(IMAGE).display()
         );

@@ -64,7 +64,7 @@ pub(super) struct Init {
     /// Sell machines of this host with QEMU.
     #[arg(long)]
     provider: bool,
-    /// Folder of the guest images, made by configs/guest/build.sh.
+    /// Folder of the guest images, made by guest/build.sh.
     #[arg(long, default_value = "images", value_name = "DIR", requires = "provider")]
     images: PathBuf,
     /// `auto`, `kvm` or `tcg` (software emulation).

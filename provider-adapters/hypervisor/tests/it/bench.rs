@@ -146,7 +146,7 @@ pub(crate) fn images_dir() -> PathBuf {
         PathBuf::from(std::env::var_os("HOME").expect("HOME or SUBLET_IMAGES")).join(".cache/sublet/images")
     };
     let dir = std::env::var_os("SUBLET_IMAGES").map_or_else(cache, PathBuf::from);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/guest/build.sh");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest/build.sh");
     let built = std::process::Command::new("bash").arg(script).arg(dir.join(IMAGE)).output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     dir

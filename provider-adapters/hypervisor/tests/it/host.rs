@@ -23,7 +23,7 @@ async fn check_names_the_remedy_of_whatever_is_missing() {
     let cases: [(&str, Damage, &str); 4] = [
         ("qemu", |config| config.qemu_binary = "/nonexistent/qemu".into(), "apt-get install"),
         ("qemu-img", |config| config.qemu_img_binary = "/nonexistent/qemu-img".into(), "qemu-utils"),
-        ("images", |config| config.images_dir = "/nonexistent/images".into(), "configs/guest/build.sh"),
+        ("images", |config| config.images_dir = "/nonexistent/images".into(), "guest/build.sh"),
         ("state", |config| config.state_dir = "/proc/nowhere".into(), "state_dir"),
     ];
     for (what, damage, remedy) in cases {
