@@ -43,6 +43,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a starting anvil is asked whether it answers.
 const START_POLL: Duration = Duration::from_millis(25);
+/// A child that cannot bind its port has ended by then.
+const BIND_TIME: Duration = Duration::from_millis(200);
 /// A free port can be taken by somebody else before anvil binds it; so many ports are tried.
 const PORT_ATTEMPTS: usize = 3;
 /// Enough for days of a development chain, and far from what a wedged anvil takes (it was seen at 18 GB).
@@ -89,8 +91,8 @@ pub struct AnvilConfig {
     pub binary: Option<PathBuf>,
     /// A free one when not given.
     pub port: Option<u16>,
-    /// Seconds between blocks; without, each transaction makes a block at once.
-    pub block_time: Option<u32>,
+    /// The time between blocks, fractions of a second included; without, each transaction makes a block at once.
+    pub block_time: Option<Duration>,
     /// anvil's own, 31337, when not given.
     pub chain_id: Option<u64>,
     /// How many of anvil's well-known accounts have money.
@@ -108,7 +110,7 @@ impl Default for AnvilConfig {
         Self {
             binary: None,
             port: None,
-            block_time: Some(1),
+            block_time: Some(Duration::from_secs(1)),
             chain_id: None,
             accounts: 1,
             state: None,
@@ -187,12 +189,22 @@ impl Anvil {
                 return Err(AnvilError::NotUp(reason));
             }
             if answered {
-                return Ok(());
+                return self.still_there().await;
             }
             if Instant::now() > deadline {
                 return Err(AnvilError::NotUp(format!("no answer within {} s", START_TIMEOUT.as_secs())));
             }
             tokio::time::sleep(START_POLL).await;
+        }
+    }
+
+    /// Whether our child is there a moment after the first answer: one that finds its port taken needs a moment to say so,
+    /// and whoever holds the port answers at once.
+    async fn still_there(&self) -> Result<(), AnvilError> {
+        tokio::time::sleep(BIND_TIME).await;
+        match self.exited.borrow().clone() {
+            Some(reason) => Err(AnvilError::NotUp(reason)),
+            None => Ok(()),
         }
     }
 

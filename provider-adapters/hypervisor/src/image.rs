@@ -49,8 +49,7 @@ pub(crate) fn names(images_dir: &Path) -> Vec<String> {
 
 /// At least one image, or the remedy.
 pub(crate) fn check(images_dir: &Path) -> Result<(), AdapterError> {
-    let remedy =
-        || format!("build one: guest/build.sh {}", images_dir.join("debian-guest").display());
+    let remedy = || format!("build one: guest/build.sh {}", images_dir.join("debian-guest").display());
     if !images_dir.is_dir() {
         let problem = format!("images_dir {} does not exist", images_dir.display());
         return Err(AdapterError::configuration(problem, remedy()));
@@ -74,10 +73,7 @@ pub(crate) fn load(images_dir: &Path, name: &str) -> Result<Image, AdapterError>
     }
     let broken = |why: String| {
         let problem = format!("the image in {} cannot be used: {why}", dir.display());
-        AdapterError::configuration(
-            problem,
-            format!("build it again: guest/build.sh {}", dir.display()),
-        )
+        AdapterError::configuration(problem, format!("build it again: guest/build.sh {}", dir.display()))
     };
     let text = fs::read_to_string(dir.join(DESCRIPTION)).map_err(|error| broken(error.to_string()))?;
     let description: Description =

@@ -23,7 +23,7 @@ use crate::support::{devnet, host, metrics_page, post_offer, reconfigured, unit}
 
 const SOON: Duration = Duration::from_secs(60);
 /// A busy machine may take longer than the second that quotes are collected for by default.
-const PATIENT: &str = "\n[buyer]\ncollect_for = \"15s\"\n";
+const PATIENT: &str = "\n[buyer]\ncollect_for = \"8s\"\n";
 const LIST: Seller =
     Seller { name: "firm", memory_mib: 256, price_per_second: 2_000_000_000_000_000, only_image: None };
 /// Dearer in every book.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use sublet::devnet::{
     market::{BUYER_FUNDS, IMAGE, SELLER_FUNDS, deposit, offer_of},
 };
 use sublet_api::types::{BookDigest, OfferInfo, PostBid};
+use sublet_base::port::free_port;
 use sublet_market::{BidTerms, Traits};
 use sublet_tests::{
     command::until,
@@ -24,7 +25,7 @@ const SOON: Duration = Duration::from_secs(60);
 const OFFER_LIFETIME: Duration = Duration::from_secs(30);
 
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()))
 }
 
 fn multiaddr(address: SocketAddr) -> String {

@@ -1,14 +1,17 @@
 //! A few faults of many, less than eight minutes of them (`make chaos` has them all), and proof that the table of crashes
 //! knows every place.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use sublet_tests::{
     chaos::{self, CASES, Case, RpcFaults, SHORT_CONTEST_DEPTHS, SHORT_DEPTHS, SHORT_HOST_FAULTS},
     images,
 };
 
-use crate::support::devnet;
+use crate::support::{devnet, devnet_with_blocks};
+
+/// Where depths are counted in blocks, or the end of funds is compared with blocks, they come as on the devnet.
+const BLOCKS_COUNT: Duration = Duration::from_secs(1);
 
 /// Transactions that a user sends for its own account, each complete in itself: no trade hangs on them.
 const BY_HAND: [&str; 8] =
@@ -33,7 +36,7 @@ async fn a_machine_is_stopped_only_when_the_chain_is_out_of_sight_for_long() {
 }
 
 async fn rpc_faults(which: RpcFaults, count: usize) {
-    let (_dir, mut net) = devnet().await;
+    let (_dir, mut net) = devnet_with_blocks(BLOCKS_COUNT).await;
     let rows = chaos::rpc_faults(&mut net, &images().unwrap(), which, 4 * chaos::LATEST_STOP).await.unwrap();
     net.down().await.unwrap();
     assert!(rows.len() == count && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
@@ -59,7 +62,7 @@ async fn what_ends_is_gone_and_for_sale_again_within_seconds() {
 
 #[tokio::test]
 async fn a_trade_survives_blocks_that_are_taken_back() {
-    let (_dir, mut net) = devnet().await;
+    let (_dir, mut net) = devnet_with_blocks(BLOCKS_COUNT).await;
     let rows = chaos::reorgs(&mut net, &images().unwrap(), &SHORT_DEPTHS).await.unwrap();
     net.down().await.unwrap();
     assert!(rows.len() == 5 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");
@@ -67,7 +70,7 @@ async fn a_trade_survives_blocks_that_are_taken_back() {
 
 #[tokio::test]
 async fn a_machine_opens_to_whom_the_chain_gives_it_and_to_nobody_else() {
-    let (_dir, mut net) = devnet().await;
+    let (_dir, mut net) = devnet_with_blocks(BLOCKS_COUNT).await;
     let rows = chaos::contests(&mut net, &images().unwrap(), &SHORT_CONTEST_DEPTHS).await.unwrap();
     net.down().await.unwrap();
     assert!(rows.len() == 1 && rows.iter().all(|row| row.verdict == "pass"), "{rows:#?}");

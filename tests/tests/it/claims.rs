@@ -26,10 +26,9 @@ const SOON: Duration = Duration::from_secs(60);
 const CLAIM_EVERY: &str = "60s";
 const CLAIM_AT_LEAST: &str = "claim_at_least = \"0.3 CTK\"";
 /// For so long is looked how often a claim is tried that cannot succeed.
-const STUCK_FOR: Duration = Duration::from_secs(20);
-/// Tries come after 0, 0.5, 1.5, 3.5, 7.5 and 15.5 s, for each of the two leases; without a pause they would be
-/// hundreds.
-const MOST_TRIES: f64 = 14.0;
+const STUCK_FOR: Duration = Duration::from_secs(9);
+/// Tries come after 0, 0.5, 1.5, 3.5 and 7.5 s, for each of the two leases; without a pause they would be dozens.
+const MOST_TRIES: f64 = 12.0;
 
 /// A provider of two machines in one offer.
 async fn seller(net: &mut Devnet) -> NodeProcess {

@@ -21,7 +21,7 @@ const NOTED: Duration = Duration::from_secs(20);
 /// The lease, in seconds.
 const RENTED: u64 = 600;
 /// How much of it is left when the chain goes away.
-const LEFT: u64 = 45;
+const LEFT: u64 = 25;
 
 async fn runs(provider: &NodeProcess) -> bool {
     let machines = provider.machines().await.unwrap();

@@ -23,12 +23,21 @@ const HEARD: Duration = Duration::from_secs(100);
 /// A page of metrics is made within a second; a loaded machine takes longer.
 const PAGE_LIMIT: Duration = Duration::from_secs(60);
 
+/// Where blocks are not what is tested, nobody waits a second for each.
+const QUICK_BLOCKS: Duration = Duration::from_millis(250);
+
 /// A network without nodes, and the folder around it.
 pub(crate) async fn devnet() -> (TempDir, Devnet) {
+    devnet_with_blocks(QUICK_BLOCKS).await
+}
+
+/// The same, with a block each `block_time`.
+pub(crate) async fn devnet_with_blocks(block_time: Duration) -> (TempDir, Devnet) {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("net");
     let options = DevnetOptions { dir: root, binary: sublet_binary().unwrap(), params: DEVNET_PARAMS };
-    (dir, Devnet::start(options).await.unwrap())
+    let chain = AnvilConfig { block_time: Some(block_time), ..AnvilConfig::default() };
+    (dir, Devnet::start_on(chain, options).await.unwrap())
 }
 
 /// A chain that makes a block of each transaction at once.

@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     io::{BufRead as _, BufReader},
-    net::TcpListener,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -12,6 +11,7 @@ use std::{
 };
 
 use nix::unistd::Pid;
+use sublet_base::port;
 use tokio::sync::watch;
 
 use super::{ANVIL_ENV, AnvilConfig, AnvilError};
@@ -60,8 +60,7 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
 }
 
 pub(super) fn free_port() -> Result<u16, AnvilError> {
-    let none = |e: std::io::Error| AnvilError::NotUp(format!("no free port on loopback ({e})"));
-    Ok(TcpListener::bind(("127.0.0.1", 0)).map_err(none)?.local_addr().map_err(none)?.port())
+    port::free_port().map_err(|error| AnvilError::NotUp(error.to_string()))
 }
 
 /// The command line, wrapped by what the system has of `setpriv` and `prlimit` (both replace themselves by the
@@ -79,8 +78,8 @@ pub(super) fn command(binary: &Path, config: &AnvilConfig, port: u16) -> Command
     words.push(binary.display().to_string());
     words.extend(["--silent".into(), "--host".into(), "127.0.0.1".into()]);
     words.extend(["--port".into(), port.to_string(), "--accounts".into(), config.accounts.to_string()]);
-    if let Some(seconds) = config.block_time {
-        words.extend(["--block-time".into(), seconds.to_string()]);
+    if let Some(every) = config.block_time {
+        words.extend(["--block-time".into(), every.as_secs_f64().to_string()]);
     }
     if let Some(id) = config.chain_id {
         words.extend(["--chain-id".into(), id.to_string()]);

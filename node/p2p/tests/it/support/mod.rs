@@ -2,7 +2,7 @@
 
 mod stranger;
 
-use std::{net::TcpListener, time::Duration};
+use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
 use libp2p::{Multiaddr, identity::Keypair};
@@ -94,7 +94,7 @@ pub(crate) fn follow(config: &mut P2pConfig, regions: &[&str]) {
 
 /// A port that nobody listens on.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    sublet_base::port::free_port().unwrap()
 }
 
 pub(crate) fn token() -> CancellationToken {
