@@ -24,7 +24,7 @@ pub enum TraitError {
     #[error("trait {0:?} is longer than {MAX_TRAIT_BYTES} bytes: shorten its key or value")]
     TooLong(String),
     /// More than 32 traits.
-    #[error("{0} traits are more than {MAX_TRAITS}: keep those that somebody chooses by")]
+    #[error("{0} traits are more than {MAX_TRAITS}: keep those that buyers choose by")]
     TooMany(usize),
     /// A received list is not strictly sorted.
     #[error("trait {0:?} is out of order or repeated: sort the traits by bytes and drop duplicates")]

@@ -214,7 +214,7 @@ async fn sparse_network(nodes: usize, connections: u32, shape: Shape) -> anyhow:
         };
         peers.push(Peer::start(known.collect(), shape, change).await?);
     }
-    until("the network hangs together", MEET, async || hangs_together(&peers).await).await?;
+    until("the network is connected", MEET, async || hangs_together(&peers).await).await?;
     Ok(peers)
 }
 
@@ -242,7 +242,7 @@ async fn until(
 ) -> anyhow::Result<()> {
     let deadline = Instant::now() + limit;
     while !holds().await? {
-        ensure!(Instant::now() < deadline, "after {} s it is not so that {what}", limit.as_secs());
+        ensure!(Instant::now() < deadline, "after {} s not true: {what}", limit.as_secs());
         tokio::time::sleep(POLL * 10).await;
     }
     Ok(())

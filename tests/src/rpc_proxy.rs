@@ -56,7 +56,7 @@ impl Fault {
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
-            Self::None => "the RPC is well".into(),
+            Self::None => "the RPC works".into(),
             Self::Cut => "the RPC drops every connection".into(),
             Self::Flaky(percent) => format!("the RPC drops {percent} % of the connections"),
             Self::Hang => "the RPC hangs".into(),

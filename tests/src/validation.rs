@@ -67,7 +67,7 @@ fn per_second(slice: &[Arrival], good: impl Fn(&Arrival) -> bool) -> anyhow::Res
     let start = Instant::now();
     let all = slice.iter().all(good);
     let seconds = start.elapsed().as_secs_f64();
-    ensure!(all, "an order was not found good");
+    ensure!(all, "a valid order was not accepted");
     Ok(slice.len() as f64 / seconds)
 }
 

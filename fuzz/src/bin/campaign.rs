@@ -100,7 +100,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let crashes: Vec<&String> = outcomes.iter().flat_map(|outcome| &outcome.crashes).collect();
     for crash in &crashes {
         println!(
-            "broken by {crash}: see the log beside it; once it is mended, move it to fuzz/regressions/TARGET/"
+            "broken by {crash}: see the log beside it; once it is fixed, move it to fuzz/regressions/TARGET/"
         );
     }
     Ok(crashes.is_empty())

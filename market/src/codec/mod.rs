@@ -80,7 +80,7 @@ pub enum CodecError {
     #[error("malformed message: the peer must send what the protocol describes")]
     Malformed(#[source] DecodeError),
     /// The message cannot be written.
-    #[error("cannot encode the message: report this")]
+    #[error("cannot encode the message: report this as a bug")]
     Encode(#[source] EncodeError),
     /// A set of traits breaks its bounds.
     #[error(transparent)]

@@ -188,7 +188,7 @@ impl Flows {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     /// The lease is not where the transition starts.
-    #[error("the lease is not {0}: look at its state first")]
+    #[error("the lease is not {0}: check its state first")]
     NotInState(&'static str),
     /// The caller is not the party who may do this.
     #[error("only the {0} may do this: call from its account or an operator of it")]

@@ -33,8 +33,8 @@ pub enum ClientError {
     },
     /// Somebody answers who does not know the home's token.
     #[error(
-        "no node is running on {home}: another program answers at {address}, which the last node has left behind, \
-         and was told nothing; start the node with `sublet node run --home {home}`"
+        "no node is running on {home}: another program answers at {address}, where the last node listened, \
+         and was not sent the token; start the node with `sublet node run --home {home}`"
     )]
     Stranger {
         /// The home directory.
@@ -47,8 +47,8 @@ pub enum ClientError {
     Refused(ErrorBody),
     /// The node is there and has not finished.
     #[error(
-        "the node on {home} gave no answer within {seconds} s and may still be waiting for the chain: look with \
-         `sublet wallet balance` or `sublet lease list` before trying again"
+        "the node on {home} gave no answer within {seconds} s and may still be waiting for the chain: check \
+         with `sublet wallet balance` or `sublet lease list` before trying again"
     )]
     Waiting {
         /// The home directory.
@@ -57,7 +57,10 @@ pub enum ClientError {
         seconds: u64,
     },
     /// Something else answers, or the node went away in the middle.
-    #[error("the node on {home} gave no proper answer: {reason}; is it the same version as this command?")]
+    #[error(
+        "the node on {home} sent an invalid answer: {reason}; check that it runs the same version as this \
+         command"
+    )]
     Broken {
         /// The home directory.
         home: String,

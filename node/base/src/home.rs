@@ -26,8 +26,8 @@ pub enum HomeError {
     NotInitialised(PathBuf),
     /// The configuration is gone and a key is not: a new key over it would lose what the old one owns.
     #[error(
-        "{key} is there and {config} is not: put node.toml back (another home's will do, after its addresses are \
-         looked over), or move the key to a safe place and run `sublet init` again"
+        "{key} exists but {config} does not: restore node.toml (another home's will do, once its addresses \
+         are checked), or move the key to a safe place and run `sublet init` again"
     )]
     ConfigLost {
         /// The first key file that was found.
@@ -36,7 +36,7 @@ pub enum HomeError {
         config: PathBuf,
     },
     /// `init` on a directory that holds something else.
-    #[error("{dir} holds other things ({entry}): give `sublet init` a new directory with --home")]
+    #[error("{dir} is not empty ({entry}): give `sublet init` a new directory with --home")]
     NotEmpty {
         /// The directory.
         dir: PathBuf,
@@ -77,7 +77,7 @@ pub enum HomeError {
         reason: String,
     },
     /// The system's random number generator failed.
-    #[error("the system's random number generator failed: is /dev/urandom there?")]
+    #[error("the system's random number generator failed: check that /dev/urandom exists")]
     Random,
 }
 
@@ -320,7 +320,7 @@ mod tests {
         create(&home).unwrap();
         let key = fs::read(home.wallet_key()).unwrap();
         for said in [create(&home).unwrap_err().to_string(), home.require().unwrap_err().to_string()] {
-            assert!(said.contains("wallet.key") && said.contains("put node.toml back"), "{said}");
+            assert!(said.contains("wallet.key") && said.contains("restore node.toml"), "{said}");
         }
         assert_eq!(fs::read(home.wallet_key()).unwrap(), key);
         fs::rename(home.wallet_key(), dir.path().join("safe")).unwrap();

@@ -72,7 +72,7 @@ pub enum AnvilError {
         reason: String,
     },
     /// It ended, or gave no answer in time.
-    #[error("anvil did not come up: {0}; check its options, its state file and the machine's memory")]
+    #[error("anvil did not start: {0}; check its options, its state file and the machine's memory")]
     NotUp(String),
     /// It runs and refused a request.
     #[error("anvil refused {what}: {reason}; is it still running?")]
@@ -238,7 +238,7 @@ impl Anvil {
         async move {
             match exited.wait_for(Option::is_some).await {
                 Ok(reason) => reason.clone().unwrap_or_default(),
-                Err(_) => "its keeper is gone".into(),
+                Err(_) => "the thread that watches it has ended".into(),
             }
         }
     }

@@ -73,6 +73,6 @@ fn random_salt() -> Result<B256, ChainError> {
     let mut salt = B256::ZERO;
     SystemRandom::new()
         .fill(salt.as_mut_slice())
-        .map_err(|_| ChainError::Signing("the system gives no randomness".into()))?;
+        .map_err(|_| ChainError::Signing("the system's random number generator failed".into()))?;
     Ok(salt)
 }

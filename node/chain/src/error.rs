@@ -91,7 +91,7 @@ pub enum ChainError {
         reason: String,
     },
     /// A contract refused a call before anything was sent: no gas was spent.
-    #[error("{call} is refused by the contract: {text} ({name})")]
+    #[error("the contract refused {call}: {text} ({name})")]
     Reverted {
         /// The call.
         call: &'static str,
@@ -101,7 +101,7 @@ pub enum ChainError {
         text: String,
     },
     /// A transaction was mined and failed: the gas is spent, nothing else has changed.
-    #[error("{call} failed on chain in transaction {hash}: {text} ({name}); look at the state and try again")]
+    #[error("{call} failed on chain in transaction {hash}: {text} ({name}); check the state, then try again")]
     Failed {
         /// The call.
         call: &'static str,
@@ -140,8 +140,8 @@ pub enum ChainError {
     },
     /// A transaction was sent and is not known to be mined. It may still be: look at the state before trying again.
     #[error(
-        "{call} was sent as {hash} (nonce {nonce}) and is not mined after {seconds} s: \
-         look at the state before trying again, it may still be mined"
+        "{call} was sent as {hash} (nonce {nonce}) and is not mined after {seconds} s: check the state \
+         before trying again, it may still be mined"
     )]
     Unconfirmed {
         /// The call.
@@ -170,8 +170,8 @@ pub enum ChainError {
     },
     /// An earlier call of the same function was mined meanwhile, so nothing was sent: it may have been the same wish.
     #[error(
-        "an earlier {call} was mined meanwhile, in {hash}, so this one was not sent: look at the state, and try again if it is \
-         still wanted"
+        "an earlier {call} was mined meanwhile, in {hash}, so this one was not sent: check the state, and \
+         try again if it is still wanted"
     )]
     Overtaken {
         /// The call.
@@ -180,7 +180,7 @@ pub enum ChainError {
         hash: B256,
     },
     /// What is to be sent cannot be written down first.
-    #[error("nothing was sent, because it cannot be written down first: {0}")]
+    #[error("nothing was sent, because the transaction cannot be recorded first: {0}")]
     Journal(String),
     /// Another transaction of the same key took the nonce: this one will never be mined.
     #[error(
@@ -196,7 +196,7 @@ pub enum ChainError {
         nonce: u64,
     },
     /// The chain moved while a range of it was read.
-    #[error("the chain changed while block {block} was read; it is read again by itself")]
+    #[error("the chain changed while block {block} was read; the read is retried")]
     Moved {
         /// The block that changed, or is gone.
         block: u64,
@@ -216,8 +216,8 @@ pub enum ChainError {
     },
     /// The faucet was asked for on a chain where money is not free.
     #[error(
-        "the chain at {url} is no development chain ({version}): there is no faucet; get CTK and gas money from \
-         whoever runs the market"
+        "the chain at {url} is not a development chain ({version}) and has no faucet: get CTK and gas money \
+         from whoever runs the market"
     )]
     NotADevnet {
         /// The RPC, without anything that may be a secret.
@@ -227,7 +227,8 @@ pub enum ChainError {
     },
     /// An answer or a log does not decode.
     #[error(
-        "{what} does not decode ({reason}): is `chain.rpc_url` the right chain, and the binary as new as the contracts?"
+        "cannot decode {what} ({reason}): check that `chain.rpc_url` is the right chain and that this binary \
+         is as new as the contracts"
     )]
     Decode {
         /// What was read.

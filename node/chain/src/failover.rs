@@ -40,7 +40,7 @@ impl Rpc {
             return false;
         }
         let (from, to) = (&self.endpoints[before].label, &self.endpoints[chosen].label);
-        info!(%from, %to, "another RPC endpoint serves better: it is asked from now on");
+        info!(%from, %to, "switching to an RPC endpoint that serves better");
         self.switch_to(chosen);
         true
     }
@@ -59,7 +59,7 @@ async fn probe(endpoint: &Endpoint, deployment: &Deployment, limit: Duration) ->
     };
     let (served, code, block) = tokio::time::timeout(limit, questions).await.ok()?.ok()?;
     if served != deployment.chain_id || code.is_empty() {
-        debug!(endpoint = endpoint.label, served, "this endpoint serves another chain");
+        debug!(endpoint = endpoint.label, served, "this RPC endpoint serves another chain");
         return None;
     }
     Some(Head::from(&block?.header))

@@ -97,7 +97,7 @@ async fn mined(rpc: &Rpc, hash: TxHash, to: Address) -> Result<(), ChainError> {
         match receipt {
             Some(receipt) if receipt.status() => return Ok(()),
             Some(_) => {
-                let text = "the holder of the supply has not enough left".to_owned();
+                let text = "the holder of the supply does not have enough left".to_owned();
                 return Err(ChainError::Failed { call: "faucet", hash, name: "transfer".into(), text });
             }
             None if tokio::time::Instant::now() > deadline => {

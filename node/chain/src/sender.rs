@@ -134,7 +134,10 @@ impl Sender {
             match self.broadcast(order.call, &flight).await {
                 Broadcast::Sent => {}
                 Broadcast::Unclear(e) => {
-                    warn!(call = order.call, error = %e, "the broadcast is unclear: watching for the receipt")
+                    warn!(
+                        call = order.call, error = %e,
+                        "unknown whether the broadcast arrived; watching for the receipt"
+                    )
                 }
                 Broadcast::Refused(e) => {
                     self.forget(&flight);
@@ -178,7 +181,10 @@ impl Sender {
     /// What stays in the journal by mistake is forgotten when its nonce is found used.
     fn forget(&self, flight: &Flight) {
         if let Err(error) = self.journal.forget(flight) {
-            warn!(call = flight.call, nonce = flight.nonce, %error, "cannot strike a transaction out of the journal");
+            warn!(
+                call = flight.call, nonce = flight.nonce, %error,
+                "cannot remove a transaction from the journal"
+            );
         }
     }
 
@@ -318,7 +324,7 @@ impl Sender {
             _ => None,
         };
         let (name, text) =
-            why.unwrap_or_else(|| (UNKNOWN.into(), "the reason is not reproducible now".into()));
+            why.unwrap_or_else(|| (UNKNOWN.into(), "the reason cannot be reproduced now".into()));
         ChainError::Failed { call: order.call, hash: receipt.transaction_hash, name, text }
     }
 }

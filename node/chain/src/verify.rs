@@ -135,7 +135,8 @@ pub(crate) async fn verify(rpc: &Rpc, deployment: &Deployment) -> Result<(), Cha
             }
             CheckResult::Unchecked => tracing::warn!(
                 reason = %seen,
-                "{what} cannot be checked by this RPC; the deployment file is trusted: `sublet chain verify` with another one"
+                "this RPC cannot check {what}; trusting the deployment file: run `sublet chain verify` with \
+                 another RPC"
             ),
         }
     }

@@ -275,7 +275,8 @@ impl Watcher {
         } else {
             warn!(
                 to_block,
-                "the chain was reorganised beyond what is remembered: reading it from the deployment"
+                "the reorganisation is deeper than the remembered blocks: reading the chain again from the \
+                 deployment"
             );
         }
         self.tell(ChainEvent::Reorg { to_block }).await

@@ -98,7 +98,8 @@ impl Account {
         let free = self.chain.balances(self.maker).await?.free;
         if free < amount || amount == 0 {
             return Err(EngineError::Funds(format!(
-                "{} is free in the Market, not {}: running leases and bonds come free when they end",
+                "{} is free in the Market, not {}: wait until running leases end, which frees their escrow \
+                 and bonds",
                 format_amount(free),
                 format_amount(amount)
             )));
@@ -114,7 +115,8 @@ impl Account {
         self.require_own_key("operator approve|revoke")?;
         if key == self.maker || key == Address::ZERO {
             return Err(EngineError::Invalid(format!(
-                "{key} is no operator's key: give the address that `sublet wallet address` prints in the operator's home"
+                "{key} cannot be an operator: give the address that `sublet wallet address` prints in the \
+                 operator's home"
             )));
         }
         if self.chain.is_operator(self.maker, key).await? == approved {

@@ -87,10 +87,8 @@ impl Counters {
                 "Steps of the engines, by how they ended.",
                 &["engine", "step", "result"],
             )?,
-            reorgs: new.counter(
-                "sublet_chain_reorgs_total",
-                "Reorganisations of the chain that took events back.",
-            )?,
+            reorgs: new
+                .counter("sublet_chain_reorgs_total", "Reorganisations of the chain that reverted events.")?,
             chain_healthy: new
                 .gauge("sublet_chain_healthy", "1 while the RPC answers, 0 while it does not.")?,
             leases_ending: new

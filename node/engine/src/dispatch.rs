@@ -109,7 +109,7 @@ impl PeerSlots {
         let mut counts = self.counts();
         let count = counts.entry(peer).or_default();
         if *count >= MOST_ORDERS_OF_ONE {
-            tracing::debug!(%peer, "an order was dropped: too many of this peer's wait for the chain");
+            tracing::debug!(%peer, "dropped an order: too many orders of this peer wait for the chain");
             return None;
         }
         *count += 1;
@@ -136,13 +136,13 @@ impl Drop for Share {
 /// Runs `work` beside the loop if there is room. A panic stops the node.
 fn spawn(room: &Arc<Semaphore>, stop: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) {
     let Ok(permit) = Arc::clone(room).try_acquire_owned() else {
-        tracing::debug!("a message was dropped: too many are in work");
+        tracing::debug!("dropped a message: too many are being processed");
         return;
     };
     let stop = stop.clone();
     tokio::spawn(async move {
         if AssertUnwindSafe(work).catch_unwind().await.is_err() {
-            tracing::error!("taking a message in panicked: the node stops");
+            tracing::error!("a message handler panicked; stopping the node");
             stop.cancel();
         }
         drop(permit);

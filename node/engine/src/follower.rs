@@ -64,7 +64,7 @@ pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: 
         }
         let mut pause = Duration::from_millis(200);
         while let Err(error) = apply(&core, &event).await {
-            tracing::warn!(%error, "the chain's events could not be taken in; trying again");
+            tracing::warn!(%error, "cannot apply the chain's events; trying again");
             // A disk that is full does not make us offline: the chain is there, and is asked about each lease.
             let _ = core.chain.head().await;
             tokio::select! {
@@ -80,14 +80,14 @@ pub async fn run(core: Arc<Core>, mut events: mpsc::Receiver<ChainEvent>, stop: 
 /// Only a node that starts offline reads it: a disk that is full holds up nothing else.
 fn note_sight(core: &Core, timestamp: u64) {
     if let Err(error) = core.store.put_meta(LAST_SEEN_KEY, &timestamp) {
-        tracing::debug!(%error, "that the chain was seen cannot be noted");
+        tracing::debug!(%error, "cannot record when the chain was last seen");
     }
 }
 
 /// Reads every open lease: of several endpoints behind one address, one that was behind may have left out an event.
 async fn look_again(core: &Core) {
     if let Err(error) = refresh_open_leases(core).await {
-        tracing::debug!(%error, "the open leases could not be read again; the next look is in a minute");
+        tracing::debug!(%error, "cannot read the open leases again; trying again in a minute");
     }
 }
 
@@ -101,8 +101,8 @@ async fn refresh_open_leases(core: &Core) -> Result<(), EngineError> {
 fn look_at_clocks(skew: &mut Skew, chain: u64) {
     match skew.look(wall::unix_seconds(), chain) {
         Some(Some(problem)) => tracing::warn!(
-            "{problem}: leases live by the chain's time, so none is touched by it; set the clock (NTP), or look whether the \
-             RPC stands still"
+            "{problem}: leases follow the chain's time, so none is affected; set the clock (NTP), or check \
+             whether the RPC stands still"
         ),
         Some(None) => tracing::info!("the clock of this host agrees with the chain's time again"),
         None => {}
@@ -155,7 +155,7 @@ fn take_back(core: &Core, id: B256, to_block: u64) -> Result<(), EngineError> {
     core.store.restore::<Promise>(key, |promise| promise.phase = ProviderPhase::Leased)?;
     core.store.restore::<Purchase>(key, |purchase| purchase.phase = BuyerPhase::Leased)?;
     if core.store.restore::<ChainLease>(key, |_| {})? {
-        tracing::warn!(lease = %id, "the end of this lease was taken back by a reorganisation");
+        tracing::warn!(lease = %id, "the end of this lease was reverted by a reorganisation");
     }
     core.store.update::<ChainLease>(key, |lease| {
         lease.events.retain(|e| e.block <= to_block);

@@ -75,7 +75,7 @@ impl Jobs {
             let end = match AssertUnwindSafe(step).catch_unwind().await {
                 Ok(end) => end,
                 Err(_) => {
-                    tracing::error!(lease = %id, "a step of the engine panicked: the node stops");
+                    tracing::error!(lease = %id, "a step of the engine panicked; stopping the node");
                     jobs.stop.cancel();
                     JobEnd::Failed
                 }
@@ -98,7 +98,7 @@ impl Jobs {
     pub async fn drain(&self, limit: Duration) {
         self.tracker.close();
         if tokio::time::timeout(limit, self.tracker.wait()).await.is_err() {
-            tracing::warn!("steps were still under way at shutdown; the next start takes them up again");
+            tracing::warn!("steps were still under way at shutdown; the next start resumes them");
         }
     }
 

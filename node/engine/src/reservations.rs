@@ -175,8 +175,9 @@ impl Core {
             return Ok(());
         }
         Err(EngineError::Funds(format!(
-            "{} of the {} free in the Market is promised to bids and accepts that are not settled yet, or to a lease that \
-             has just ended: withdraw {} at most, cancel the bids (`sublet bid cancel`), or wait a little",
+            "{} of the {} free in the Market is reserved for bids and accepts that are not settled yet, or \
+             for a lease that has just ended: withdraw at most {}, cancel the bids (`sublet bid cancel`), or \
+             wait a little",
             format_amount(means.reserved),
             format_amount(means.account.free),
             format_amount(means.left())

@@ -49,15 +49,15 @@ pub enum KeyError {
     },
     /// Two files, and no telling which is meant.
     #[error(
-        "{} and {} are both there: finish with `sublet wallet encrypt`, which removes the plain one when both hold the \
-         same key; else move the wrong one to a safe place", .0.display(), .1.display()
+        "{} and {} both exist: finish with `sublet wallet encrypt`, which removes the plain one if both hold \
+         the same key; otherwise move the wrong one to a safe place", .0.display(), .1.display()
     )]
     Two(PathBuf, PathBuf),
     /// A command for keystores, in a home without one.
-    #[error("there is no keystore in {}: `sublet wallet encrypt` puts a passphrase on the key", .0.display())]
+    #[error("no keystore in {}: run `sublet wallet encrypt` to make one", .0.display())]
     NoKeystore(PathBuf),
     /// A plain key is wanted and the home has none.
-    #[error("there is no plain key in {} to encrypt", .0.display())]
+    #[error("no plain key in {} to encrypt", .0.display())]
     NoPlainKey(PathBuf),
     /// The plain key and the keystore beside it are two wallets.
     #[error("{} is the key of {plain} and {} that of {keystore}: move the wrong one to a safe place", .plain_path.display(), .keystore_path.display())]

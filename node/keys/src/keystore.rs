@@ -46,8 +46,8 @@ const SCRYPT_P: u32 = 1;
 pub enum KeystoreError {
     /// Not a keystore, or one with impossible values.
     #[error(
-        "is not a whole Web3 Secret Storage file of version 3 ({0}): restore it from a backup, or import the right \
-         file with `sublet init --keystore FILE`"
+        "is not a complete Web3 Secret Storage file of version 3 ({0}): restore it from a backup, or import \
+         the right file with `sublet init --keystore FILE`"
     )]
     Damaged(String),
     /// The MAC says no.
@@ -57,11 +57,12 @@ pub enum KeystoreError {
     WrongPassphrase,
     /// Opening it would take too long or too much memory.
     #[error(
-        "asks for too much work ({0}): write it anew with the wallet that made it, with scrypt n = 262144, r = 8, p = 1"
+        "needs too much work to open ({0}): write it again with the wallet that made it, with scrypt n = \
+         262144, r = 8, p = 1"
     )]
     TooCostly(String),
     /// It opens to another key than its address says.
-    #[error("opens to the key of {actual} and says that it is {named}'s: restore it from a backup")]
+    #[error("holds the key of {actual} but names {named}: restore it from a backup")]
     OtherKey {
         /// The file's word.
         named: Address,
@@ -69,7 +70,7 @@ pub enum KeystoreError {
         actual: Address,
     },
     /// The system's random number generator failed.
-    #[error("cannot be made: the system's random number generator failed; is /dev/urandom there?")]
+    #[error("cannot be made: the system's random number generator failed; check that /dev/urandom exists")]
     Random,
 }
 

@@ -347,7 +347,7 @@ mod tests {
         fs::write(home.wallet_key(), &plain).unwrap();
         fs::set_permissions(home.wallet_key(), fs::Permissions::from_mode(0o600)).unwrap();
         let said = find(&home).unwrap_err().to_string();
-        assert!(said.contains("both there") && said.contains("wallet encrypt"), "{said}");
+        assert!(said.contains("both exist") && said.contains("wallet encrypt"), "{said}");
         assert!(encrypt_plain(&home, &passphrase("two")).is_err());
         assert!(home.wallet_key().exists(), "the plain key goes only when the keystore opens");
         assert_eq!(encrypt_plain(&home, &passphrase("one")).unwrap(), address);
@@ -379,6 +379,6 @@ mod tests {
         assert_eq!(opened.to_bytes().as_slice(), secret);
         let liar = stored.with_address(Address::repeat_byte(1));
         let said = decrypt(&home.keystore(), &liar, &passphrase("correct horse")).unwrap_err().to_string();
-        assert!(said.contains("opens to the key of"), "{said}");
+        assert!(said.contains("holds the key of"), "{said}");
     }
 }

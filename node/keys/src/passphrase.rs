@@ -26,7 +26,7 @@ pub enum PassphraseError {
     #[error("{0} is not a passphrase file: name a plain file (mode 0600) whose first line is the passphrase")]
     NotAFile(PathBuf),
     /// Nothing in it.
-    #[error("the passphrase {0} is empty: give one, or none at all for a key that nothing protects")]
+    #[error("the passphrase {0} is empty: give one, or none at all for an unprotected key")]
     Empty(String),
     /// The environment variable is not text.
     #[error("{0} is not UTF-8: put the passphrase into a file and name it with --passphrase-file")]
@@ -125,7 +125,7 @@ pub fn ask(prompt: &str) -> Result<Option<Passphrase>, PassphraseError> {
 /// As [`ask`], and when the two differ.
 pub fn ask_new(prompt: &str) -> Result<Option<Passphrase>, PassphraseError> {
     let Some(first) = ask(prompt)? else { return Ok(None) };
-    match ask("Once more: ")? {
+    match ask("Repeat it: ")? {
         Some(second) if second.0 == first.0 => Ok(Some(first)),
         _ => Err(PassphraseError::Differ),
     }

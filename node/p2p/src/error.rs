@@ -85,7 +85,7 @@ pub enum PublishError {
     #[error("no peer follows the order book yet; it is announced when one joins")]
     NoPeers,
     /// The same bytes went out (or came by) a moment ago.
-    #[error("this order was on the wire a moment ago; announce it again after {} s at the earliest", retry_after.as_secs())]
+    #[error("this order was just announced; announce it again after {} s", retry_after.as_secs())]
     AlreadyPublished {
         /// After this time the same bytes may be sent again.
         retry_after: Duration,

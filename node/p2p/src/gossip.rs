@@ -119,7 +119,7 @@ impl GossipFlow {
             }
             Entry::Flood => {
                 self.shed(swarm, &from, &id);
-                return Some((from, "a flood of gossip".to_owned()));
+                return Some((from, "more gossip than an honest node sends".to_owned()));
             }
         }
         if data.len() > MAX_ORDER_BYTES {

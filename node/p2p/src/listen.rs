@@ -75,7 +75,7 @@ fn flatten(error: TransportError<io::Error>) -> io::Error {
     match error {
         TransportError::MultiaddrNotSupported(_) => io::Error::new(
             io::ErrorKind::Unsupported,
-            "no transport for this kind of address (TCP and QUIC are there)",
+            "no transport for this kind of address (TCP and QUIC are supported)",
         ),
         TransportError::Other(error) => error,
     }

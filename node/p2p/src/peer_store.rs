@@ -80,7 +80,10 @@ pub(super) fn load(path: &Path) -> Vec<Stored> {
         serde_json::from_str(&text).map_err(|error| error.to_string())
     };
     read().unwrap_or_else(|error| {
-        tracing::warn!(path = %path.display(), error, "the file of known peers cannot be read; it is made anew");
+        tracing::warn!(
+            path = %path.display(), error,
+            "cannot read the file of known peers; starting a new one"
+        );
         Vec::new()
     })
 }

@@ -104,13 +104,13 @@ pub(super) enum Fault {
     #[error(transparent)]
     Signature(#[from] SignatureError),
     /// Recovery always finds somebody: an altered order, or one for another market, shows a stranger as its signer.
-    #[error("signed by {signer} and not by {named}, as it says, for this market")]
+    #[error("signed by {signer}, not by {named} as it claims, for this market")]
     Forged { named: Address, signer: Address },
     /// An order belongs to one shard, which it tells itself.
     #[error("an order of the shard {0} was sent as one of the shard {1}")]
     WrongShard(Shard, Shard),
     /// Only what a sync session asked for may come as its answer.
-    #[error("order {0} is none of those that were asked for")]
+    #[error("order {0} was not asked for")]
     NotAsked(B256),
 }
 

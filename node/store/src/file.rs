@@ -134,10 +134,10 @@ fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, DatabaseError>) -> R
         }
         Ok(Err(DatabaseError::RepairAborted)) => Err(damaged("it could not be repaired".to_owned())),
         Ok(Err(DatabaseError::UpgradeRequired(version))) => {
-            Err(damaged(format!("it says that its format is {version}, which this binary does not know")))
+            Err(damaged(format!("it says that its format is {version}, which this binary cannot read")))
         }
         Ok(Err(other)) => Err(other.into()),
-        Err(_) => Err(damaged("a part of it makes no sense".to_owned())),
+        Err(_) => Err(damaged("a part of it is invalid".to_owned())),
     }
 }
 

@@ -42,20 +42,20 @@ pub enum StoreError {
     },
     /// The home was used with another deployment.
     #[error(
-        "this home belongs to another market (chain, contract or salt differ): make a new one with `sublet init`, or \
-         set chain.deployment back"
+        "this home belongs to another market (chain, contract or salt differ): make a new one with `sublet \
+         init`, or restore chain.deployment"
     )]
     OtherMarket,
     /// The database failed: disk full, no permission.
-    #[error("the store failed: {0}; check the free space and the rights of the home directory")]
+    #[error("the store failed: {0}; check the free space and the permissions of the home directory")]
     Database(Box<redb::Error>),
     /// It failed a moment ago, and is not tried again yet; the text is that of the failure.
     #[error("{0}")]
     Failing(String),
     /// The file is not what was written.
     #[error(
-        "the store {path} is damaged ({reason}): put a backup of it back, or move it away and start the node, which then \
-         reads its leases from the chain and finds its machines again"
+        "the store {path} is damaged ({reason}): restore a backup, or move it away and start the node, which \
+         then reads its leases from the chain and recovers its machines"
     )]
     Damaged {
         /// The file.
@@ -65,8 +65,8 @@ pub enum StoreError {
     },
     /// A record does not read back.
     #[error(
-        "a record in table {table} of the store does not read back: {source}; put a backup of the store back, or use the \
-         binary that wrote it"
+        "cannot read a record in table {table} of the store: {source}; restore a backup of the store, or use \
+         the binary that wrote it"
     )]
     Record {
         /// The table.

@@ -122,7 +122,7 @@ pub async fn run(
         () = inner.cancelled() => {}
         ended = tasks.join_next() => match ended {
             Some(Err(panic)) => tracing::error!(%panic, "a task of the node panicked"),
-            _ => tracing::error!("a task of the node ended by itself"),
+            _ => tracing::error!("a task of the node ended unexpectedly"),
         }
     }
     inner.cancel();
@@ -176,7 +176,8 @@ async fn reach_chain(
     }
     tracing::warn!(
         %error,
-        "machines run and the chain does not answer: the node waits for it, and stops what is not paid for any more"
+        "the chain does not answer while machines run: waiting for it, and stopping machines that are no \
+         longer paid for"
     );
     let answered = async {
         loop {

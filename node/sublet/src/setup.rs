@@ -121,15 +121,15 @@ fn node_toml(setup: &Setup) -> Result<String, SetupError> {
          rpc_url = {}\n\
          # Written by `sublet chain deploy`; ask whoever runs the market for it.\n\
          deployment = \"deployment.json\"\n\
-         # How often the newest block is asked for.\n\
+         # How often to ask for the newest block.\n\
          poll = {}\n\
-         # Blocks that must lie on top of an event before this node acts on it.\n\
+         # Confirmations: blocks on top of an event before this node acts on it.\n\
          confirmations = {}\n\
          \n\
          [p2p]\n\
-         # Where peers reach this node.\n\
+         # Addresses to listen on, where peers reach this node.\n\
          listen = [{}]\n\
-         # Peers to meet first, as /ip4/ADDRESS/tcp/PORT/p2p/PEERID.\n\
+         # Bootstrap peers, dialled first, as /ip4/ADDRESS/tcp/PORT/p2p/PEERID.\n\
          bootstrap = [{}]\n",
         quote(&setup.rpc_url),
         quote(&setup.poll),
@@ -147,11 +147,11 @@ fn node_toml(setup: &Setup) -> Result<String, SetupError> {
 fn wallet_toml(setup: &Setup) -> Result<String, SetupError> {
     let mut text = String::new();
     if let Some(maker) = setup.maker {
-        text.push_str("# Whose account this node trades with: its own key is an operator's.\n");
+        text.push_str("# The account that this node trades for; its own key is only an operator.\n");
         text.push_str(&format!("maker = {}\n", quote(&maker.to_string())));
     }
     if let Some(file) = &setup.passphrase_file {
-        text.push_str("# The first line opens keystore.json when the node starts.\n");
+        text.push_str("# File whose first line is the passphrase of keystore.json.\n");
         text.push_str(&format!("passphrase_file = {}\n", quote(&absolute(file).display().to_string())));
     }
     #[cfg(feature = "kms")]
@@ -190,9 +190,9 @@ fn hypervisor_toml(images_dir: &Path, capacity: &Resources, accel: &str) -> Stri
          images_dir = {}\n\
          # Disks, keys and consoles of the machines.\n\
          state_dir = \"machines\"\n\
-         # auto takes KVM only where a guest really boots under it.\n\
+         # auto uses KVM only if a guest boots under it.\n\
          accel = {}\n\
-         # All that leases may use together.\n\
+         # Total capacity for leases.\n\
          capacity = {{ vcpus = {}, memory_mib = {}, disk_gib = {}, gpus = {}, disk_iops = {}, net_mbps = {} }}\n",
         quote(&absolute(images_dir).display().to_string()),
         quote(accel),

@@ -147,7 +147,7 @@ impl Adapter for Aws {
             }
             pauses.next(deadline).await.map_err(|()| {
                 let problem = format!("the machine of lease {lease} has not stopped in time");
-                AdapterError::retryable(problem, "it is tried again; raise stop_timeout if it goes on")
+                AdapterError::retryable(problem, "it is retried; raise stop_timeout if this persists")
             })?;
         }
     }
@@ -164,7 +164,7 @@ impl Adapter for Aws {
             pauses.next(deadline).await.map_err(|()| {
                 let problem =
                     format!("EC2 still shows the machine of lease {lease}, or may have one that it hides");
-                AdapterError::retryable(problem, "it is tried again")
+                AdapterError::retryable(problem, "it is retried")
             })?;
         }
     }
@@ -315,7 +315,8 @@ impl Aws {
         let problem = format!("instance {id} of lease {lease} is not ready after {after} s ({seen})");
         let remedy = match self.config().ready {
             Ready::Ssh => {
-                "let security_group_ids admit port 22, use a subnet_id with public addresses, or raise boot_timeout"
+                "open port 22 in security_group_ids, use a subnet_id with public addresses, or raise \
+                 boot_timeout"
             }
             Ready::Running => "raise boot_timeout",
         };
@@ -345,7 +346,7 @@ fn with_access(instance: Instance) -> Result<Instance, AdapterError> {
 
 fn no_address(id: &str) -> AdapterError {
     AdapterError::configuration(
-        format!("instance {id} has no public address, so its tenant could not get in"),
+        format!("instance {id} has no public address, so its tenant cannot log in"),
         "set subnet_id to a subnet that gives machines public IPv4 addresses",
     )
 }

@@ -105,7 +105,7 @@ pub(crate) fn check_room(
         Some(free) => {
             full(format!("lease {} needs {}, but only {} is free", order.lease, text(need), text(&free)))
         }
-        None => full("all that may be leased is leased".to_owned()),
+        None => full("all capacity is leased".to_owned()),
     }
 }
 

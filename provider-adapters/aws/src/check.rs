@@ -81,7 +81,7 @@ fn check_type(
 }
 
 fn mixed(problem: &str) -> AdapterError {
-    AdapterError::configuration(problem, "let all images and instance_types be of one architecture")
+    AdapterError::configuration(problem, "use images and instance_types of one architecture")
 }
 
 fn not_offered(name: &str, region: &str) -> AdapterError {

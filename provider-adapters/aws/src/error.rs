@@ -85,7 +85,7 @@ where
 fn unreachable(what: &str, config: &AwsConfig, why: &str) -> AdapterError {
     let place = config.endpoint_url.as_deref().unwrap_or("the region's endpoint");
     let remedy = format!(
-        "check the network and that region {:?} exists; it is tried again when AWS answers",
+        "check the network and that region {:?} exists; it is retried when AWS answers",
         config.region
     );
     AdapterError::retryable(format!("could not {what} at {place}: {why}"), remedy)
@@ -117,10 +117,10 @@ fn judge(code: &str, status: u16, config: &AwsConfig) -> (ErrorKind, String) {
     let is = |codes: &[&str]| codes.contains(&code);
     let begins = |starts: &[&str]| begins(code, starts);
     if begins(&THROTTLED) {
-        return (ErrorKind::Retryable, "it is tried again; if it goes on, ask AWS for a higher rate".into());
+        return (ErrorKind::Retryable, "it is retried; if this persists, ask AWS for a higher rate".into());
     }
     if begins(&NO_CAPACITY) {
-        let remedy = "it is tried again; if it goes on, allow another instance type or leave subnet_id out";
+        let remedy = "it is retried; if this persists, allow another instance type or leave subnet_id out";
         return (ErrorKind::Retryable, remedy.into());
     }
     if is(&["InsufficientFreeAddressesInSubnet"]) {
@@ -159,7 +159,7 @@ fn judge(code: &str, status: u16, config: &AwsConfig) -> (ErrorKind, String) {
         || begins(&["Server."])
         || status >= 500
     {
-        return (ErrorKind::Retryable, "it is tried again; AWS is busy or not up to date with itself".into());
+        return (ErrorKind::Retryable, "it is retried; AWS is busy or not consistent yet".into());
     }
     let remedy = "check instance_types, subnet_id, security_group_ids and key_name in [provider.aws]";
     (ErrorKind::Configuration, remedy.into())

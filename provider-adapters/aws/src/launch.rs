@@ -134,7 +134,7 @@ fn tag_specifications(plan: &Plan<'_>) -> Vec<TagSpecification> {
 }
 
 fn unheard() -> Failure {
-    let error = AdapterError::retryable("EC2 answered without naming the machine", "it is tried again");
+    let error = AdapterError::retryable("EC2 answered without naming the machine", "it is retried");
     Failure { code: None, in_doubt: true, error }
 }
 

@@ -90,8 +90,7 @@ async fn cached_probe(config: &HypervisorConfig) -> Result<Option<String>, Adapt
     let kvm_fails_with = probe_kvm(config).await?;
     let answer = Cached { host, kvm_fails_with };
     write_cache(&path, &answer).map_err(|error| {
-        let problem =
-            format!("the answer of the kvm probe could not be written to {}: {error}", path.display());
+        let problem = format!("cannot write the result of the kvm probe to {}: {error}", path.display());
         AdapterError::configuration(problem, "make state_dir writable for the node's user")
     })?;
     Ok(answer.kvm_fails_with)
@@ -122,7 +121,7 @@ async fn probe_kvm(config: &HypervisorConfig) -> Result<Option<String>, AdapterE
         return Ok(Some("there is no image to try it with".to_owned()));
     };
     let image = image::load(&config.images_dir, &name)?;
-    tracing::info!(image = name, "trying whether guests boot under kvm");
+    tracing::info!(image = name, "probing whether guests boot under kvm");
     let booted = boots(&config.qemu_binary, Accel::Kvm, &image, PROBE_TIMEOUT).await;
     Ok(booted.err().map(|why| format!("a guest did not boot under kvm ({why})")))
 }

@@ -293,7 +293,7 @@ impl Shared {
     pub(crate) async fn end_for_good(&self, lease: B256) -> Result<(), AdapterError> {
         // What cannot be noted on a full disk must not keep the machine from being removed: that frees it.
         if let Err(error) = self.want_stop(lease).await {
-            tracing::debug!(%lease, %error, "the end of a machine is not noted");
+            tracing::debug!(%lease, %error, "cannot record the end of a machine");
         }
         self.end(lease, None).await?;
         failpoint::reach(&["hypervisor.ended"]);

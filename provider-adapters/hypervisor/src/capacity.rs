@@ -93,7 +93,7 @@ pub(crate) fn check_room(
     }
     let problem = match free {
         Some(free) => format!("lease {} needs {}, but only {} is free", order.lease, text(need), text(&free)),
-        None => "this host has leased all it has".to_owned(),
+        None => "this host has leased all its capacity".to_owned(),
     };
     Err(AdapterError::quota(problem, "wait until another lease ends, or raise the adapter's capacity"))
 }

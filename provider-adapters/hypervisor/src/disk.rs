@@ -44,7 +44,7 @@ impl Shared {
         let Some(old) = own.or(order.manifest.disk_of) else { return Ok(None) };
         let kept = all.into_iter().find(|disk| disk.lease == old);
         let problem = match kept {
-            None => format!("the disk of lease {old} is not kept here, or not any more"),
+            None => format!("the disk of lease {old} is not kept here, or no longer"),
             Some(disk) if disk.image != order.manifest.image => {
                 format!("the disk of lease {old} is of the image {:?}", disk.image)
             }

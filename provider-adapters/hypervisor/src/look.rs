@@ -57,7 +57,7 @@ impl Shared {
                 Ok(status) => state_of(status),
                 // Whatever carries the marker, QEMU is gone from it: one that lives listens there.
                 Err(error) if error.is_refused() => InstanceState::Failed {
-                    reason: "the machine's process is there, and nothing listens on its control socket"
+                    reason: "the machine's process runs, but nothing listens on its control socket"
                         .to_owned(),
                 },
                 Err(error) => {
@@ -78,7 +78,7 @@ impl Shared {
         let reason = if record.ready {
             format!("the machine has ended by itself or was killed; the console's last line: {last}")
         } else {
-            format!("the machine's start did not come to its end; the console's last line: {last}")
+            format!("the machine did not finish starting; the console's last line: {last}")
         };
         Ok(InstanceState::Failed { reason })
     }

@@ -77,10 +77,7 @@ impl Shared {
     async fn launch(&self, record: &mut Record) -> Result<Option<Process>, AdapterError> {
         let accel = self.accel().await?;
         let image = image::load(&self.config.images_dir, &record.image).map_err(|error| {
-            AdapterError::configuration(
-                error.problem(),
-                "put the image back into images_dir; a lease runs on it",
-            )
+            AdapterError::configuration(error.problem(), "restore the image in images_dir; a lease uses it")
         })?;
         let ssh = ssh_address(self.config.ssh_bind, record.ssh_port).map_err(|error| {
             AdapterError::retryable(format!("no free port for ssh: {error}"), "try again")
@@ -176,14 +173,14 @@ impl Shared {
                     return Ok(());
                 }
             }
-            tracing::warn!(%lease, "the guest did not switch itself off");
+            tracing::warn!(%lease, "the guest did not shut down");
         }
         if qmp::quit(&dir).await.is_ok() && timeout(QUIT_WITHIN, process.ended()).await.is_ok() {
             return Ok(());
         }
         let stuck = |why: String| {
             let problem = format!("qemu (pid {}) of lease {lease} cannot be ended: {why}", process.pid());
-            AdapterError::retryable(problem, "try again; see whether the host's disk hangs")
+            AdapterError::retryable(problem, "try again; check whether the host's disk hangs")
         };
         process.kill().map_err(|error| stuck(error.to_string()))?;
         match timeout(KILL_WITHIN, process.ended()).await {

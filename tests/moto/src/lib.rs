@@ -97,7 +97,7 @@ pub enum MotoError {
         reason: String,
     },
     /// The server did not come up.
-    #[error("the strict EC2 did not come up: {0}; run tests/moto/strict_ec2.py by hand to see more")]
+    #[error("the strict EC2 did not start: {0}; run tests/moto/strict_ec2.py by hand to see more")]
     NotUp(String),
     /// The server did not take a fault.
     #[error("the strict EC2 did not answer: {0}; is it still running?")]

@@ -185,7 +185,7 @@ async fn propagate_besieged(arguments: &Arguments, figures: &mut Map<String, Val
         ],
     )?;
     ensure!(delivered == wanted, "{delivered} of {wanted} honest deliveries came");
-    ensure!(seen.sent_away.len() == offenders, "only {:?} were sent away", seen.sent_away);
+    ensure!(seen.sent_away.len() == offenders, "only {:?} were banned", seen.sent_away);
     Ok(())
 }
 

@@ -23,7 +23,7 @@ async fn run() -> anyhow::Result<Ended> {
     let root = std::env::current_dir()?;
     anyhow::ensure!(
         root.join("docker-compose.yml").is_file(),
-        "there is no docker-compose.yml in {}: run it there where it is",
+        "there is no docker-compose.yml in {}: run it in the directory that has it",
         root.display()
     );
     let (net, binary, mut rows) = (Compose::new(root), sublet_binary()?, Vec::new());

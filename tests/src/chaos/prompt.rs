@@ -33,7 +33,7 @@ pub async fn run(net: &mut Devnet, images: &Path, limit: Duration) -> anyhow::Re
         let seen = measure(&mut stage, who, how, limit).await;
         let fault = format!("{who:?} ends the lease: {how}").to_lowercase();
         let expected =
-            format!("machine gone and its room for sale within {} s of the block", limit.as_secs());
+            format!("machine gone and its capacity for sale within {} s of the block", limit.as_secs());
         let failed = seen.is_err();
         rows.push(Row::tell("prompt", fault, expected, started, seen, || stage.logs().to_string())?);
         if failed {

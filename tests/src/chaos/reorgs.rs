@@ -39,7 +39,7 @@ pub async fn run(net: &mut Devnet, images: &Path, depths: &[u64]) -> anyhow::Res
             let failed = seen.is_err();
             rows.push(Row::tell(
                 format!("reorg of {depth}"),
-                format!("the block of the {operation} is taken back"),
+                format!("the block of the {operation} is reverted"),
                 expected(operation),
                 started,
                 seen,

@@ -315,7 +315,7 @@ impl<'a> Stage<'a> {
             if is_gone(self).await? {
                 return Ok(format!("blocks {} to {before} were replaced", before + 1 - depth));
             }
-            ensure!(depth < DEEPEST, "the transaction was not taken back");
+            ensure!(depth < DEEPEST, "the transaction was not reverted");
             depth += 1;
         }
     }

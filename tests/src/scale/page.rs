@@ -108,7 +108,7 @@ fn peer() -> String {
         ("orders a second", |n| format!("{:.1}", n.orders)),
         ("orders in the book", |n| count(n.book)),
         ("copies of orders", |n| bits(n.copies * 8.0)),
-        ("telling what there is (IHAVE)", |n| bits(n.telling * 8.0)),
+        ("announcing orders (IHAVE)", |n| bits(n.telling * 8.0)),
         ("comparing books", |n| bits(n.sync * 8.0)),
         ("being there", |n| bits(n.idle * 8.0)),
         ("IP and TCP headers", |n| bits(n.headers * 8.0)),

@@ -98,7 +98,7 @@ async fn a_lost_configuration_costs_no_key_and_a_mistake_leaves_no_home() {
     let kept = dir.path().join("node.toml");
     std::fs::rename(home.join("node.toml"), &kept).unwrap();
     for args in [["init"].as_slice(), &["wallet", "address"]] {
-        assert_refused(&run(&home, args).await, 1, &["wallet.key", "put node.toml back"]);
+        assert_refused(&run(&home, args).await, 1, &["wallet.key", "restore node.toml"]);
     }
     std::fs::rename(&kept, home.join("node.toml")).unwrap();
     assert_eq!(run(&home, &["wallet", "address"]).await.stdout, address);

@@ -56,7 +56,7 @@ async fn a_machine_that_was_left_running_is_stopped_at_the_end_of_its_funds() {
     proxy.set(Fault::Cut).await.unwrap();
     let provider = net.restart(SELLERS[2].name, None).unwrap();
     until("the node does not say that it waits", SOON, || async {
-        Ok(provider.log_tail().contains("the node waits for it").then_some(()))
+        Ok(provider.log_tail().contains("waiting for it").then_some(()))
     })
     .await
     .unwrap();

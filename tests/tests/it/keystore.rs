@@ -113,7 +113,10 @@ async fn a_home_under_a_passphrase_runs_with_it_and_not_without() {
     let half = fs::read_to_string(&keystore).unwrap().split_at(100).0.to_owned();
     fs::write(&keystore, half).unwrap();
     let outcome = place.sublet("home", &["node", "run"]).await;
-    refused(&outcome, &["keystore.json is not a whole Web3 Secret Storage file", "restore it from a backup"]);
+    refused(
+        &outcome,
+        &["keystore.json is not a complete Web3 Secret Storage file", "restore it from a backup"],
+    );
 }
 
 #[tokio::test]
@@ -228,11 +231,11 @@ async fn type_in(place: &Place, args: &str, dialogue: &[(&str, &str)]) -> (Optio
 #[tokio::test]
 async fn whoever_sits_at_a_terminal_is_asked_and_nothing_is_echoed() {
     let place = Place::new();
-    let dialogue = [("(empty: keep it in a plain file): ", "correct horse"), ("Once more: ", "another")];
+    let dialogue = [("(empty: keep it in a plain file): ", "correct horse"), ("Repeat it: ", "another")];
     let (code, seen) = type_in(&place, "init", &dialogue).await;
     assert!(code == Some(1) && seen.contains("the two passphrases differ"), "{seen}");
     let dialogue =
-        [("(empty: keep it in a plain file): ", "correct horse"), ("Once more: ", "correct horse")];
+        [("(empty: keep it in a plain file): ", "correct horse"), ("Repeat it: ", "correct horse")];
     let (code, seen) = type_in(&place, "init", &dialogue).await;
     assert_eq!(code, Some(0), "{seen}");
     assert!(place.path("home/keystore.json").is_file() && !seen.contains("correct horse"), "{seen}");

@@ -71,7 +71,7 @@ fn refused(outcome: &Outcome, differing: &[&str]) {
     assert_eq!(outcome.code, Some(4), "{outcome:?}");
     assert_eq!(found(outcome, "differs"), differing, "{outcome:?}");
     let said = format!("{} of ", differing.len());
-    assert!(words(outcome).contains(&said) && words(outcome).contains("do not trade on it"), "{outcome:?}");
+    assert!(words(outcome).contains(&said) && words(outcome).contains("do not trade on them"), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn what_an_rpc_does_not_run_is_not_checked_and_that_is_no_pass() {
     let unchecked = ["the token's code by this binary", "the Market's code by this binary"];
     assert_eq!(found(&outcome, "unchecked"), unchecked, "{outcome:?}");
     assert!(
-        words(&outcome).contains("cannot be checked by") && words(&outcome).contains("overridden"),
+        words(&outcome).contains("cannot check through") && words(&outcome).contains("overridden"),
         "{outcome:?}"
     );
     let outcome = world.run(proxy.url(), &world.deployment, "text").await;

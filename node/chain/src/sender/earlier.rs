@@ -35,7 +35,7 @@ impl Sender {
                 warn!(
                     earlier = flight.call,
                     nonce = flight.nonce,
-                    "an earlier transaction is not mined yet: it comes first, at a higher fee if it has to"
+                    "an earlier transaction is not mined yet: waiting for it first, at a higher fee if needed"
                 );
                 let landed = match self.finish(EARLIER, &mut flight).await {
                     Ok(receipt) => receipt.status().then_some(receipt),

@@ -105,7 +105,7 @@ impl Sender {
             match self.dearer(flight, fees).await {
                 Ok(dearer) => *flight = dearer,
                 // A key that is elsewhere may not answer. The version that is out there may be mined all the same.
-                Err(error) => warn!(call, %error, "no dearer version can be made: the old one is sent again"),
+                Err(error) => warn!(call, %error, "cannot raise the fee; sending the same transaction again"),
             }
         }
         if let Broadcast::Refused(e) | Broadcast::Unclear(e) = self.broadcast(call, flight).await {

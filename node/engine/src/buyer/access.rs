@@ -122,7 +122,7 @@ impl Buyer {
             Finding::Right => {}
             Finding::Wrong(why) => tracing::warn!(lease = %id, "{why}"),
             Finding::Unknown(why) => {
-                tracing::debug!(lease = %id, why, "the size of the machine could not be seen")
+                tracing::debug!(lease = %id, why, "cannot check the size of the machine")
             }
         }
         let mut machines = self.machines();
@@ -147,14 +147,14 @@ impl Buyer {
             }
             // It cannot tell now, which says nothing about the machine either.
             Ok(TradeResponse::Declined(no)) if no.code == DeclineCode::Busy => {
-                (known, Some(format!("the provider cannot say now: {}", no.detail)))
+                (known, Some(format!("the provider cannot tell now: {}", no.detail)))
             }
             Ok(TradeResponse::Declined(no)) => {
                 (None, Some(format!("the provider gives no access: {}", no.detail)))
             }
-            Ok(_) => (None, Some("the provider's answer makes no sense".to_owned())),
+            Ok(_) => (None, Some("the provider's answer is invalid".to_owned())),
             // Away for a moment says nothing about the machine: what was known stays.
-            Err(error) => (known, Some(format!("the provider cannot be asked: {error}"))),
+            Err(error) => (known, Some(format!("cannot reach the provider: {error}"))),
         }
     }
 
@@ -181,10 +181,10 @@ impl Buyer {
             let what = match ending {
                 _ if wrong => "the machine is not what is paid for",
                 Ending::Close => "the machine is gone",
-                Ending::Reject => "the machine was never there",
+                Ending::Reject => "the machine was never reachable",
             };
             let failure = format!("{what}: {problem}, for {seconds} s");
-            tracing::warn!(lease = %id, failure, "the lease is given up");
+            tracing::warn!(lease = %id, failure, "giving up the lease");
             p.ending = Some(ending);
             p.failure = Some(failure);
         })
@@ -202,9 +202,9 @@ async fn greeted(access: &Access) -> Result<(), String> {
     };
     match tokio::time::timeout(GREETING_LIMIT, look).await {
         Ok(Ok(said)) if said == *GREETING => Ok(()),
-        Ok(Ok(_)) => Err(format!("what answers at {place} is no ssh server")),
+        Ok(Ok(_)) => Err(format!("not an ssh server at {place}")),
         Ok(Err(error)) => Err(format!("the machine does not answer at {place}: {error}")),
-        Err(_) => Err(format!("the machine does not greet at {place} within {} s", GREETING_LIMIT.as_secs())),
+        Err(_) => Err(format!("no SSH banner from {place} within {} s", GREETING_LIMIT.as_secs())),
     }
 }
 
@@ -228,7 +228,7 @@ mod tests {
     async fn only_an_ssh_server_counts_as_a_machine() {
         assert_eq!(greeted(&served(b"SSH-2.0-dropbear\r\n").await).await, Ok(()));
         let other = greeted(&served(b"HTTP/1.1 400\r\n").await).await.unwrap_err();
-        assert!(other.contains("no ssh server"), "{other}");
+        assert!(other.contains("not an ssh server"), "{other}");
         let short = greeted(&served(b"SS").await).await.unwrap_err();
         assert!(short.contains("does not answer"), "{short}");
         let gone = Access { port: 1, ..served(b"").await };

@@ -100,10 +100,13 @@ impl Buyer {
         let no = |code, detail: &str| Err(Decline::new(code, detail));
         let purchase = self.core.store.get::<Purchase>(bid.as_slice()).map_err(|e| busy(&e))?;
         let Some(purchase) = purchase.filter(|purchase| purchase.phase == BuyerPhase::Seeking) else {
-            return no(DeclineCode::NotYours, "this node has no bid of this id that looks for a provider");
+            return no(DeclineCode::NotYours, "this node has no open bid with this id");
         };
         if offer.order.node != node {
-            return no(DeclineCode::NotYours, "the offer names another node than the one that quotes");
+            return no(
+                DeclineCode::NotYours,
+                "the offer names another node than the one that sent the quote",
+            );
         }
         let malformed = |e: &dyn std::fmt::Display| Decline::new(DeclineCode::Malformed, e.to_string());
         offer.order.check().map_err(|e| malformed(&e))?;
@@ -113,14 +116,14 @@ impl Buyer {
         let provider = offer.order.provider;
         let signer = offer.signer(&self.core.chain.domain()).map_err(|e| malformed(&e))?;
         if signer != offer.named_signer() {
-            return no(DeclineCode::Malformed, "the offer is not signed by whom it says");
+            return no(DeclineCode::Malformed, "the offer is not signed by the signer that it names");
         }
         let maker = self.quoting_maker(&purchase, node, provider, signer).await?;
         let buyer = self.core.book().maker(&purchase.bid.order.buyer).copied().unwrap_or_default();
         let context =
             MatchContext { now: self.core.now(), provider: &maker, buyer: &buyer, floor: self.floor };
         if let Some(rule) = first_miss(&offer.order, &purchase.bid.order, &purchase.spec, &context) {
-            return no(DeclineCode::Rule(rule), "the offer and the bid do not fit");
+            return no(DeclineCode::Rule(rule), "the offer does not fit the bid");
         }
         let digest = offer.order.digest(&self.core.chain.domain());
         let quote = Quote { digest, offer, points: maker.points, rate };
@@ -145,7 +148,7 @@ impl Buyer {
             return Ok(maker);
         }
         if !self.with_auction(purchase.id, |auction| auction.may_read(node)) {
-            return Err(Decline::new(DeclineCode::Busy, "too many strangers have quoted"));
+            return Err(Decline::new(DeclineCode::Busy, "too many quotes from unknown peers"));
         }
         if !self.core.chain.signs_for(provider, signer).await.map_err(|e| busy(&e))? {
             let text = "the offer is not signed by its provider or an operator of it";
@@ -185,8 +188,8 @@ impl Buyer {
 }
 
 fn busy(error: &dyn std::fmt::Display) -> Decline {
-    tracing::debug!(%error, "a quote could not be taken in");
-    Decline::new(DeclineCode::Busy, "the buyer cannot look at it now")
+    tracing::debug!(%error, "cannot process a quote");
+    Decline::new(DeclineCode::Busy, "the buyer cannot process it now")
 }
 
 #[cfg(test)]

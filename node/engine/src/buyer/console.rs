@@ -20,7 +20,7 @@ impl Buyer {
         match self.ask_console(id).await {
             Ok(console) => self.update(id, |p| p.console = console),
             Err(error) => {
-                tracing::debug!(lease = %id, %error, "the last console lines could not be had");
+                tracing::debug!(lease = %id, %error, "cannot fetch the last console lines");
                 Ok(())
             }
         }
@@ -29,17 +29,17 @@ impl Buyer {
     async fn ask_console(&self, id: B256) -> Result<Vec<String>, EngineError> {
         let lease = self.core.store.find::<ChainLease>(id.as_slice())?;
         let node = lease.and_then(|lease| lease.provider_node()).ok_or_else(|| {
-            EngineError::NotFound(format!("the provider of the lease {id} is not known: nobody can be asked"))
+            EngineError::NotFound(format!(
+                "the console of the lease {id} cannot be fetched: its provider's node is not known"
+            ))
         })?;
         let unavailable = |why: &str| {
-            EngineError::Unavailable(format!(
-                "the machine's console could not be had from the provider: {why}"
-            ))
+            EngineError::Unavailable(format!("cannot fetch the machine's console from the provider: {why}"))
         };
         match self.core.p2p.request(node, Vec::new(), TradeRequest::Console { lease: id }).await {
             Ok(TradeResponse::Console(lines)) => Ok(lines),
             Ok(TradeResponse::Declined(no)) => Err(unavailable(&no.to_string())),
-            Ok(_) => Err(unavailable("its answer makes no sense")),
+            Ok(_) => Err(unavailable("its answer is invalid")),
             Err(error) => Err(unavailable(&error.to_string())),
         }
     }

@@ -24,8 +24,8 @@ impl Buyer {
             LeaseState::Active => {}
             LeaseState::Opened => {
                 return Err(EngineError::Invalid(format!(
-                    "the machine has not started yet, nothing is billed; if it does not start within {} s, this node \
-                     takes the money back by itself",
+                    "the machine has not started yet and nothing is billed: if it does not start within {} \
+                     s, this node aborts the lease and the money comes back",
                     u64::from(view.activate_by).saturating_sub(self.core.now())
                 )));
             }
@@ -46,7 +46,7 @@ impl Buyer {
         follower::refresh_lease(&self.core, id).await?;
         match sent {
             Ok(report) => {
-                tracing::info!(lease = %id, tx = %report.hash, "the lease is ended, as its owner wished");
+                tracing::info!(lease = %id, tx = %report.hash, "the lease is ended at its owner's request");
                 Ok(())
             }
             // Over already, or too late for this kind of end: what the chain says is read, and the owner told.

@@ -76,7 +76,10 @@ impl Buyer {
             ending.insert(purchase.id);
             if !told.tell(purchase.id, lease, left) {
                 let id = purchase.id;
-                tracing::warn!(lease = %id, "the lease's funds end in {left} s: `sublet lease top-up {id} --for 10m`");
+                tracing::warn!(
+                    lease = %id,
+                    "the lease's funds end in {left} s: run `sublet lease top-up {id} --for 10m`"
+                );
             }
         }
         self.core.counters.leases_ending(ending.len());
@@ -99,7 +102,7 @@ impl Buyer {
                 return Ok(());
             }
             return Err(EngineError::Funds(format!(
-                "the lease is to be topped up, and nothing is free in the Market{}: run `sublet wallet deposit {}`",
+                "cannot top up the lease, nothing is free in the Market{}: run `sublet wallet deposit {}`",
                 means.beside(),
                 format_amount(u128::from(lease.rate) * u128::from(wanted)).trim_end_matches(" CTK")
             )));
@@ -125,13 +128,14 @@ impl Buyer {
         let lease = self.core.chain.lease(id).await?;
         if !lease.is_paid(self.core.now()) {
             return Err(EngineError::Invalid(format!(
-                "the lease {id} does not run: only a running one can be topped up"
+                "the lease {id} is not running: only a running lease can be topped up"
             )));
         }
         let most = lease.max_end.saturating_sub(lease.funded_until);
         if secs > most {
             return Err(EngineError::Invalid(format!(
-                "the provider's terms leave room for {most} s more, {secs} s are too many: top up by less, or rent anew later"
+                "{secs} s are more than the {most} s that the provider's terms still allow: top up by less, \
+                 or rent again later"
             )));
         }
         let cost = u128::from(lease.rate) * u128::from(secs);

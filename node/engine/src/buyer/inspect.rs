@@ -56,7 +56,7 @@ pub(super) async fn inspect(home: &Home, lease: B256, access: &Access, paid: &Re
     match tokio::time::timeout(LIMIT, answer(program)).await {
         Ok(Ok((true, said, _))) => judge(&said, paid),
         Ok(Ok((false, _, why))) if why.contains("Host key verification failed") => Finding::Wrong(format!(
-            "what answers at {}:{} has another host key than the provider says",
+            "the server at {}:{} does not have the host key that the provider named",
             access.host, access.port
         )),
         Ok(Ok((false, _, why))) => Finding::Unknown(format!("ssh: {}", why.trim())),
@@ -92,7 +92,7 @@ async fn answer(mut program: Command) -> std::io::Result<(bool, String, String)>
 
 fn judge(said: &str, paid: &Resources) -> Finding {
     let Some((vcpus, memory_kib, disk_kib)) = parse(said) else {
-        return Finding::Unknown("the machine does not say what it has".to_owned());
+        return Finding::Unknown("the machine does not report its size".to_owned());
     };
     let memory_mib = memory_kib / 1024;
     let disk_gib = disk_kib / (1024 * 1024);

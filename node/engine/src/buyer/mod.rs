@@ -96,7 +96,7 @@ impl Buyer {
     /// Passes until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         if let Err(error) = self.close_left_open() {
-            tracing::warn!(%error, "the files of ended leases could not be closed; the next start tries again");
+            tracing::warn!(%error, "cannot archive the records of ended leases; the next start tries again");
         }
         loop {
             if let Err(error) = self.pass() {
@@ -153,7 +153,7 @@ impl Buyer {
                     tracing::warn!(bid = %id, ?step, %error, "a step failed");
                     let noted = engine.update(id, |p| p.trouble = Some(error.to_string()));
                     if let Err(error) = noted {
-                        tracing::error!(bid = %id, %error, "the trouble could not be noted");
+                        tracing::error!(bid = %id, %error, "cannot record the problem");
                     }
                     JobEnd::Failed
                 }
@@ -305,7 +305,7 @@ impl Buyer {
         })?;
         if !cancelled {
             return Err(EngineError::Invalid(format!(
-                "this bid is not looking for a provider any more: see `sublet lease show {id}`, and end a lease \
+                "this bid is no longer looking for a provider: see `sublet lease show {id}`, and end a lease \
                  with `sublet lease close {id}`"
             )));
         }
@@ -315,13 +315,13 @@ impl Buyer {
 
     fn purchase_of(&self, id: B256) -> Result<Purchase, EngineError> {
         let purchase = self.core.store.get::<Purchase>(id.as_slice())?;
-        purchase.ok_or_else(|| EngineError::NotFound(format!("no bid of ours has the id {id}")))
+        purchase.ok_or_else(|| EngineError::NotFound(format!("this node has no bid {id}")))
     }
 
     fn update(&self, id: B256, change: impl FnOnce(&mut Purchase)) -> Result<(), EngineError> {
         let changed = self.core.store.update(id.as_slice(), change)?;
         changed
             .map(|_: Purchase| ())
-            .ok_or_else(|| EngineError::NotFound(format!("no bid of ours has the id {id}")))
+            .ok_or_else(|| EngineError::NotFound(format!("this node has no bid {id}")))
     }
 }

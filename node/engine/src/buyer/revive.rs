@@ -18,7 +18,7 @@ impl Buyer {
     ) -> Result<(Purchase, Explanation), EngineError> {
         let old = self.core.store.find::<Purchase>(id.as_slice())?.ok_or_else(|| {
             EngineError::NotFound(format!(
-                "the bid of the lease {id} is not known here: its terms are not either"
+                "the bid of the lease {id} is not known here, so neither are its terms: post a new bid"
             ))
         })?;
         let mut new = NewBid { disk_of: Some(id), ..like(&old, duration) };
@@ -32,7 +32,7 @@ impl Buyer {
     pub(super) fn keeper_of(&self, id: B256) -> Result<(Address, B256), EngineError> {
         let lease = self.core.store.find::<ChainLease>(id.as_slice())?;
         let lease = lease.filter(|lease| lease.view.buyer == self.core.address()).ok_or_else(|| {
-            EngineError::NotFound(format!("no lease that this node has bought has the id {id}"))
+            EngineError::NotFound(format!("this node has bought no lease {id}: see `sublet lease list`"))
         })?;
         if lease.view.state != LeaseState::Ended {
             return Err(EngineError::Invalid(format!(

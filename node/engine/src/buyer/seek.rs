@@ -210,9 +210,12 @@ impl Buyer {
     pub(super) async fn gossip(&self, purchase: &Purchase) -> Result<(), EngineError> {
         let message = OrderMessage::Bid { bid: purchase.bid.clone(), spec: purchase.spec.clone() };
         let admitted = admit::admit(&self.core, message.clone(), self.core.key()).await;
-        admitted.map_err(|e| EngineError::Invalid(format!("the market does not take this bid: {e}")))?;
+        admitted.map_err(|e| EngineError::Invalid(format!("the bid breaks the market's rules: {e}")))?;
         if let Err(error) = self.core.p2p.publish(message).await {
-            tracing::warn!(%error, bid = %purchase.id, "the bid could not be gossiped; asking goes on");
+            tracing::warn!(
+                %error, bid = %purchase.id,
+                "cannot gossip the bid; asking providers all the same"
+            );
         }
         Ok(())
     }

@@ -96,7 +96,7 @@ impl Provider {
         let gone = |reason: &str| AccessState::Gone { reason: reason.to_owned() };
         Ok(match promise.phase {
             ProviderPhase::Held => pending("waiting for the settlement on chain"),
-            ProviderPhase::Lapsed => gone("never settled in time"),
+            ProviderPhase::Lapsed => gone("not settled in time"),
             ProviderPhase::Done => gone(&self.end_of(lease)),
             ProviderPhase::Leased => match (&promise.access, &promise.trouble) {
                 (Some(access), _) => AccessState::Ready(access.clone()),
@@ -123,7 +123,7 @@ impl Provider {
             return Err(decline(DeclineCode::NotYours, "the bid names another node than the one that asks"));
         }
         let live = self.offer_by_digest(&offer).ok_or_else(|| {
-            decline(DeclineCode::UnknownOffer, "this offer is not live any more: look at the newest one")
+            decline(DeclineCode::UnknownOffer, "this offer is no longer live: use its newest version")
         })?;
         let malformed = |e: &dyn std::fmt::Display| decline(DeclineCode::Malformed, &e.to_string());
         bid.order.check().map_err(|e| malformed(&e))?;
@@ -171,7 +171,7 @@ impl Provider {
                 have,
                 need,
                 open,
-                "asks are declined: the wallet has no gas money for one more lease (wei)"
+                "declining asks: the wallet lacks the gas money for one more lease (wei)"
             );
             return Err(decline(DeclineCode::ProviderFunds, "the provider has no gas money"));
         }
@@ -226,13 +226,10 @@ impl Provider {
         let now = self.core.now();
         let context = MatchContext { now, provider: ours, buyer, floor: self.config.floor };
         if let Some(rule) = first_miss(&request.offer.signed.order, bid, &request.spec, &context) {
-            return Err(decline(
-                DeclineCode::Rule(rule),
-                &format!("the offer and the bid do not fit: {rule}"),
-            ));
+            return Err(decline(DeclineCode::Rule(rule), &format!("the offer does not fit the bid: {rule}")));
         }
         if commitments.waits(bid.buyer, self.config.backoff.as_secs(), now) {
-            return Err(decline(DeclineCode::Backoff, "an accept for this buyer was not settled lately"));
+            return Err(decline(DeclineCode::Backoff, "a recent accept for this buyer was not settled"));
         }
         let bond = request.offer.signed.order.bond(request.spec.units);
         let want = Want { buyer: bid.buyer, budget: bid.budget(), bond };
@@ -324,7 +321,7 @@ fn adapter_decline(error: &AdapterError) -> Decline {
 }
 
 pub(super) fn not_yours() -> Decline {
-    decline(DeclineCode::NotYours, "no lease of yours has this id here")
+    decline(DeclineCode::NotYours, "you have no lease with this id here")
 }
 
 pub(super) fn pending(state: &str) -> AccessState {
@@ -332,7 +329,7 @@ pub(super) fn pending(state: &str) -> AccessState {
 }
 
 pub(super) fn busy(error: &dyn std::fmt::Display) -> Decline {
-    tracing::warn!(%error, "an ask could not be answered");
+    tracing::warn!(%error, "cannot answer an ask");
     decline(DeclineCode::Busy, "the provider cannot answer now: try again")
 }
 

@@ -100,7 +100,7 @@ impl Commitments {
         if want.bond > our_left {
             return Err(Decline::new(
                 DeclineCode::ProviderFunds,
-                "the provider's free balance does not cover the bond beside what it has promised already",
+                "the provider's free balance does not cover the bond beside what is reserved already",
             ));
         }
         Ok(())

@@ -19,7 +19,7 @@ impl Provider {
         let promise = self.core.store.find::<Promise>(lease.as_slice()).map_err(|e| busy(&e))?;
         match promise {
             Some(promise) if promise.bid.order.node == node => Ok(self.console_of(&promise).await),
-            _ => Err(decline(DeclineCode::NotYours, "no lease of yours has this id here")),
+            _ => Err(decline(DeclineCode::NotYours, "you have no lease with this id here")),
         }
     }
 

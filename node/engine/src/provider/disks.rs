@@ -56,7 +56,7 @@ impl Provider {
             }
             tracing::info!(%lease, "a disk was kept for long enough and is removed");
             let adapter = Arc::clone(&self.adapter);
-            self.try_for(lease, "the disk could not be removed; it is tried again", async move {
+            self.try_for(lease, "cannot remove the disk; trying again", async move {
                 Ok(adapter.deprovision(lease).await?)
             });
         }
@@ -83,11 +83,11 @@ impl Provider {
         let no = |detail: &str| Err(decline(DeclineCode::Manifest, detail));
         let lease = self.core.store.find::<ChainLease>(old.as_slice()).map_err(|e| busy(&e))?;
         if lease.is_none_or(|lease| lease.view.buyer != buyer || lease.view.provider != self.core.address()) {
-            return no("the disk that the manifest names is of no lease of this buyer here");
+            return no("the disk that the manifest names belongs to no lease of this buyer here");
         }
         let kept = self.adapter.kept().await.map_err(|e| busy(&e))?;
         let Some(disk) = kept.into_iter().find(|disk| disk.lease == old) else {
-            return no("the disk that the manifest names is not kept here, or not any more");
+            return no("the disk that the manifest names is not kept here, or no longer");
         };
         if disk.image != manifest.image {
             return no(&format!("the disk that the manifest names belongs to the image {}", disk.image));
@@ -99,7 +99,7 @@ impl Provider {
             ));
         }
         if commitments.takes_disk(old) {
-            return no("the disk that the manifest names is promised to another lease");
+            return no("the disk that the manifest names is reserved for another lease");
         }
         Ok(())
     }
@@ -129,7 +129,7 @@ impl Provider {
             }
         }
         for disk in to_let_go(free, room) {
-            tracing::warn!(lease = %disk, "a kept disk gives way to a machine");
+            tracing::warn!(lease = %disk, "removing a kept disk to make space for a machine");
             self.adapter.deprovision(disk).await?;
         }
         Ok(())

@@ -153,7 +153,7 @@ impl Provider {
     async fn keep_announcing(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             if let Err(error) = self.announce().await {
-                tracing::warn!(%error, "the offers could not be looked after; trying again");
+                tracing::warn!(%error, "cannot maintain the offers; trying again");
             }
             tokio::select! {
                 biased;
@@ -222,9 +222,9 @@ impl Provider {
             if self.is_promised(*lease)? || paid {
                 continue;
             }
-            tracing::warn!(%lease, "a machine that nothing explains is removed");
+            tracing::warn!(%lease, "removing a machine that belongs to no known lease");
             let (provider, id) = (Arc::clone(self), *lease);
-            self.try_for(id, "it could not be removed; the next sweep tries again", async move {
+            self.try_for(id, "cannot remove the machine; the next sweep tries again", async move {
                 provider.remove_machine(id).await
             });
         }
@@ -291,8 +291,8 @@ impl Provider {
         let unheard = |region: &&str| !self.core.p2p.follows(Shard::of_region(region));
         if let Some(region) = regions_of(&template.terms.traits).find(unheard) {
             return Err(EngineError::Invalid(format!(
-                "this node does not hear the bids for the region {region}: add it to p2p.shards in node.toml, or leave \
-                 the list empty to follow all"
+                "this node does not receive the bids for the region {region}: add it to p2p.shards in \
+                 node.toml, or leave the list empty to follow all"
             )));
         }
         self.core.require_gas().await?;
@@ -320,10 +320,9 @@ impl Provider {
 
     /// Withdraws an offer. Leases that came of it go on.
     pub fn cancel_offer(&self, series: u64) -> Result<(), EngineError> {
-        let mut template =
-            self.core.store.get::<OfferTemplate>(&series.to_be_bytes())?.ok_or_else(|| {
-                EngineError::NotFound(format!("no offer of ours has the series {series:016x}"))
-            })?;
+        let mut template = self.core.store.get::<OfferTemplate>(&series.to_be_bytes())?.ok_or_else(|| {
+            EngineError::NotFound(format!("this node has no offer of series {series:016x}"))
+        })?;
         template.cancelled = true;
         self.core.store.put(&template)?;
         self.core.wake.provider.notify_one();

@@ -151,7 +151,7 @@ impl Provider {
             Ok(()) | Err(PublishError::AlreadyPublished { .. }) => true,
             Err(PublishError::NoPeers) => false,
             Err(error) => {
-                tracing::warn!(%error, series, "an offer could not be published");
+                tracing::warn!(%error, series, "cannot publish an offer");
                 false
             }
         };

@@ -44,7 +44,7 @@ impl OfflineGuard {
     pub async fn keep(&self) {
         loop {
             if let Err(error) = self.look().await {
-                tracing::warn!(%error, "the machines cannot be looked after; trying again");
+                tracing::warn!(%error, "cannot check the machines; trying again");
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

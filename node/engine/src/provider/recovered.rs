@@ -65,7 +65,7 @@ impl Provider {
             }
             Err(error) => error,
         };
-        tracing::warn!(%error, "the machines cannot be listed; each is asked about on its own");
+        tracing::warn!(%error, "cannot list the machines; asking about them one by one");
         let ids: Vec<B256> = open.iter().map(|promise| promise.id).collect();
         let mut look = Look::default();
         let looks = stream::iter(ids).map(|id| async move { (id, self.adapter.describe(id).await) });
@@ -74,7 +74,7 @@ impl Provider {
             match answer {
                 Ok(machine) => look.machines.extend(machine.map(|machine| (id, machine))),
                 Err(error) => {
-                    tracing::warn!(lease = %id, %error, "nothing is known of this machine now");
+                    tracing::warn!(lease = %id, %error, "cannot learn the state of this machine now");
                     look.unknown.insert(id);
                 }
             }
@@ -126,7 +126,7 @@ impl Provider {
     /// Starts a machine again by what the adapter knows of it.
     pub(super) async fn resume_found(&self, id: B256) -> Result<(), EngineError> {
         let machine = self.adapter.resume(id).await?;
-        tracing::info!(lease = %id, instance = %machine.id, "the machine of a lease that was found again runs");
+        tracing::info!(lease = %id, instance = %machine.id, "the machine of a recovered lease runs");
         Ok(())
     }
 
@@ -149,7 +149,7 @@ impl Provider {
                 AccessState::Ready(access)
             }
             Some(_) => pending("the machine is starting"),
-            None => pending("the machine is gone, and with it what it was made of"),
+            None => pending("the machine is gone, and cannot be made again without its order"),
         })
     }
 

@@ -150,7 +150,7 @@ impl Provider {
         // is known to be unpaid stops now, whether the chain answers or not; its disk waits.
         let look = tokio::time::timeout(LAST_LOOK, follower::refresh_lease(&self.core, id)).await;
         let late =
-            || EngineError::Unavailable("the chain does not say in time whether it is paid for".into());
+            || EngineError::Unavailable("the chain did not answer in time whether it is paid for".into());
         if let Err(error) = look.unwrap_or_else(|_| Err(late())) {
             return self.stop_for(id, error).await;
         }
@@ -184,11 +184,14 @@ impl Provider {
                 continue;
             }
             let engine = Arc::clone(self);
-            let trouble = "whether a lease is over cannot be said, or its machine not be stopped";
+            let trouble = "cannot tell whether the lease is over, or cannot stop its machine";
             self.try_for(id, trouble, async move {
                 if engine.core.chain.lease(id).await?.state == LeaseState::Ended {
                     engine.adapter.stop(id).await?;
-                    tracing::warn!(lease = %id, "the lease is over: the machine is stopped, and is removed once that can be noted");
+                    tracing::warn!(
+                        lease = %id,
+                        "the lease is over: the machine is stopped, and is removed once that can be recorded"
+                    );
                 }
                 Ok(())
             });
@@ -246,6 +249,6 @@ impl Provider {
         let changed = self.core.store.update(id.as_slice(), change)?;
         changed
             .map(|_: Promise| ())
-            .ok_or_else(|| EngineError::NotFound(format!("no promise for lease {id}")))
+            .ok_or_else(|| EngineError::NotFound(format!("no reservation for lease {id}")))
     }
 }

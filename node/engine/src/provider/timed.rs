@@ -31,7 +31,7 @@ async fn within<T>(
 ) -> Result<T, AdapterError> {
     tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
         let problem = format!("the backend did not {what} within {} s", limit.as_secs());
-        Err(AdapterError::retryable(problem, "it is tried again; see whether the host or its cloud hangs"))
+        Err(AdapterError::retryable(problem, "it is retried; check whether the host or its cloud hangs"))
     })
 }
 

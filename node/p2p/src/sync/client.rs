@@ -63,19 +63,19 @@ pub(crate) enum SyncFault {
     Broken(#[from] Broken),
     #[error("an order that no honest peer has: {0}")]
     Order(#[from] Fault),
-    #[error("our own set cannot be read: {0}")]
+    #[error("this node's own set is invalid: {0}")]
     Own(negentropy::Error),
-    #[error("the peer has no time for us")]
+    #[error("the peer is busy")]
     Busy,
     #[error("the peer has another market's or shard's book")]
     OtherBook,
     #[error("the request failed: {0}")]
     Request(#[from] OutboundFailure),
-    #[error("the session was not over within {} s", SESSION_LIMIT.as_secs())]
+    #[error("the session did not end within {} s", SESSION_LIMIT.as_secs())]
     TooLong,
     #[error("the comparison took more than {MAX_COMPARED_BYTES} bytes")]
     TooMuch,
-    #[error("more than {MAX_USELESS} orders too many were of no use")]
+    #[error("more than {MAX_USELESS} useless orders beyond those allowed")]
     Useless,
     #[error("the engine takes no orders")]
     Engine,

@@ -122,7 +122,7 @@ impl SyncFlow {
                 None
             }
             Ok(None) => None,
-            Err(error) => Some((peer, format!("a question that cannot be read: {error}"))),
+            Err(error) => Some((peer, format!("invalid request: {error}"))),
         }
     }
 
@@ -167,7 +167,7 @@ impl SyncFlow {
                 let _ = swarm.behaviour_mut().sync.send_response(asked.channel, Response::Refused(refusal));
                 // Who asks again finds room.
                 if let Some(connection) = self.open.slowest(now) {
-                    tracing::debug!("a connection that reads its answers slowly makes way");
+                    tracing::debug!("dropping a connection that reads its answers slowly");
                     swarm.close_connection(connection);
                 }
             }

@@ -113,6 +113,6 @@ pub struct SyncCounters {
     pub served: u64,
     /// Requests of peers that were refused: too many, or for another book.
     pub refused: u64,
-    /// Peers that were sent away because they broke the protocol.
+    /// Peers that were banned because they broke the protocol.
     pub blamed: u64,
 }

@@ -21,9 +21,9 @@ pub(super) const MAX_NEEDED: usize = 300_000;
 /// Why a comparison cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
-    #[error("the comparison was not over after {MAX_ROUNDS} rounds")]
+    #[error("the comparison did not end within {MAX_ROUNDS} rounds")]
     Rounds,
-    #[error("a comparison that cannot be read: {0}")]
+    #[error("invalid comparison: {0}")]
     Compared(#[from] Error),
     #[error("an answer to another question")]
     OtherAnswer,

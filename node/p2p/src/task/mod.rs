@@ -209,7 +209,10 @@ impl Task {
                 let address = endpoint.get_remote_address().clone();
                 tracing::debug!(peer = %peer_id, %address, "connected");
                 if endpoint.is_listener() && self.is_crowded(&address) {
-                    tracing::debug!(peer = %peer_id, %address, "too many peers of one address: the newcomer is let go");
+                    tracing::debug!(
+                        peer = %peer_id, %address,
+                        "too many peers from one address; closing the new connection"
+                    );
                     self.swarm.close_connection(connection_id);
                 }
                 let peer =

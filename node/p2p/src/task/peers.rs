@@ -44,7 +44,7 @@ impl Task {
         let behaviour = self.swarm.behaviour_mut();
         // What it had sent before it went is still coming in.
         if behaviour.banned.block_peer(peer) {
-            tracing::debug!(%peer, why, "a peer broke the protocol and is sent away");
+            tracing::debug!(%peer, why, "a peer broke the protocol and is banned");
             behaviour.gossip.set_application_score(&peer, BLAMED);
             self.sync.blamed();
             self.store.forget(&peer);
@@ -75,7 +75,7 @@ impl Task {
             .copied()
             .collect();
         for peer in offenders {
-            self.blame(Some((peer, "forgeries again and again".to_owned())));
+            self.blame(Some((peer, "repeated forgeries".to_owned())));
         }
     }
 
@@ -125,7 +125,7 @@ impl Task {
         let reached = peers.values().filter(|peer| peer.reached).count();
         let Some(dial) = self.store.due(now, reached, |peer| peers.contains_key(peer)) else { return };
         if let Err(error) = self.swarm.dial(dial) {
-            tracing::debug!(%error, "a peer of old was not dialled");
+            tracing::debug!(%error, "a stored peer was not dialled");
         }
     }
 
@@ -135,7 +135,7 @@ impl Task {
         let Some(text) = self.store.changes() else { return };
         tokio::task::spawn_blocking(move || {
             if let Err(error) = write_atomic(&path, &text, 0o600) {
-                tracing::warn!(%error, "the known peers could not be written down");
+                tracing::warn!(%error, "cannot write the file of known peers");
             }
         });
     }

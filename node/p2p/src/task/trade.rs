@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::{MAX_REPLIES, Task};
 use crate::{Inbound, InboundTrade, frame::Malformed, node_key};
 
-const NO_ANSWER: &str = "there was no room for the request, or no answer in time: try again";
+const NO_ANSWER: &str = "the request queue was full, or no answer came in time: try again";
 
 impl Task {
     pub(super) fn on_trade(&mut self, event: Event<Result<TradeRequest, Malformed>, TradeResponse>) {
@@ -21,7 +21,7 @@ impl Task {
                 match request {
                     Ok(request) => self.on_request(peer, request, channel),
                     Err(malformed) => {
-                        tracing::debug!(%peer, %malformed, "a trade request that cannot be read");
+                        tracing::debug!(%peer, %malformed, "invalid trade request");
                         let blame = self.gossip.fault(peer, "trade requests that no honest peer sends");
                         self.blame(blame);
                     }

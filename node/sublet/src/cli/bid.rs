@@ -221,15 +221,17 @@ fn waiting_for(bid: &BidInfo) -> String {
             _ => "asking providers".into(),
         },
         BuyerPhase::Accepted => "accepted; locking the escrow on chain".into(),
-        BuyerPhase::Settled => "settled; waiting until the block is deep enough".into(),
-        BuyerPhase::Leased => bid.trouble.clone().unwrap_or_else(|| "the provider starts the machine".into()),
+        BuyerPhase::Settled => "settled; waiting for confirmations".into(),
+        BuyerPhase::Leased => {
+            bid.trouble.clone().unwrap_or_else(|| "the provider is starting the machine".into())
+        }
         BuyerPhase::Done | BuyerPhase::Expired | BuyerPhase::Cancelled => "over".into(),
     }
 }
 
 fn posted(bid: &BidInfo) -> String {
     let mut text =
-        format!("bid {} stands until {} and locks up to {}", bid.id, time(bid.valid_until), bid.budget);
+        format!("bid {} is valid until {} and locks up to {}", bid.id, time(bid.valid_until), bid.budget);
     if bid.explanation.as_ref().is_some_and(|e| e.fit == 0) {
         text = format!("{text}\n{}", explain(bid, "\n"));
     }
@@ -239,7 +241,7 @@ fn posted(bid: &BidInfo) -> String {
 /// What the book says and who said no.
 fn explain(bid: &BidInfo, separator: &str) -> String {
     let book = bid.explanation.as_ref().map_or_else(
-        || "the bid is not looking for a provider any more".to_owned(),
+        || "the bid is no longer looking for a provider".to_owned(),
         |explanation| explanation.text.clone(),
     );
     std::iter::once(book).chain(bid.declines.iter().map(decline)).collect::<Vec<_>>().join(separator)
@@ -274,14 +276,14 @@ fn show(bid: &BidInfo) -> String {
         ("top rate", format_rate(bid.max_rate)),
         ("for", format_duration(u64::from(bid.duration))),
         ("budget", Amount::to_string(&bid.budget)),
-        ("stands until", time(bid.valid_until)),
+        ("valid until", time(bid.valid_until)),
     ];
     rows.extend(bid.provider.map(|provider| ("provider", provider.to_string())));
     rows.extend(bid.rate.map(|rate| ("rate", format_rate(rate))));
     rows.extend(bid.settle_tx.map(|tx| ("settled in", tx.to_string())));
     rows.extend(bid.failure.clone().map(|failure| ("ended because", failure)));
-    rows.extend(bid.continues.map(|failed| ("in place of", failed.to_string())));
-    rows.extend(bid.trouble.clone().map(|trouble| ("last trouble", trouble)));
+    rows.extend(bid.continues.map(|failed| ("replaces", failed.to_string())));
+    rows.extend(bid.trouble.clone().map(|trouble| ("last problem", trouble)));
     let mut text = facts(&rows);
     if bid.explanation.is_some() || !bid.declines.is_empty() {
         text = format!("{text}\n\n{}", explain(bid, "\n"));

@@ -100,16 +100,17 @@ impl Verify {
         let wrong = checks.iter().filter(|check| check.verdict == CheckResult::Differs).count();
         if wrong > 0 {
             return Err(Refused(format!(
-                "{wrong} of {} checks failed: this is not the market that {file} and this binary mean; do not trade on it. Get \
-                 the right file from who runs the market, or the release that belongs to it",
+                "{wrong} of {} checks failed: the contracts are not those of {file} and this binary; do not \
+                 trade on them: get the right file from whoever runs the market, or the release that matches \
+                 it",
                 checks.len()
             ))
             .into());
         }
         if !checks.iter().all(Check::holds) {
             return Err(Refused(format!(
-                "whether the code is that of this binary cannot be checked by {}: ask an RPC that runs `eth_call` with overridden \
-                 code, as geth, reth and anvil do",
+                "cannot check through {} whether the code is that of this binary: use an RPC that runs \
+                 `eth_call` with overridden code, as geth, reth and anvil do",
                 self.rpc_url
             ))
             .into());
@@ -123,7 +124,7 @@ impl Deploy {
         let args = self;
         anyhow::ensure!(
             args.force || !args.out.exists(),
-            "{} is there already: choose another file with --out, or replace it with --force",
+            "{} already exists: choose another file with --out, or replace it with --force",
             args.out.display()
         );
         let params = Params {

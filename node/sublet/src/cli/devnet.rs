@@ -42,7 +42,7 @@ impl Devnet {
             Some(dir) => std::path::absolute(dir)?,
             None => std::env::temp_dir().join(format!("sublet-devnet-{}", std::process::id())),
         };
-        anyhow::ensure!(!dir.exists(), "{} is there already: choose another --dir", dir.display());
+        anyhow::ensure!(!dir.exists(), "{} already exists: choose another --dir", dir.display());
         let binary = std::env::current_exe().context("cannot find the path of this binary")?;
         let mut stopped = stop_signal().context("cannot listen for signals")?;
         note("starting a chain and deploying the contracts…");
@@ -74,7 +74,7 @@ impl Devnet {
 
 /// A signal came before the network was up.
 #[derive(Debug, thiserror::Error)]
-#[error("stopped before the network was up; everything is taken down")]
+#[error("interrupted before the network was up; everything was removed")]
 struct Stopped;
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -132,8 +132,8 @@ impl Init {
         let home = context.home.path().display().to_string();
         if is_plain {
             note(format!(
-                "note: the wallet's key is in a plain file, {} (mode 0600): who can read it has the wallet. \
-                 `sublet wallet encrypt` puts a passphrase on it",
+                "note: the wallet's key is in a plain file, {} (mode 0600): whoever can read it controls the \
+                 wallet; `sublet wallet encrypt` protects it with a passphrase",
                 context.home.wallet_key().display()
             ));
         }

@@ -203,7 +203,7 @@ fn show(lease: &LeaseInfo) -> String {
         lease.access.as_ref().map(|a| ("reached at", format!("{}@{} port {}", a.user, a.host, a.port))),
     );
     rows.extend(lease.warning.clone().map(|warning| ("warning", warning)));
-    rows.extend(lease.trouble.clone().map(|trouble| ("last trouble", trouble)));
+    rows.extend(lease.trouble.clone().map(|trouble| ("last problem", trouble)));
     if let Some(end) = &lease.ended {
         rows.push(("ended", format!("{} at {}", end.reason, time(end.at))));
         rows.push(("paid to the provider", end.paid.to_string()));

@@ -86,7 +86,7 @@ pub(super) async fn make(context: &Context, passphrase: &PassphraseArgs, change:
     let done = door.carry_out(change).await?;
     context.output.print(&done, |done| {
         if done.is_empty() {
-            return "nothing to do: it is so already".to_owned();
+            return "nothing to do: already in place".to_owned();
         }
         let line = |tx: &Transaction| {
             format!("{:<11} {}  gas {}  block {}", tx.call, short(&tx.tx), tx.gas, tx.block)
@@ -119,7 +119,7 @@ pub(super) async fn balance(context: &Context, passphrase: &PassphraseArgs) -> a
 
 fn free(wallet: &types::Wallet) -> String {
     match wallet.reserved {
-        Some(promised) if promised.0 > 0 => format!("{} ({promised} of it promised)", wallet.free),
+        Some(promised) if promised.0 > 0 => format!("{} ({promised} of it reserved)", wallet.free),
         _ => wallet.free.to_string(),
     }
 }

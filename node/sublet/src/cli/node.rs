@@ -88,7 +88,7 @@ async fn run(
             format!("node {} is up; peers reach it at {}", started.address, started.listen.join(", "))
         });
         if let Err(error) = said {
-            tracing::warn!(%error, "stdout is gone");
+            tracing::warn!(%error, "cannot write to stdout");
         }
     })
     .await?;

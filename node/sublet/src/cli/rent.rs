@@ -207,9 +207,9 @@ fn shortfall(wallet: &Wallet, budget: u128) -> anyhow::Result<u128> {
 
 fn confirm() -> anyhow::Result<()> {
     if !std::io::stdin().is_terminal() {
-        return Err(Refused("nobody is there to ask: add --yes to go ahead without".into()).into());
+        return Err(Refused("stdin is not a terminal: pass --yes to skip confirmation".into()).into());
     }
-    eprint!("go ahead? [y/N] ");
+    eprint!("continue? [y/N] ");
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

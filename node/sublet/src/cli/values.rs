@@ -86,7 +86,7 @@ pub(super) fn listen_address(text: &str) -> Result<String, String> {
     let good = |a: &Multiaddr| a.iter().any(|part| matches!(part, Protocol::Tcp(_) | Protocol::Udp(_)));
     match text.parse::<Multiaddr>() {
         Ok(address) if good(&address) => Ok(text.to_owned()),
-        Ok(_) => Err("it names no port; for example /ip4/0.0.0.0/tcp/4001".into()),
+        Ok(_) => Err("it has no port; for example /ip4/0.0.0.0/tcp/4001".into()),
         Err(e) => Err(format!("it is not a multiaddr ({e}); for example /ip4/0.0.0.0/tcp/4001")),
     }
 }
@@ -161,10 +161,7 @@ pub(super) fn public_keys(path: &Path) -> anyhow::Result<Vec<String>> {
         .collect();
     for key in &keys {
         ssh_key::PublicKey::from_openssh(key).with_context(|| {
-            format!(
-                "{} holds something else than OpenSSH public keys (did you give the private key?)",
-                path.display()
-            )
+            format!("{} is not a file of OpenSSH public keys (did you give the private key?)", path.display())
         })?;
     }
     anyhow::ensure!(!keys.is_empty(), "{} holds no key", path.display());

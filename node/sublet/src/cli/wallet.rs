@@ -158,7 +158,11 @@ async fn encrypt(context: &Context, args: &PassphraseArgs) -> anyhow::Result<()>
     let passphrase = given_or_asked(given, flag, VARIABLE)?;
     let work = keys::in_background(move || keys::encrypt_plain(&home, &passphrase));
     let address = unlock::patiently(work).await?;
-    say_where(context, address, "a copy of wallet.key elsewhere, such as a backup, is still the whole key")
+    say_where(
+        context,
+        address,
+        "copies of wallet.key elsewhere, such as backups, still hold the unprotected key",
+    )
 }
 
 async fn change_passphrase(

@@ -38,8 +38,8 @@ impl P2pSection {
         if self.announce.len() > MAX_ADDRESSES || !self.announce.iter().all(can_be_dialled) {
             return Some((
                 "p2p.announce",
-                "must say where strangers reach this node, 16 addresses at most, without /p2p/ and its id, for example \
-                 [\"/dns4/node.example.org/tcp/4001\"]",
+                "must list at most 16 addresses where other peers reach this node, without /p2p/ and its id, \
+                 for example [\"/dns4/node.example.org/tcp/4001\"]",
             ));
         }
         if self.shards.iter().any(|region| Traits::new([format!("region={region}")]).is_err()) {

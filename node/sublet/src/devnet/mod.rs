@@ -55,7 +55,7 @@ pub enum DevnetError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("there is no node '{0}' in this network")]
     NoSuchNode(String),
-    #[error("something is left behind: {0}; look with `ps`, and remove it by hand")]
+    #[error("not everything was removed: {0}; find it with `ps` and remove it by hand")]
     LeftBehind(String),
 }
 

@@ -42,7 +42,7 @@ pub enum ProcessError {
         source: std::io::Error,
     },
     /// It ended, or did not come up in time.
-    #[error("node '{name}' is not up ({reason}); the end of its log:\n{log}")]
+    #[error("node '{name}' did not start ({reason}); the end of its log:\n{log}")]
     Down {
         /// The node.
         name: String,

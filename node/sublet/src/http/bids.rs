@@ -23,9 +23,10 @@ pub(super) async fn show(
     State(state): State<ApiState>,
     Path(id): Path<B256>,
 ) -> Result<Json<BidInfo>, ApiError> {
-    let purchase = state.core.store.find::<Purchase>(id.as_slice())?.ok_or_else(|| {
-        ApiError::not_found(&format!("no bid of ours has the id {id}: see `sublet bid list`"))
-    })?;
+    let purchase =
+        state.core.store.find::<Purchase>(id.as_slice())?.ok_or_else(|| {
+            ApiError::not_found(&format!("this node has no bid {id}: see `sublet bid list`"))
+        })?;
     let explanation = matches!(purchase.phase, BuyerPhase::Seeking | BuyerPhase::Expired).then(|| {
         let (bid, spec) = (&purchase.bid.order, &purchase.spec);
         // An expired bid is explained as of its last moment: why nobody took it, not that it is late.

@@ -52,7 +52,7 @@ pub(super) async fn revive(
             let (purchase, explanation) = state.buyer.revive(id, body.duration, body.max_rate).await?;
             Ok(Json(super::bids::info(purchase, Some(&explanation))))
         }
-        Role::Provider => Err(ApiError::invalid("only the buyer of a lease can have its disk again")),
+        Role::Provider => Err(ApiError::invalid("only the buyer of a lease can revive it")),
     }
 }
 
@@ -88,7 +88,7 @@ pub(super) async fn top_up(
 ) -> Result<Json<Transaction>, ApiError> {
     match role(&state, id)? {
         Role::Buyer => Ok(Json(transaction("topUp", &state.buyer.top_up(id, body.seconds).await?))),
-        Role::Provider => Err(ApiError::invalid("only the buyer can top a lease up")),
+        Role::Provider => Err(ApiError::invalid("only the buyer can top up a lease")),
     }
 }
 
@@ -103,7 +103,7 @@ fn role_in(state: &ApiState, lease: &ChainLease) -> Role {
 
 fn unknown(id: B256) -> ApiError {
     ApiError::not_found(&format!(
-        "no lease of ours has the id {id}: see `sublet lease list` and `sublet bid list`"
+        "this node has no lease {id}: see `sublet lease list` and `sublet bid list`"
     ))
 }
 
@@ -116,7 +116,7 @@ fn info(state: &ApiState, lease: ChainLease) -> Result<LeaseInfo, ApiError> {
     let view = &lease.view;
     let warning = purchase.as_ref().and_then(|p| {
         let left = ending_in(view, p.bid.order.duration, state.core.now())?;
-        Some(format!("the funds end in {left} s: `sublet lease top-up {} --for 10m`", lease.id))
+        Some(format!("the funds end in {left} s: run `sublet lease top-up {} --for 10m`", lease.id))
     });
     let access = purchase.as_ref().and_then(|p| p.access.clone());
     let console = match (&purchase, &promise) {

@@ -85,7 +85,7 @@ pub async fn serve(
     let task = tokio::spawn(async move {
         let served = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
         if let Err(error) = served.await {
-            tracing::error!(%error, "the local API failed: the node stops");
+            tracing::error!(%error, "the local API failed; stopping the node");
             stop.cancel();
         }
     });
@@ -128,7 +128,8 @@ async fn authorize(State(state): State<ApiState>, request: Request, next: Next) 
         return next.run(request).await;
     }
     let body = ErrorBody {
-        error: "the bearer token is missing or wrong: it is in the file api.token of the node's home".into(),
+        error: "the bearer token is missing or wrong: use the one in the file api.token of the node's home"
+            .into(),
         code: "unauthorized".into(),
     };
     (StatusCode::UNAUTHORIZED, Json(body)).into_response()

@@ -86,7 +86,7 @@ pub(crate) fn transactions(reports: &[TxReport]) -> Vec<Transaction> {
 /// The transaction is mined whatever this read says; the watcher brings the same news a moment later.
 async fn after_move(state: &ApiState) {
     if let Err(error) = state.core.refresh_maker(state.core.address()).await {
-        tracing::debug!(%error, "the balance will be read again by the watcher");
+        tracing::debug!(%error, "cannot read the balance; the watcher reads it again");
     }
     state.core.wake.all();
 }

@@ -55,7 +55,7 @@ fn judge(
     let mut missing = Vec::new();
     if head_age > offline_after {
         let detail = format!(
-            "no new block for {} s: look whether the RPC at chain.rpc_url answers and the chain goes on",
+            "no new block for {} s: check whether the RPC at chain.rpc_url answers and the chain advances",
             head_age.as_secs()
         );
         missing.push(Missing { part: "chain", detail });

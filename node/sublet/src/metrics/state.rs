@@ -76,14 +76,15 @@ impl State {
             book: new.gauges("sublet_book_orders", "Orders in the book.", &["kind"])?,
             evicted: new.counters(
                 "sublet_book_evicted_total",
-                "Orders that gave way to one of a maker with fewer orders for its balance.",
+                "Orders evicted in favour of a maker with fewer orders for its balance.",
                 &["kind"],
             )?,
             refused_full: new
                 .counter("sublet_book_refused_full_total", "Orders refused because the book is full.")?,
             forgotten: new.counter(
                 "sublet_book_forgotten_total",
-                "Series that had ended and were forgotten before their older versions had expired, for want of room.",
+                "Series that had ended and were forgotten before their older versions had expired, for lack \
+                 of space.",
             )?,
             makers: new.gauge("sublet_book_makers", "Makers whose accounts the book follows.")?,
             peers: new.gauge("sublet_peers", "Connected peers.")?,
@@ -134,7 +135,7 @@ impl State {
             )?,
             watched: new.gauge(
                 "sublet_chain_watched_timestamp_seconds",
-                "Events of blocks up to this chain time have been taken in; 0 before the first, and after a \
+                "Events of blocks up to this chain time have been applied; 0 before the first, and after a \
                  reorganisation until the new blocks are read.",
             )?,
             free: float(
@@ -186,7 +187,7 @@ impl State {
                 self.sync.show(&status.sync);
             }
             Ok(Err(error)) => tracing::warn!(%error, "the network's metrics keep their last values"),
-            Err(_) => tracing::warn!("the network does not answer; its metrics keep their last values"),
+            Err(_) => tracing::warn!("the network task does not answer; its metrics keep their last values"),
         }
     }
 

@@ -39,7 +39,7 @@ impl SyncMetrics {
             )?,
             blamed: new.counter(
                 "sublet_peers_blamed_total",
-                "Peers sent away because they broke a protocol as no honest peer does.",
+                "Peers banned because they broke a protocol as no honest peer does.",
             )?,
         };
         metrics.show(&SyncCounters::default());

@@ -69,7 +69,7 @@ fn warnings(stage: &Stage<'_>, side: &str) -> anyhow::Result<[usize; 2]> {
     let mut counts = [0; 2];
     for (count, who) in counts.iter_mut().zip([Who::Provider, Who::Buyer]) {
         let log = fs::read_to_string(home_of(stage, who).join("node.log"))?;
-        *count = log.matches(&format!("s {side} the chain's time: leases live by the chain's time")).count();
+        *count = log.matches(&format!("s {side} the chain's time: leases follow the chain's time")).count();
     }
     Ok(counts)
 }

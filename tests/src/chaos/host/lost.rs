@@ -26,7 +26,7 @@ impl Scene<'_> {
         self.post_offer().await?;
         self.post_offer().await?;
         self.stage
-            .until("the room of one machine is for sale", SOON, async |stage| {
+            .until("the capacity of one machine is for sale", SOON, async |stage| {
                 let offers = super::own_offers(stage, &self.series).await?;
                 // Each of the two may be sold, whichever is asked for first.
                 Ok(offers.len() == 2 && offers.iter().all(|offer| offer.terms.units == 1))

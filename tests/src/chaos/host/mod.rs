@@ -114,17 +114,19 @@ impl HostFault {
                 "refused with the remedy; with the backup in place the machine is reached again"
             }
             Self::ClockAhead | Self::ClockBehind => {
-                "leases live by the chain's time: nothing is closed, nothing runs unpaid; the skew is warned of"
+                "leases follow the chain's time: nothing is closed, nothing runs unpaid; the skew is warned \
+                 of"
             }
             Self::QemuHangs => "another lease starts meanwhile; the hanging one starts at the next try",
-            Self::QemuFails => "it is tried again until it works; the trouble is named",
+            Self::QemuFails => "it is retried until it works; the trouble is named",
             Self::MachineVanishes => "the buyer gets a new machine under the same lease",
             Self::MachineLies => "it is seen to be gone, and started again",
             Self::MachineFrozen => "its buyer leaves it; another lease is not touched; nothing is left of it",
             Self::SilentProvider => "the buyer goes to the next offer",
             Self::SilentBuyer => "others are served; the capacity is free again after settle_within",
             Self::StoreLost => {
-                "the same machine runs on, is reached by its buyer, started again and paid; its room is not sold twice"
+                "the same machine runs on, is reached by its buyer, started again and paid; its capacity is \
+                 not sold twice"
             }
             Self::StoreLostAndClosed => "the machine is removed",
         }

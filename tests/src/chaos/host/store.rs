@@ -45,7 +45,7 @@ impl Scene<'_> {
             })
             .await?;
         ensure!(said.contains("sublet.redb is damaged"), "it said: {said}");
-        ensure!(said.contains("put a backup of it back"), "no remedy: {said}");
+        ensure!(said.contains("restore a backup"), "no remedy: {said}");
         self.until_login(id).await?;
         Ok(format!("\"{}\"; {}", last_line(&said), self.close(id).await?))
     }

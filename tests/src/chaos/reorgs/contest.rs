@@ -100,7 +100,7 @@ pub async fn run(net: &mut Devnet, images: &Path, depths: &[u64]) -> anyhow::Res
         let started = Instant::now();
         let seen = play(&mut stage, &rival, *depth).await;
         let (fault, expected) = (
-            "a settlement is taken back while its buyer is away and another one waits",
+            "a settlement is reverted while its buyer is away and another one waits",
             "the other buyer has the machine, and only its key opens it",
         );
         let (case, failed) = (format!("contest, reorg of {depth}"), seen.is_err());
