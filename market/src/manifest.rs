@@ -1,9 +1,8 @@
 //! The manifest: what a buyer wants run. Private between the two nodes of a trade; the bid carries only its hash.
 
-use alloy_primitives::{B256, keccak256};
+use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{self, CodecError};
 use crate::limits::{MAX_IMAGE_NAME_BYTES, MAX_SSH_KEY_BYTES, MAX_SSH_KEYS};
 
 /// What the machine runs and who may log in.
@@ -56,30 +55,6 @@ impl Manifest {
         };
         self.ssh_authorized_keys.iter().position(bad).map_or(Ok(()), |index| Err(ManifestError::Key(index)))
     }
-
-    /// The one encoding that is hashed and sent.
-    ///
-    /// # Errors
-    /// A manifest that breaks its bounds.
-    pub fn canonical_bytes(&self) -> Result<Vec<u8>, CodecError> {
-        codec::encode_manifest(self)
-    }
-
-    /// Reads the encoding back.
-    ///
-    /// # Errors
-    /// Anything but the canonical bytes of a manifest within its bounds.
-    pub fn from_canonical_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
-        codec::decode_manifest(bytes)
-    }
-
-    /// keccak256 of the canonical bytes: the spec's field `manifest`.
-    ///
-    /// # Errors
-    /// A manifest that breaks its bounds.
-    pub fn hash(&self) -> Result<B256, CodecError> {
-        self.canonical_bytes().map(keccak256)
-    }
 }
 
 #[cfg(test)]
@@ -96,20 +71,10 @@ mod tests {
     }
 
     #[test]
-    fn canonical_bytes_read_back() {
-        let bytes = manifest().canonical_bytes().unwrap();
-        assert_eq!(Manifest::from_canonical_bytes(&bytes).unwrap(), manifest());
-        assert_eq!(manifest().hash().unwrap(), keccak256(&bytes));
-        let other = Manifest { salt: B256::ZERO, ..manifest() };
-        assert_ne!(other.hash().unwrap(), manifest().hash().unwrap());
-    }
-
-    #[test]
     fn bounds_are_checked_in_both_directions() {
         for image in ["", "Debian", "../etc/passwd", "-x", ".hidden", &"a".repeat(65)] {
             let bad = Manifest { image: image.to_owned(), ..manifest() };
             assert_eq!(bad.check(), Err(ManifestError::Image), "{image}");
-            assert!(bad.canonical_bytes().is_err());
         }
         let keys = |keys: Vec<String>| Manifest { ssh_authorized_keys: keys, ..manifest() }.check();
         assert_eq!(keys(vec![]), Err(ManifestError::KeyCount(0)));

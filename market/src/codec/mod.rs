@@ -4,6 +4,7 @@
 //! trailing bytes, values that break a type's own bounds, and any encoding but the one that [encoding](encode_order) gives:
 //! two different byte strings are never the same message.
 
+mod manifest;
 mod wire;
 
 use bincode::config;

@@ -57,7 +57,7 @@ pub struct SeenHead {
 }
 
 impl SeenHead {
-    /// How long ago it was first seen: the node's blindness, when no newer one comes.
+    /// How long ago it was first seen: how long the node has been offline, when no newer one comes.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.seen.elapsed()

@@ -4,7 +4,6 @@
 //! after an image has booted under it up to its ready line. That takes seconds, or the whole time-out where it hangs, so
 //! the answer is kept in the state folder for as long as host kernel and QEMU stay the same.
 
-use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::Path;
@@ -17,7 +16,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::config::{AccelChoice, HypervisorConfig};
+use crate::config::{Accel, AccelChoice, HypervisorConfig};
 use crate::image::{self, Image};
 use crate::state::replace;
 use crate::{host, qemu};
@@ -29,22 +28,6 @@ const KVM_DEVICE: &str = "/dev/kvm";
 const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Enough for every image; a probe has no lease whose size it could take.
 const PROBE_MEMORY_MIB: u32 = 256;
-
-/// How instructions of the guest are carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Accel {
-    Kvm,
-    Tcg,
-}
-
-impl fmt::Display for Accel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Kvm => "kvm",
-            Self::Tcg => "tcg",
-        })
-    }
-}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Cached {

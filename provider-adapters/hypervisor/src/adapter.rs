@@ -16,11 +16,12 @@ use sublet_base::failpoint;
 use sublet_market::{Manifest, Resources, Spec};
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
-use crate::accel::{self, Accel};
-use crate::config::HypervisorConfig;
+use crate::accel;
+use crate::config::{Accel, HypervisorConfig};
 use crate::console::{self, CONSOLE};
 use crate::hostkey::{HostKey, random_bytes};
 use crate::image;
+use crate::shared::Shared;
 use crate::state::{RECORD_VERSION, Record, StateDir, Wanted, write_private};
 use crate::{capacity, disk, host, qemu};
 
@@ -28,17 +29,6 @@ use crate::{capacity, disk, host, qemu};
 #[derive(Debug)]
 pub struct Hypervisor {
     shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) config: HypervisorConfig,
-    pub(crate) state: StateDir,
-    pub(crate) boots: Semaphore,
-    pub(crate) locks: LeaseLocks,
-    /// Held from counting what is free to having taken it.
-    room: Mutex<()>,
-    accel: OnceCell<Accel>,
 }
 
 impl Hypervisor {

@@ -1,5 +1,6 @@
 //! What the operator says about this host.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -152,6 +153,22 @@ fn default_concurrent_boots() -> usize {
 
 fn default_sandbox() -> bool {
     true
+}
+
+/// How instructions of the guest are carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accel {
+    Kvm,
+    Tcg,
+}
+
+impl fmt::Display for Accel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "kvm",
+            Self::Tcg => "tcg",
+        })
+    }
 }
 
 #[cfg(test)]

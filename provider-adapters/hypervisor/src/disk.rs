@@ -9,9 +9,9 @@ use alloy_primitives::B256;
 use sublet_adapter::{AdapterError, KeptDisk, LeaseOrder};
 use sublet_base::failpoint;
 
-use crate::adapter::Shared;
 use crate::image::Image;
 use crate::qemu::{self, BASE, DISK};
+use crate::shared::Shared;
 use crate::state::{StateDir, link_or_copy};
 
 impl Shared {

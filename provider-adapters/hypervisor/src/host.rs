@@ -10,7 +10,9 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::config::HypervisorConfig;
-use crate::qemu::SETSID;
+
+/// Starts new sessions; part of Debian's essential util-linux.
+pub(crate) const SETSID: &str = "setsid";
 
 /// Programs tell their version within milliseconds, on a thrashing host within seconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);

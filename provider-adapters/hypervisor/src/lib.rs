@@ -26,6 +26,7 @@ mod machine;
 mod process;
 mod qemu;
 mod qmp;
+mod shared;
 mod state;
 
 pub use adapter::Hypervisor;

@@ -7,9 +7,9 @@ use qapi::qmp::RunState;
 use sublet_adapter::{AdapterError, Instance, InstanceState};
 use sublet_market::{Access, Resources};
 
-use crate::adapter::Shared;
 use crate::console::{self, CONSOLE};
 use crate::qmp;
+use crate::shared::Shared;
 use crate::state::{Record, Wanted};
 
 impl Shared {

@@ -11,9 +11,9 @@ use sublet_adapter::support::ssh_greeting;
 use sublet_base::failpoint;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-use crate::adapter::Shared;
 use crate::console::{self, CONSOLE};
 use crate::process::Process;
+use crate::shared::Shared;
 use crate::state::{Record, Wanted};
 use crate::{image, qemu, qmp};
 

@@ -17,12 +17,11 @@ use sublet_market::Resources;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::accel::Accel;
-use crate::config::HypervisorConfig;
+use crate::config::{Accel, HypervisorConfig};
 use crate::console::CONSOLE;
 use crate::image::Image;
 use crate::process::{PID_FILE, marker};
-use crate::qmp;
+use crate::{host, qmp};
 
 pub(crate) const DISK: &str = "disk.qcow2";
 pub(crate) const BASE: &str = "base.qcow2";
@@ -32,8 +31,6 @@ pub(crate) const HOST_NAME: &str = "hostname";
 /// QEMU's own messages.
 pub(crate) const LOG: &str = "qemu.log";
 
-/// Starts new sessions; part of Debian's essential util-linux.
-pub(crate) const SETSID: &str = "setsid";
 /// Where the guest has its ssh server (QEMU's user-mode network, guest/init).
 const GUEST_SSH: &str = "10.0.2.15:22";
 /// Everything that a running machine does not need: forking, other users' rights, scheduling, old system calls.
@@ -62,7 +59,7 @@ pub(crate) fn is_port_taken(log: &str) -> bool {
 
 /// Starts a machine in its folder. The child may be forgotten: the machine is found again by its marker.
 pub(crate) fn spawn(config: &HypervisorConfig, machine: &Machine<'_>, dir: &Path) -> io::Result<Child> {
-    let mut command = Command::new(SETSID);
+    let mut command = Command::new(host::SETSID);
     command
         .arg(absolute(&config.qemu_binary)?)
         .args(arguments(machine))

@@ -13,7 +13,7 @@ use sublet_base::phase::BuyerPhase;
 use sublet_market::{LeaseState, MarketEvent};
 
 use super::{
-    BAD_RATE, BOOTED, GOOD_RATE, MAX_BLIND, SOON,
+    BAD_RATE, BOOTED, GOOD_RATE, MAX_OFFLINE, SOON,
     cases::{Case, Flow, Who},
     stage::Stage,
 };
@@ -249,7 +249,7 @@ async fn few_images(stage: &mut Stage<'_>) -> anyhow::Result<PathBuf> {
 }
 
 async fn offline(stage: &mut Stage<'_>, case: &Case) -> anyhow::Result<String> {
-    stage.set_max_blind(MAX_BLIND).await?;
+    stage.set_max_offline(MAX_OFFLINE).await?;
     let id = rented(stage, case).await?;
     stage.keep_away(Who::Provider);
     stage.net.anvil.pause();

@@ -42,7 +42,7 @@ const BOOTED: Duration = Duration::from_secs(120);
 /// More than the provider's price.
 const GOOD_RATE: &str = "0.003 CTK/s";
 /// What the provider of the dark test is configured with.
-const MAX_BLIND: Duration = Duration::from_secs(10);
+const MAX_OFFLINE: Duration = Duration::from_secs(10);
 /// Less than anybody's.
 const BAD_RATE: &str = "0.0001 CTK/s";
 
@@ -125,15 +125,15 @@ pub async fn run(net: &mut Devnet, images: &Path, cases: &[Case]) -> anyhow::Res
 /// with the next block it is back.
 pub async fn dark(net: &mut Devnet, images: &Path) -> anyhow::Result<Vec<Row>> {
     let mut stage = Stage::set(net, images).await?;
-    stage.set_max_blind(MAX_BLIND).await?;
+    stage.set_max_offline(MAX_OFFLINE).await?;
     let id = stage.post_bid(GOOD_RATE).await?;
     stage.until("the machine runs", BOOTED, async |stage| stage.log_in(id).await.map(|()| true)).await?;
     let mut rows = Vec::new();
     for (fault, dark_for, expected) in [
-        ("the RPC hangs for less than max_offline", MAX_BLIND / 2, "the machine runs on"),
+        ("the RPC hangs for less than max_offline", MAX_OFFLINE / 2, "the machine runs on"),
         (
             "the RPC hangs for longer than max_offline",
-            MAX_BLIND * 4,
+            MAX_OFFLINE * 4,
             "the machine is stopped, and comes back",
         ),
     ] {
@@ -143,7 +143,7 @@ pub async fn dark(net: &mut Devnet, images: &Path) -> anyhow::Result<Vec<Row>> {
             .until("the machine is back", BOOTED, async |stage| stage.log_in(id).await.map(|()| true))
             .await;
         let ends = stage.state(id).await? == LeaseState::Active;
-        let right = stopped == (dark_for > MAX_BLIND) && came_back.is_ok() && ends;
+        let right = stopped == (dark_for > MAX_OFFLINE) && came_back.is_ok() && ends;
         let seen = format!(
             "stopped meanwhile: {stopped}; login afterwards: {}; lease still active: {ends}",
             came_back.is_ok()

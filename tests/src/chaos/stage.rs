@@ -184,7 +184,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Gives the provider another `max_offline`, unless it has it.
-    pub(super) async fn set_max_blind(&mut self, max_offline: Duration) -> anyhow::Result<()> {
+    pub(super) async fn set_max_offline(&mut self, max_offline: Duration) -> anyhow::Result<()> {
         let line = format!("max_offline = \"{}s\"", max_offline.as_secs());
         self.configure_once(Who::Provider, "[provider]", &line).await
     }

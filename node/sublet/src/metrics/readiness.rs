@@ -76,7 +76,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_blind_node_is_not_ready() {
+    fn an_offline_node_is_not_ready() {
         let limit = offline_after(SECOND);
         assert_eq!(limit, 60 * SECOND);
         assert_eq!(offline_after(12 * SECOND), 120 * SECOND);

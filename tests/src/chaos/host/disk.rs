@@ -23,7 +23,7 @@ const SIZE: &str = "128m";
 /// How long the disk is full before anything else happens: many passes of the engine.
 const LASTS: Duration = Duration::from_secs(6);
 /// For so long a machine may run on unseen by the chain, and the disk is full for longer: that is no being offline.
-const MAX_BLIND: Duration = Duration::from_secs(12);
+const MAX_OFFLINE: Duration = Duration::from_secs(12);
 const LASTS_LONGER: Duration = Duration::from_secs(20);
 /// Offers that the pages which the database has are enough for, by far.
 const MOST_OFFERS: usize = 600;
@@ -84,7 +84,7 @@ async fn privileged(command: &[&str], at: &Path) -> anyhow::Result<()> {
 
 impl Scene<'_> {
     pub(super) async fn disk_full(&mut self) -> anyhow::Result<String> {
-        self.stage.set_max_blind(MAX_BLIND).await?;
+        self.stage.set_max_offline(MAX_OFFLINE).await?;
         let running = self.rent().await?;
         self.disk.fill()?;
         let seen = self.while_full(running).await;
