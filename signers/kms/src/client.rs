@@ -3,13 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aws_config::profile::ProfileFileCredentialsProvider;
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
-use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_kms::Client;
 use serde::{Deserialize, Serialize};
+use sublet_cloud_aws::{Access, Limits, sdk_config};
 
 use crate::KmsError;
 
@@ -78,32 +74,20 @@ impl KmsAccess {
 
     /// Reads the environment and profile files, and asks nobody yet.
     pub(crate) async fn client(&self, region: &str) -> Client {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .operation_timeout(OPERATION_TIMEOUT)
-            .build();
-        let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(MAX_BACKOFF);
-        // Pinned: a newer SDK with the same version here does not change its ways.
-        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .region(Region::new(region.to_owned()))
-            .timeout_config(timeouts)
-            .retry_config(retries);
-        if let Some(profile) = &self.profile {
-            loader = loader.profile_name(profile);
-        }
-        if let Some(url) = &self.endpoint_url {
-            loader = loader.endpoint_url(url);
-        }
-        if let Some(file) = &self.credentials_file {
-            let files = EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, file).build();
-            let mut provider = ProfileFileCredentialsProvider::builder().profile_files(files);
-            if let Some(profile) = &self.profile {
-                provider = provider.profile_name(profile);
-            }
-            loader = loader.credentials_provider(provider.build());
-        }
-        Client::new(&loader.load().await)
+        let access = Access {
+            region: region.to_owned(),
+            endpoint_url: self.endpoint_url.clone(),
+            profile: self.profile.clone(),
+            credentials_file: self.credentials_file.clone(),
+        };
+        let limits = Limits {
+            connect: CONNECT_TIMEOUT,
+            attempt: ATTEMPT_TIMEOUT,
+            operation: OPERATION_TIMEOUT,
+            attempts: ATTEMPTS,
+            max_backoff: MAX_BACKOFF,
+        };
+        Client::new(&sdk_config(&access, &limits).await)
     }
 }
 

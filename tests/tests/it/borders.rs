@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, process::Command};
 /// floor is named alone.
 const FLOORS: [&[&str]; 9] = [
     &["sublet-market"],
-    &["sublet-base", "sublet-contracts"],
+    &["sublet-base", "sublet-contracts", "sublet-cloud-aws"],
     &["sublet-adapter", "sublet-signer-kms"],
     &["sublet-adapter-hypervisor", "sublet-adapter-aws"],
     &["sublet-keys", "sublet-chain", "sublet-p2p", "sublet-store"],
