@@ -253,12 +253,12 @@ async fn a_second_node_on_the_same_home_is_refused() {
 }
 
 /// A bid that looks for a provider holds its budget of 1.5 CTK of the 10 that are free.
-async fn what_is_promised_is_not_withdrawn(home: &Path) {
+async fn what_is_reserved_is_not_withdrawn(home: &Path) {
     let bid = ["--output", "json", "bid", "post", "--max-rate", "0.0025 CTK/s", "--for", "10m"];
     let posted: serde_json::Value = serde_json::from_str(&run(home, &bid).await.stdout).unwrap();
     let id = posted["id"].as_str().unwrap();
     let shown = run(home, &["wallet", "balance"]).await.stdout;
-    assert!(shown.contains("10 CTK (1.5 CTK of it promised)"), "{shown}");
+    assert!(shown.contains("10 CTK (1.5 CTK of it reserved)"), "{shown}");
     let dear = ["bid", "post", "--max-rate", "0.015 CTK/s", "--for", "10m"];
     assert_refused(&run(home, &dear).await, 4, &["9 CTK free in the Market beside 1.5 CTK", "deposit 0.5"]);
     let all = ["wallet", "withdraw", "10"];
@@ -289,7 +289,7 @@ async fn a_bid_that_nothing_fits_says_why_and_what_a_provider_cannot_pay_for_is_
     let balance = run(home, &["--output", "json", "wallet", "balance"]).await.stdout;
     let balance: serde_json::Value = serde_json::from_str(&balance).unwrap();
     assert_eq!(balance["free"], "10000000000000000000");
-    what_is_promised_is_not_withdrawn(home).await;
+    what_is_reserved_is_not_withdrawn(home).await;
     let offer = ["offer", "post", "--price", "0.001 CTK/s"];
     assert_refused(&run(home, &offer).await, 1, &["not a provider", "[provider]"]);
     for (args, expected) in [

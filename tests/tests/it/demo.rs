@@ -106,7 +106,7 @@ fn a_failing_demo_says_why_and_leaves_nothing_behind() {
     let dir = demo.dir("demo");
     let (output, stderr) = demo.end();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("demo: failed: node 'ada' is not up"), "{stderr}");
+    assert!(stderr.contains("demo: failed: node 'ada' did not start"), "{stderr}");
     assert_gone(&dir).unwrap();
 }
 
@@ -129,6 +129,6 @@ fn a_terminated_devnet_leaves_nothing_behind() {
     devnet.signal(Signal::SIGTERM);
     let (output, stderr) = devnet.end();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("error: stopped before the network was up"), "{stderr}");
+    assert!(stderr.contains("error: interrupted before the network was up"), "{stderr}");
     assert_gone(&dir).unwrap();
 }

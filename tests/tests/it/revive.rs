@@ -55,6 +55,8 @@ async fn end(provider: &NodeProcess, buyer: &NodeProcess, id: &str) {
 #[tokio::test]
 async fn a_new_lease_has_the_disk_of_an_old_one_until_its_time_is_over() {
     let (_dir, mut net) = devnet().await;
+    // Whom all know: the provider has another address after each start.
+    net.add_node("hub", 0, None).await.unwrap();
     let (provider, _) = add_seller(&mut net, &SELLERS[2], &images().unwrap()).await.unwrap();
     let buyer = net.add_node("buyer", BUYER_FUNDS, None).await.unwrap();
     let other = net.add_node("other", BUYER_FUNDS, None).await.unwrap();
