@@ -262,7 +262,7 @@ async fn what_is_reserved_is_not_withdrawn(home: &Path) {
     let dear = ["bid", "post", "--max-rate", "0.015 CTK/s", "--for", "10m"];
     assert_refused(&run(home, &dear).await, 4, &["9 CTK free in the Market beside 1.5 CTK", "deposit 0.5"]);
     let all = ["wallet", "withdraw", "10"];
-    assert_refused(&run(home, &all).await, 4, &["1.5 CTK of the 10 CTK", "withdraw 8.5 CTK at most"]);
+    assert_refused(&run(home, &all).await, 4, &["1.5 CTK of the 10 CTK", "withdraw at most 8.5 CTK"]);
     assert_refused(&run(home, &["wallet", "withdraw", "11"]).await, 4, &["not 11 CTK"]);
     assert_eq!(run(home, &["wallet", "withdraw", "8.5"]).await.code, Some(0));
     assert_eq!(run(home, &["bid", "cancel", id]).await.code, Some(0));
