@@ -144,12 +144,12 @@ pub enum BuyerPhase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// The machine is not looked after.
+    /// Keep the lease; do not check the machine.
     Keep,
-    /// The lease is ended.
+    /// End the lease.
     #[default]
     End,
-    /// The lease is ended, and what is left of the time is bid for elsewhere.
+    /// End the lease, and bid for the rest of its time with other providers.
     Rebid,
 }
 
