@@ -85,21 +85,21 @@ impl BuyerPhase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// The machine is not looked after.
+    /// Keep the lease; do not check the machine.
     Keep,
-    /// The lease is ended.
+    /// End the lease.
     #[default]
     End,
-    /// The lease is ended, and what is left of the time is bid for elsewhere.
+    /// End the lease, and bid for the rest of its time with other providers.
     Rebid,
 }
 
 impl OnFailure {
     /// Every choice, with the words that explain it.
     pub const ALL: [(Self, &'static str); 3] = [
-        (Self::Keep, "The machine is not looked after"),
-        (Self::End, "The lease is ended"),
-        (Self::Rebid, "The lease is ended, and what is left of the time is bid for elsewhere"),
+        (Self::Keep, "Keep the lease; do not check the machine"),
+        (Self::End, "End the lease"),
+        (Self::Rebid, "End the lease, and bid for the rest of its time with other providers"),
     ];
 
     /// The stable name, in snake case.

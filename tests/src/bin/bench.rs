@@ -36,7 +36,7 @@ const FEW_CONNECTIONS: u32 = 16;
 /// Measures what costs time and memory.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only this part, and no report.
+    /// Run only this part, and write no report.
     #[arg(long)]
     only: Option<Part>,
     /// Books of up to 100,000 offers only.

@@ -25,13 +25,13 @@ async fn main() -> ExitCode {
 /// Something goes wrong in the middle of a trade, and the trade must come to its end.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only this part; may be given several times.
+    /// Run only this part; may be given several times.
     #[arg(long, value_enum)]
     part: Vec<Part>,
-    /// Only the crashes whose place has this in its name.
+    /// Run only the crashes whose place has this in its name.
     #[arg(long)]
     only: Option<String>,
-    /// Of each part only a few; `make test` runs the same without the soak.
+    /// Run only a few cases of each part; `make test` runs the same without the soak.
     #[arg(long)]
     short: bool,
     /// Only reorganisations of so many blocks; may be given several times.

@@ -15,7 +15,7 @@ use sublet_tests::{
 /// One trade with real parts, told while it happens.
 #[derive(Debug, Parser)]
 struct Demo {
-    /// Leave the network up afterwards until Ctrl-C, and say how to play with it.
+    /// Keep the network running afterwards until Ctrl-C, and print how to use it.
     #[arg(long)]
     keep: bool,
 }

@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// What one peer needs.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Writes the tables into the page in place of comparing them.
+    /// Write the tables into the page instead of comparing them.
     #[arg(long)]
     write: bool,
     /// Runs the networks that the model stands on, some minutes, and compares the model with them.

@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256};
 use sublet_base::failpoint;
 use sublet_base::phase::{BuyerPhase, OnFailure};
-use sublet_market::{Bid, BidTerms, Explanation, Manifest, Order as _, Spec, amount::format_amount};
+use sublet_market::{Bid, BidTerms, Explanation, Manifest, Order as _, Signed, Spec, amount::format_amount};
 use sublet_store::Purchase;
 
 use super::Buyer;
@@ -65,30 +65,9 @@ impl Buyer {
         self.core.require_gas().await?;
         let id = bid.digest(&self.core.chain.domain());
         let explanation = self.core.book().explain(&bid, &spec, self.core.now());
-        let purchase = Purchase {
-            id,
-            bid: self.core.sign(bid).await?,
-            spec,
-            manifest,
-            offer: None,
-            accept: None,
-            settle_tx: None,
-            settled_at: 0,
-            ending: None,
-            on_failure: new.on_failure,
-            reached: false,
-            failure: None,
-            continues: new.continues,
-            only,
-            avoid: new.avoid,
-            phase: BuyerPhase::Seeking,
-            declines: Vec::new(),
-            access: None,
-            trouble: None,
-            console: Vec::new(),
-            asked: Vec::new(),
-            top_up_budget: new.top_up_budget,
-        };
+        let bid = self.core.sign(bid).await?;
+        let kept = Kept { only, on_failure: new.on_failure, continues: new.continues, avoid: new.avoid };
+        let purchase = new_purchase(id, bid, spec, manifest, kept, new.top_up_budget);
         self.open_auction(id);
         self.gossip(&purchase).await.inspect_err(|_| self.close_auction(&id))?;
         failpoint::reach(&["buyer.post.gossiped"]);
@@ -135,6 +114,48 @@ impl Buyer {
             format_amount(free),
             format_amount(wallet)
         )))
+    }
+}
+
+/// What a new bid is remembered with, beside what is signed.
+struct Kept {
+    only: Option<(Address, B256)>,
+    on_failure: OnFailure,
+    continues: Option<B256>,
+    avoid: Vec<Address>,
+}
+
+fn new_purchase(
+    id: B256,
+    bid: Signed<Bid>,
+    spec: Spec,
+    manifest: Manifest,
+    kept: Kept,
+    top_up_budget: u128,
+) -> Purchase {
+    Purchase {
+        id,
+        bid,
+        spec,
+        manifest,
+        offer: None,
+        accept: None,
+        settle_tx: None,
+        settled_at: 0,
+        ending: None,
+        on_failure: kept.on_failure,
+        reached: false,
+        failure: None,
+        continues: kept.continues,
+        only: kept.only,
+        avoid: kept.avoid,
+        phase: BuyerPhase::Seeking,
+        declines: Vec::new(),
+        access: None,
+        trouble: None,
+        console: Vec::new(),
+        asked: Vec::new(),
+        top_up_budget,
     }
 }
 

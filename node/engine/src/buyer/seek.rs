@@ -40,7 +40,7 @@ const MOST_UNANSWERED: usize = 4;
 
 /// What an ask came to.
 enum Answer {
-    Accepted(Signed<Accept>),
+    Accepted(Box<Signed<Accept>>),
     Declined { code: DeclineReason, detail: String },
 }
 
@@ -67,7 +67,7 @@ impl Buyer {
                         if p.phase == BuyerPhase::Seeking {
                             p.phase = BuyerPhase::Accepted;
                             p.offer = Some(quote.offer.clone());
-                            p.accept = Some(accept);
+                            p.accept = Some(*accept);
                             p.trouble = None;
                         }
                         note_answered(p, &quote);
@@ -146,7 +146,7 @@ impl Buyer {
         };
         match self.request(quote, request).await {
             Ok(TradeResponse::Accept(accept)) => match self.check(purchase, quote, &accept).await? {
-                None => Ok(Answer::Accepted(accept)),
+                None => Ok(Answer::Accepted(Box::new(accept))),
                 Some(problem) => declined(DeclineReason::BadAccept, problem),
             },
             Ok(TradeResponse::Declined(no)) => declined(DeclineReason::Said(no.code), no.detail),

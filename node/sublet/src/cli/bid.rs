@@ -28,23 +28,23 @@ const POLL: Duration = Duration::from_millis(250);
 /// Buy: post, list and cancel bids, and see why nothing fits.
 #[derive(Debug, Subcommand)]
 pub(super) enum Bid {
-    /// Ask the market for a machine.
+    /// Post a bid: ask the market for a machine.
     Post(Post),
-    /// This node's bids.
+    /// List this node's bids.
     List,
-    /// One bid: who declined and why, what the book says.
+    /// Show one bid: its state, who declined and why, what the book says.
     Show {
         /// The bid's id.
         #[arg(value_parser = values::id)]
         id: B256,
     },
-    /// Why no offer fits: how many fail on each rule, and the nearest miss.
+    /// Explain why no offer fits: how many fail on each rule, and the nearest miss.
     Explain {
         /// The bid's id.
         #[arg(value_parser = values::id)]
         id: B256,
     },
-    /// Stop looking for a provider.
+    /// Cancel a bid: stop looking for a provider.
     Cancel {
         /// The bid's id.
         #[arg(value_parser = values::id)]
@@ -57,41 +57,47 @@ pub(super) enum Bid {
 pub(super) struct Post {
     #[command(flatten)]
     unit: UnitArgs,
-    /// How many units, in one machine.
+    /// Number of units, all in one machine.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_name = "N", help_heading = "Machine")]
     units: u32,
-    /// The most to pay for all units, for example "0.0025 CTK/s" or "9 CTK/h".
-    #[arg(long, value_parser = values::rate)]
+    /// Top rate: the most to pay for all units, for example "0.0025 CTK/s" or "9 CTK/h".
+    #[arg(long, value_parser = values::rate, value_name = "PRICE", help_heading = "Price and funds")]
     max_rate: u64,
-    /// How long, from 5m to 366d; paid in advance into escrow, what is not used comes back.
-    #[arg(long = "for", default_value = "1h", value_parser = values::lease_duration, value_name = "DURATION")]
+    /// Length of the lease, from 5m to 366d; paid in advance into escrow, what is not used comes back.
+    #[arg(long = "for", default_value = "1h", value_parser = values::lease_duration)]
+    #[arg(value_name = "DURATION", help_heading = "Time")]
     duration: u32,
-    /// A fact that the offer must have, key=value.
-    #[arg(long = "trait", value_name = "KEY=VALUE")]
+    /// A trait that the offer must have; may be given several times.
+    #[arg(long = "trait", value_name = "KEY=VALUE", help_heading = "Machine")]
     traits: Vec<String>,
-    /// The bond that the provider must lock, in time of the rate, at most 1d.
+    /// Least bond that the provider must lock, as time at the lease's rate, at most 1d.
     #[arg(long, default_value = "0s", value_parser = values::bond)]
+    #[arg(value_name = "DURATION", help_heading = "Price and funds")]
     min_bond: u32,
-    /// Reputation points that the provider must have.
-    #[arg(long, default_value_t = 0)]
+    /// Least reputation points that the provider must have.
+    #[arg(long, default_value_t = 0, value_name = "POINTS", help_heading = "Price and funds")]
     min_points: u64,
-    /// How long the bid stands, at most 10m.
+    /// How long the bid is valid, at most 10m.
     #[arg(long, default_value = "5m", value_parser = values::bid_life)]
+    #[arg(value_name = "DURATION", help_heading = "Time")]
     valid_for: u32,
     /// Image to boot.
-    #[arg(long, default_value = "debian-guest")]
+    #[arg(long, default_value = "debian-guest", value_name = "NAME", help_heading = "Machine")]
     image: String,
-    /// OpenSSH public key file; the home's own key (see `sublet lease ssh`) may always log in.
-    #[arg(long)]
+    /// OpenSSH public key file that may log in, besides the home's own key (see `sublet lease ssh`).
+    #[arg(long, value_name = "FILE", help_heading = "Machine")]
     ssh_key: Option<PathBuf>,
-    /// When the funds run out, top up by the same time again, as long as this lasts, for example "5 CTK".
-    #[arg(long, value_name = "BUDGET", default_value = "0", value_parser = values::amount)]
+    /// Budget for automatic top-ups, for example "5 CTK": whenever the funds run low, pay for the same time
+    /// again.
+    #[arg(long, default_value = "0", value_parser = values::amount)]
+    #[arg(value_name = "AMOUNT", help_heading = "Price and funds")]
     auto_top_up: u128,
-    /// When the machine is not there, or the provider gives it up.
-    #[arg(long, value_name = "CHOICE", default_value = "end", value_parser = values::on_failure())]
+    /// What to do if the machine is unreachable, or its provider gives the lease up.
+    #[arg(long, default_value = "end", value_parser = values::on_failure(), value_name = "ACTION", help_heading = "Behaviour")]
     on_failure: OnFailure,
-    /// Wait until the machine can be logged in to.
-    #[arg(long)]
+    /// Wait until the machine accepts logins.
+    #[arg(long, help_heading = "Behaviour")]
     wait: bool,
 }
 

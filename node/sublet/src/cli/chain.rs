@@ -20,54 +20,56 @@ use crate::config::Config;
 /// The contracts.
 #[derive(Debug, Subcommand)]
 pub(super) enum Chain {
-    /// Deploy CloudToken and Market; write the file that nodes read.
+    /// Deploy CloudToken and Market, and write the deployment file that nodes read.
     Deploy(Deploy),
-    /// Check that the contracts of a deployment file are those that this binary knows.
+    /// Verify that the contracts of a deployment file are those that this binary knows.
     Verify(Verify),
 }
 
 /// What to check.
 #[derive(Debug, Args)]
 pub(super) struct Verify {
-    /// JSON-RPC of the chain.
-    #[arg(long, default_value = "http://127.0.0.1:8545")]
+    /// JSON-RPC endpoint of the chain.
+    #[arg(long, default_value = "http://127.0.0.1:8545", value_name = "URL", help_heading = "Chain")]
     rpc_url: String,
-    /// The deployment file.
-    #[arg(long, default_value = "deployment.json", value_name = "FILE")]
+    /// Deployment file to check.
+    #[arg(long, default_value = "deployment.json", value_name = "FILE", help_heading = "Chain")]
     deployment: PathBuf,
 }
 
 /// What to deploy where.
 #[derive(Debug, Args)]
 pub(super) struct Deploy {
-    /// JSON-RPC of the chain.
-    #[arg(long, default_value = "http://127.0.0.1:8545")]
+    /// JSON-RPC endpoint of the chain.
+    #[arg(long, default_value = "http://127.0.0.1:8545", value_name = "URL", help_heading = "Chain")]
     rpc_url: String,
-    /// Key that pays the gas and gets the token's whole supply (0600 file); the home's wallet without it.
-    #[arg(long, value_name = "FILE")]
+    /// Key that pays the gas and receives the token's whole supply (0600 file); by default the home's wallet.
+    #[arg(long, value_name = "FILE", help_heading = "Wallet")]
     key: Option<PathBuf>,
     #[command(flatten)]
     passphrase: PassphraseArgs,
-    /// Where the deployment file goes.
-    #[arg(long, default_value = "deployment.json", value_name = "FILE")]
+    /// Where to write the deployment file.
+    #[arg(long, default_value = "deployment.json", value_name = "FILE", help_heading = "Output")]
     out: PathBuf,
     /// Replace an existing deployment file.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     force: bool,
     /// Part of each payment that is burned, in hundredths of a percent.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_name = "BPS", help_heading = "Market parameters")]
     fee_bps: u16,
     /// How long accrued pay waits before it can be claimed.
     #[arg(long, default_value = "10m", value_parser = values::duration)]
+    #[arg(value_name = "DURATION", help_heading = "Market parameters")]
     hold: u32,
-    /// What a buyer's close bills beyond now.
+    /// Time beyond now that a buyer pays for when it closes a lease.
     #[arg(long, default_value = "1m", value_parser = values::duration)]
+    #[arg(value_name = "DURATION", help_heading = "Market parameters")]
     notice: u32,
-    /// Days in which points halve.
-    #[arg(long, default_value_t = 90)]
+    /// Half-life of points, in days.
+    #[arg(long, default_value_t = 90, value_name = "DAYS", help_heading = "Market parameters")]
     half_life_days: u16,
-    /// Salt of the orders' domain; random without it.
-    #[arg(long)]
+    /// Salt of the orders' EIP-712 domain, 64 hexadecimal digits; random by default.
+    #[arg(long, value_name = "HEX", help_heading = "Market parameters")]
     salt: Option<B256>,
 }
 

@@ -19,10 +19,11 @@ use crate::devnet::{
     stop_signal,
 };
 
-/// A whole network on this machine: chain, contracts, three providers, a buyer with funds. Ctrl-C ends it.
+/// Run a whole network on this machine: chain, contracts, three providers, a buyer with funds. Ctrl-C ends
+/// it.
 #[derive(Debug, Args)]
 pub(super) struct Devnet {
-    /// Where homes and logs go while it runs; must not exist yet.
+    /// Directory for homes and logs while it runs; must not exist yet.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Folder of the guest images, made by guest/build.sh.

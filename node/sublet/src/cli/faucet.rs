@@ -11,11 +11,12 @@ use crate::config::Config;
 /// Gas money that lasts for thousands of transactions: 10 of the chain's native currency.
 const GAS_MONEY_WEI: u128 = 10_000_000_000_000_000_000;
 
-/// Free CTK and gas money for this home's wallet, on a development chain (anvil or Hardhat's node). Needs no running node.
+/// Get free CTK and gas money for this home's wallet, on a development chain (anvil or Hardhat's node). Needs
+/// no running node.
 #[derive(Debug, Args)]
 pub(super) struct Faucet {
-    /// How many tokens, for example 100.
-    #[arg(long, default_value = "100", value_parser = values::amount)]
+    /// Amount of tokens, for example 100.
+    #[arg(long, default_value = "100", value_parser = values::amount, value_name = "AMOUNT")]
     amount: u128,
 }
 

@@ -23,61 +23,71 @@ use super::{
 };
 use crate::setup::{Backend, ProviderSetup, Setup, init};
 
-/// Make a home: configuration, wallet, node key.
+/// Create a home: configuration, wallet, node key.
 #[derive(Debug, Args)]
 pub(super) struct Init {
-    /// JSON-RPC of the EVM chain that has the contracts.
-    #[arg(long, default_value = "http://127.0.0.1:8545")]
+    /// JSON-RPC endpoint of the EVM chain that has the contracts.
+    #[arg(long, default_value = "http://127.0.0.1:8545", value_name = "URL", help_heading = "Chain")]
     rpc_url: String,
-    /// The deployment file that `sublet chain deploy` wrote; a copy goes into the home.
-    #[arg(long, value_name = "FILE")]
+    /// Deployment file that `sublet chain deploy` wrote; a copy goes into the home.
+    #[arg(long, value_name = "FILE", help_heading = "Chain")]
     deployment: Option<PathBuf>,
-    /// Where peers reach this node, as /ip4/0.0.0.0/tcp/4001; may be given several times.
-    #[arg(long, value_name = "MULTIADDR", value_parser = values::listen_address)]
+    /// Address to listen on for peers, for example /ip4/0.0.0.0/tcp/4001; may be given several times.
+    #[arg(long, value_name = "MULTIADDR", value_parser = values::listen_address, help_heading = "Network")]
     listen: Vec<String>,
-    /// A peer to meet first, as /ip4/ADDRESS/tcp/PORT/p2p/PEERID; may be given several times.
-    #[arg(long, value_name = "MULTIADDR", value_parser = values::peer_address)]
+    /// Bootstrap peer, as /ip4/ADDRESS/tcp/PORT/p2p/PEERID; may be given several times.
+    #[arg(long, value_name = "MULTIADDR", value_parser = values::peer_address, help_heading = "Network")]
     bootstrap: Vec<String>,
-    /// Take this wallet key (0600 file, 64 hexadecimal digits) instead of a new one.
-    #[arg(long, value_name = "FILE")]
+    /// Use this wallet key (0600 file, 64 hexadecimal digits) instead of a new one.
+    #[arg(long, value_name = "FILE", help_heading = "Wallet")]
     wallet_key: Option<PathBuf>,
-    /// Take this keystore (Web3 Secret Storage, as geth and `cast wallet` write it) and its passphrase.
-    #[arg(long, value_name = "FILE", conflicts_with = "wallet_key")]
+    /// Use this keystore (Web3 Secret Storage, as geth and `cast wallet` write it) and its passphrase.
+    #[arg(long, value_name = "FILE", conflicts_with = "wallet_key", help_heading = "Wallet")]
     keystore: Option<PathBuf>,
     #[command(flatten)]
     passphrase: PassphraseArgs,
     /// Keep the wallet's key in a plain file, and do not ask for a passphrase on the terminal.
-    #[arg(long, conflicts_with_all = ["passphrase_file", "keystore"])]
+    #[arg(long, conflicts_with_all = ["passphrase_file", "keystore"], help_heading = "Wallet")]
     no_passphrase: bool,
-    /// Trade with this account: the node's key is only its operator (`sublet wallet operator approve` in its home).
-    #[arg(long, value_name = "ADDRESS")]
+    /// Trade for this account: the node's key is only its operator (`sublet wallet operator approve` in its
+    /// home).
+    #[arg(long, value_name = "ADDRESS", help_heading = "Wallet")]
     maker: Option<Address>,
     #[cfg(feature = "kms")]
     #[command(flatten)]
     kms: KmsArgs,
-    /// Blocks on top of an event before the node acts on it.
-    #[arg(long, default_value_t = 2)]
+    /// Confirmations: blocks on top of an event before the node acts on it.
+    #[arg(long, default_value_t = 2, value_name = "BLOCKS", help_heading = "Chain")]
     confirmations: u64,
-    /// How often the newest block is asked for.
-    #[arg(long, default_value = "1s")]
+    /// How often to ask for the newest block.
+    #[arg(long, default_value = "1s", value_name = "DURATION", help_heading = "Chain")]
     poll: humantime::Duration,
-    /// Sell machines of this host with QEMU.
-    #[arg(long)]
+    /// Sell machines of this host, run by QEMU.
+    #[arg(long, help_heading = "Provider")]
     provider: bool,
     /// Folder of the guest images, made by guest/build.sh.
-    #[arg(long, default_value = "images", value_name = "DIR", requires = "provider")]
+    #[arg(
+        long,
+        default_value = "images",
+        value_name = "DIR",
+        requires = "provider",
+        help_heading = "Provider"
+    )]
     images: PathBuf,
-    /// `auto`, `kvm` or `tcg` (software emulation).
+    /// Acceleration: `auto`, `kvm` or `tcg` (software emulation).
     #[arg(long, default_value = "auto", value_parser = ["auto", "kvm", "tcg"], requires = "provider")]
+    #[arg(value_name = "KIND", help_heading = "Provider")]
     accel: String,
     /// Virtual CPUs that all leases may use together.
-    #[arg(long, default_value_t = 2, requires = "provider")]
+    #[arg(long, default_value_t = 2, requires = "provider", value_name = "N", help_heading = "Provider")]
     capacity_vcpus: u32,
     /// Memory that all leases may use together.
     #[arg(long, default_value = "2GiB", value_parser = values::memory, requires = "provider")]
+    #[arg(value_name = "SIZE", help_heading = "Provider")]
     capacity_memory: u32,
     /// Disk that all leases may use together.
     #[arg(long, default_value = "20GiB", value_parser = values::disk, requires = "provider")]
+    #[arg(value_name = "SIZE", help_heading = "Provider")]
     capacity_disk: u32,
 }
 
@@ -85,14 +95,15 @@ pub(super) struct Init {
 #[cfg(feature = "kms")]
 #[derive(Debug, Args)]
 struct KmsArgs {
-    /// Sign with this key of AWS KMS (alias/NAME, key id, or ARN; ECC_SECG_P256K1) instead of one in the home.
-    #[arg(long, value_name = "KEY", conflicts_with_all = ["wallet_key", "keystore", "passphrase_file", "no_passphrase"])]
+    /// Sign with this AWS KMS key (alias/NAME, key id, or ARN; ECC_SECG_P256K1) instead of a key in the home.
+    #[arg(long, conflicts_with_all = ["wallet_key", "keystore", "passphrase_file", "no_passphrase"])]
+    #[arg(value_name = "KEY", help_heading = "Wallet")]
     kms_key: Option<String>,
-    /// The region of the KMS key; may be left out when the key is named by its ARN.
-    #[arg(long, value_name = "REGION", requires = "kms_key")]
+    /// Region of the KMS key; may be left out when the key is named by its ARN.
+    #[arg(long, value_name = "REGION", requires = "kms_key", help_heading = "Wallet")]
     kms_region: Option<String>,
-    /// Another endpoint than the region's own.
-    #[arg(long, value_name = "URL", requires = "kms_key")]
+    /// KMS endpoint, if not the region's own.
+    #[arg(long, value_name = "URL", requires = "kms_key", help_heading = "Wallet")]
     kms_endpoint_url: Option<String>,
 }
 

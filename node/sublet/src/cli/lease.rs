@@ -19,15 +19,15 @@ use super::{
 /// Running and past leases.
 #[derive(Debug, Subcommand)]
 pub(super) enum Lease {
-    /// This node's leases, newest first.
+    /// List this node's leases, newest first.
     List,
-    /// One lease: money, time, machine, events.
+    /// Show one lease: money, time, machine, events.
     Show {
         /// The lease's id.
         #[arg(value_parser = values::id)]
         id: B256,
     },
-    /// Log in, or run a command: `sublet lease ssh ID -- uname -a`.
+    /// Log in to the machine by ssh, or run a command: `sublet lease ssh ID -- uname -a`.
     Ssh {
         /// The lease's id.
         #[arg(value_parser = values::id)]
@@ -36,43 +36,44 @@ pub(super) enum Lease {
         #[arg(last = true)]
         command: Vec<String>,
     },
-    /// What the machine has printed last; of an ended lease, what was kept.
+    /// Show the machine's last console lines; of an ended lease, those that were kept.
     Logs {
         /// The lease's id.
         #[arg(value_parser = values::id)]
         id: B256,
     },
-    /// A new lease with the disk of one that is over, from the same provider, while it keeps the disk.
+    /// Rent again with the disk of an ended lease, from the same provider, while it keeps the disk.
     Revive {
-        /// The lease that is over.
+        /// The ended lease's id.
         #[arg(value_parser = values::id)]
         id: B256,
         /// How long, from 5m to 366d; paid in advance into escrow, what is not used comes back.
-        #[arg(long = "for", default_value = "1h", value_parser = values::lease_duration, value_name = "DURATION")]
+        #[arg(long = "for", default_value = "1h", value_parser = values::lease_duration)]
+        #[arg(value_name = "DURATION")]
         duration: u32,
-        /// The most to pay; what the first lease's bid said, without it.
-        #[arg(long, value_parser = values::rate)]
+        /// Top rate, for example "9 CTK/h"; by default that of the first lease's bid.
+        #[arg(long, value_parser = values::rate, value_name = "PRICE")]
         max_rate: Option<u64>,
-        /// Wait until the machine can be logged in to.
+        /// Wait until the machine accepts logins.
         #[arg(long)]
         wait: bool,
     },
-    /// End a lease: the buyer pays to now and the notice; a provider gives up its bond.
+    /// End a lease: a buyer pays until now and for the notice; a provider forfeits its bond.
     Close {
         /// The lease's id.
         #[arg(value_parser = values::id)]
         id: B256,
     },
-    /// Pay for more time of a running lease.
+    /// Top up: pay for more time of a running lease.
     TopUp {
         /// The lease's id.
         #[arg(value_parser = values::id)]
         id: B256,
-        /// How much more, within the provider's longest lease.
+        /// Time to add, within the provider's longest lease.
         #[arg(long = "for", value_parser = values::top_up, value_name = "DURATION")]
         duration: u32,
     },
-    /// End a lease whose machine does not work: the last minutes' pay is burned, not paid.
+    /// Reject: end a lease whose machine does not work; the last minutes' pay is burned, not paid.
     Reject {
         /// The lease's id.
         #[arg(value_parser = values::id)]

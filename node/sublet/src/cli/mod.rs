@@ -36,10 +36,12 @@ pub use self::{
 #[command(name = "sublet", version, propagate_version = true)]
 pub struct Cli {
     /// The node's home directory: configuration, keys, store.
-    #[arg(long, global = true, env = "SUBLET_HOME", default_value_os_t = default_home(), value_name = "DIR")]
+    #[arg(long, global = true, env = "SUBLET_HOME", default_value_os_t = default_home())]
+    #[arg(value_name = "DIR", help_heading = "Global options")]
     home: PathBuf,
-    /// Text for people or JSON for programs, on stdout.
+    /// Format of the output on stdout: text for people, JSON for programs.
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    #[arg(value_name = "FORMAT", help_heading = "Global options")]
     pub output: Output,
     #[command(subcommand)]
     command: Command,
@@ -47,14 +49,15 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a home: configuration, wallet, node key.
+    /// Create a home: configuration, wallet, node key.
     Init(Box<init::Init>),
     /// Run the node.
     #[command(subcommand)]
     Node(node::Node),
-    /// Rent a machine in one go: find, estimate, ask, pay, wait, print the ssh command.
+    /// Rent a machine in one step: estimate the price, ask to confirm, deposit, bid, wait, print the ssh
+    /// command.
     Rent(rent::Rent),
-    /// Address, balances, deposit, withdraw.
+    /// Wallet: address, balances, passphrase, deposit, withdraw, operator keys.
     #[command(subcommand)]
     Wallet(wallet::Wallet),
     /// Sell: post, list and cancel offers.
@@ -63,18 +66,18 @@ enum Command {
     /// Buy: post, list and cancel bids, and see why nothing fits.
     #[command(subcommand)]
     Bid(bid::Bid),
-    /// Running and past leases: list, show, log in, end.
+    /// Running and past leases: list, show, log in, read the console, top up, end, revive.
     #[command(subcommand)]
     Lease(lease::Lease),
     /// Reputation points.
     #[command(subcommand)]
     Points(wallet::Points),
-    /// Free CTK and gas money on a development chain.
+    /// Get free CTK and gas money on a development chain.
     Faucet(faucet::Faucet),
-    /// Deploy the contracts.
+    /// Contracts: deploy them, or verify those of a deployment file.
     #[command(subcommand)]
     Chain(chain::Chain),
-    /// A whole network on this machine: chain, contracts, providers, a buyer.
+    /// Run a whole network on this machine: chain, contracts, providers, a buyer.
     Devnet(devnet::Devnet),
 }
 

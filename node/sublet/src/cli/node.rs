@@ -14,13 +14,18 @@ use crate::{
     node,
 };
 
-/// Run the node, or ask how it is.
+/// Run the node, or show its state.
 #[derive(Debug, Subcommand)]
 pub(super) enum Node {
-    /// Run until Ctrl-C or SIGTERM. Machines of running leases go on without the node.
+    /// Run the node until Ctrl-C or SIGTERM. Machines of running leases go on without it.
     Run {
         /// What to log, for example `info` or `sublet=debug`.
-        #[arg(long, env = "SUBLET_LOG", default_value = "info,libp2p=warn,quinn=warn,alloy=warn")]
+        #[arg(
+            long,
+            env = "SUBLET_LOG",
+            default_value = "info,libp2p=warn,quinn=warn,alloy=warn",
+            value_name = "FILTER"
+        )]
         log: String,
         /// Override a key of node.toml, for example chain.rpc_url=http://host:8545; may be given several times. Stronger
         /// than the environment variable of the same key, here SUBLET__CHAIN__RPC_URL.
@@ -29,9 +34,10 @@ pub(super) enum Node {
         #[command(flatten)]
         passphrase: PassphraseArgs,
     },
-    /// Peers, book, chain time of the running node.
+    /// Show peers, order book and chain time of the running node.
     Status,
-    /// One number for all orders in the running node's book: two nodes with the same know the same orders.
+    /// Show one number for all orders in the running node's book: nodes with the same number know the same
+    /// orders.
     BookDigest,
 }
 

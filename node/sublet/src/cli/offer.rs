@@ -13,17 +13,17 @@ use super::{
 /// Sell: post, list and cancel offers.
 #[derive(Debug, Subcommand)]
 pub(super) enum Offer {
-    /// Offer capacity of this node; it stays offered until it is cancelled.
+    /// Post an offer of this node's capacity; it is renewed until it is cancelled.
     Post(Post),
-    /// All live offers that this node knows, cheapest first.
+    /// List all live offers that this node knows, cheapest first.
     List {
-        /// Only this node's own.
+        /// Only this node's own offers.
         #[arg(long)]
         mine: bool,
     },
-    /// Withdraw an offer; leases that came of it go on.
+    /// Cancel an offer; leases that came of it go on.
     Cancel {
-        /// The offer's series, as `offer list` shows it.
+        /// The offer's series, as `sublet offer list` shows it.
         series: String,
     },
 }
@@ -33,29 +33,34 @@ pub(super) enum Offer {
 pub(super) struct Post {
     #[command(flatten)]
     unit: UnitArgs,
-    /// How many units there are.
+    /// Number of units for sale.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_name = "N", help_heading = "Machine")]
     units: u32,
     /// Price of one unit, for example "0.0025 CTK/s" or "9 CTK/h".
-    #[arg(long, value_parser = values::rate)]
+    #[arg(long, value_parser = values::rate, value_name = "PRICE", help_heading = "Price and funds")]
     price: u64,
-    /// The bond you lock for a lease, in time of its rate, at most 1d.
+    /// Bond that you lock for a lease, as time at its rate, at most 1d.
     #[arg(long, default_value = "10m", value_parser = values::bond)]
+    #[arg(value_name = "DURATION", help_heading = "Price and funds")]
     bond: u32,
     /// Shortest lease, at least 5m.
     #[arg(long, default_value = "5m", value_parser = values::lease_duration)]
+    #[arg(value_name = "DURATION", help_heading = "Time")]
     min_duration: u32,
     /// Longest lease, with all extensions, at most 366d.
     #[arg(long, default_value = "30d", value_parser = values::lease_duration)]
+    #[arg(value_name = "DURATION", help_heading = "Time")]
     max_duration: u32,
-    /// How soon after the settlement the machine runs, at most 30m.
+    /// Longest time from settlement to the running machine, at most 30m.
     #[arg(long, default_value = "5m", value_parser = values::activate_within)]
+    #[arg(value_name = "DURATION", help_heading = "Time")]
     activate_within: u32,
-    /// Burn the earnings instead of having them paid out.
-    #[arg(long)]
+    /// Burn the earnings instead of being paid.
+    #[arg(long, help_heading = "Price and funds")]
     burn: bool,
-    /// A fact about the machines, key=value; the adapter adds its own.
-    #[arg(long = "trait", value_name = "KEY=VALUE")]
+    /// A trait of the machines, besides those that the adapter adds; may be given several times.
+    #[arg(long = "trait", value_name = "KEY=VALUE", help_heading = "Machine")]
     traits: Vec<String>,
 }
 

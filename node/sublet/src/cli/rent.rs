@@ -30,31 +30,33 @@ const OFFERS_COVERED: usize = 3;
 /// Seconds that the bid stands.
 const BID_LIFE: u32 = 300;
 
-/// Rent a machine: find, estimate, ask, pay, wait, print the ssh command.
+/// Rent a machine: estimate the price, ask to confirm, deposit, bid, wait, print the ssh command.
 #[derive(Debug, Args)]
 pub(super) struct Rent {
     #[command(flatten)]
     unit: UnitArgs,
-    /// How long, from 5m to 366d; paid in advance into escrow, what is not used comes back.
-    #[arg(long = "for", default_value = "1h", value_parser = values::lease_duration, value_name = "DURATION")]
+    /// Length of the lease, from 5m to 366d; paid in advance into escrow, what is not used comes back.
+    #[arg(long = "for", default_value = "1h", value_parser = values::lease_duration)]
+    #[arg(value_name = "DURATION", help_heading = "Time")]
     duration: u32,
-    /// The most to pay, for example "9 CTK/h"; without it, what the third cheapest fitting offer costs.
-    #[arg(long, value_parser = values::rate)]
+    /// Top rate: the most to pay, for example "9 CTK/h"; by default the price of the third cheapest fitting
+    /// offer.
+    #[arg(long, value_parser = values::rate, value_name = "PRICE", help_heading = "Price and funds")]
     max_rate: Option<u64>,
-    /// A fact that the offer must have, key=value.
-    #[arg(long = "trait", value_name = "KEY=VALUE")]
+    /// A trait that the offer must have; may be given several times.
+    #[arg(long = "trait", value_name = "KEY=VALUE", help_heading = "Machine")]
     traits: Vec<String>,
     /// Image to boot.
-    #[arg(long, default_value = "debian-guest")]
+    #[arg(long, default_value = "debian-guest", value_name = "NAME", help_heading = "Machine")]
     image: String,
-    /// OpenSSH public key file; the home's own key may always log in.
-    #[arg(long)]
+    /// OpenSSH public key file that may log in, besides the home's own key.
+    #[arg(long, value_name = "FILE", help_heading = "Machine")]
     ssh_key: Option<PathBuf>,
-    /// When the machine is not there, or the provider gives it up.
-    #[arg(long, value_name = "CHOICE", default_value = "end", value_parser = values::on_failure())]
+    /// What to do if the machine is unreachable, or its provider gives the lease up.
+    #[arg(long, default_value = "end", value_parser = values::on_failure(), value_name = "ACTION", help_heading = "Behaviour")]
     on_failure: OnFailure,
-    /// Do not ask.
-    #[arg(long, short)]
+    /// Skip the confirmation.
+    #[arg(long, short, help_heading = "Behaviour")]
     yes: bool,
 }
 

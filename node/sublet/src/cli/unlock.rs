@@ -28,7 +28,7 @@ const TRIES: usize = 3;
 pub(super) struct PassphraseArgs {
     /// File (mode 0600) whose first line is the keystore's passphrase. Without it: SUBLET_PASSPHRASE, then
     /// wallet.passphrase_file in node.toml, then the terminal.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Wallet")]
     pub(super) passphrase_file: Option<PathBuf>,
 }
 

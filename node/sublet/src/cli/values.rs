@@ -121,13 +121,14 @@ pub(super) fn id(text: &str) -> Result<B256, String> {
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(super) struct UnitArgs {
     /// Virtual CPUs of one unit.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Machine")]
     vcpus: u32,
-    /// Memory of one unit.
+    /// Memory of one unit, for example "512MiB" or "2GiB".
     #[arg(long, default_value = "512MiB", value_parser = memory)]
+    #[arg(value_name = "SIZE", help_heading = "Machine")]
     memory: u32,
-    /// Disk of one unit.
-    #[arg(long, default_value = "1GiB", value_parser = disk)]
+    /// Disk of one unit, for example "10GiB".
+    #[arg(long, default_value = "1GiB", value_parser = disk, value_name = "SIZE", help_heading = "Machine")]
     disk: u32,
 }
 

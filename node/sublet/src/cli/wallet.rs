@@ -22,12 +22,12 @@ use super::{
 };
 use crate::config::Config;
 
-/// Address, balances, deposit, withdraw.
+/// Wallet: address, balances, passphrase, deposit, withdraw, operator keys.
 #[derive(Debug, Subcommand)]
 pub(super) enum Wallet {
-    /// The wallet's address (needs no running node and no passphrase).
+    /// Show the wallet's address (needs no running node and no passphrase).
     Address,
-    /// Put a passphrase on the wallet's key: keystore.json takes the place of the plain wallet.key.
+    /// Encrypt the wallet's key with a passphrase: keystore.json replaces the plain wallet.key.
     Encrypt {
         #[command(flatten)]
         passphrase: PassphraseArgs,
@@ -40,28 +40,28 @@ pub(super) enum Wallet {
         #[arg(long, value_name = "FILE")]
         new_passphrase_file: Option<PathBuf>,
     },
-    /// Tokens in the wallet and in the Market, gas money, points (needs no running node).
+    /// Show tokens in the wallet and in the Market, gas money, points (needs no running node).
     Balance {
         #[command(flatten)]
         passphrase: PassphraseArgs,
     },
     /// Move tokens from the wallet into the Market, where bids and bonds are paid from (needs no running node).
     Deposit {
-        /// For example `10` or `2.5 CTK`.
-        #[arg(value_parser = values::amount)]
+        /// Amount of tokens, for example `10` or `2.5 CTK`.
+        #[arg(value_parser = values::amount, value_name = "AMOUNT")]
         amount: u128,
         #[command(flatten)]
         passphrase: PassphraseArgs,
     },
     /// Move free tokens from the Market back to the wallet (needs no running node).
     Withdraw {
-        /// For example `10` or `2.5 CTK`.
-        #[arg(value_parser = values::amount)]
+        /// Amount of tokens, for example `10` or `2.5 CTK`.
+        #[arg(value_parser = values::amount, value_name = "AMOUNT")]
         amount: u128,
         #[command(flatten)]
         passphrase: PassphraseArgs,
     },
-    /// Keys that may trade for this wallet's account and never withdraw: for nodes that do not have its key.
+    /// Operator keys: they may trade for this wallet's account but never withdraw, for nodes without its key.
     #[command(subcommand)]
     Operator(OperatorKey),
 }
@@ -69,18 +69,19 @@ pub(super) enum Wallet {
 /// Operators of the account.
 #[derive(Debug, Subcommand)]
 pub(super) enum OperatorKey {
-    /// Let a key sign orders and drive leases in this account's name.
+    /// Approve a key: it may sign orders and drive leases in this account's name.
     Approve(KeyArgs),
-    /// Forbid it, at once: what it has signed and was not settled does not count any more.
+    /// Revoke a key at once: orders that it has signed and that are not settled no longer count.
     Revoke(KeyArgs),
-    /// Whether a key may.
+    /// Show whether a key is approved.
     Show(KeyArgs),
 }
 
 /// Which key.
 #[derive(Debug, Args)]
 pub(super) struct KeyArgs {
-    /// The key's address: what `sublet wallet address` prints in its home.
+    /// The key's address, as `sublet wallet address` prints it in the key's home.
+    #[arg(value_name = "ADDRESS")]
     key: Address,
     #[command(flatten)]
     passphrase: PassphraseArgs,
@@ -100,9 +101,10 @@ impl OperatorKey {
 /// Reputation points.
 #[derive(Debug, Subcommand)]
 pub(super) enum Points {
-    /// Points and free balance of an address; our own without one.
+    /// Show points and free balance of an address.
     Show {
-        /// Whose.
+        /// The account's address; this node's own by default.
+        #[arg(value_name = "ADDRESS")]
         address: Option<Address>,
     },
 }

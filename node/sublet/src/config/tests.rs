@@ -36,7 +36,10 @@ fn errors_name_the_file_the_key_and_an_example() {
         ("[market]\nmax_orders = 1000\n", "market.orders_per_maker and market.max_orders"),
         ("[p2p]\nmax_peers_per_address = 0\n", "at least 1, for example 16"),
         ("[market]\noffer_lifetime = \"soon\"\n", "for example \"90s\""),
-        ("[p2p]\nannounce = [\"/ip4/0.0.0.0/tcp/4001\"]\n", "p2p.announce must list at most 16 addresses where other peers reach"),
+        (
+            "[p2p]\nannounce = [\"/ip4/0.0.0.0/tcp/4001\"]\n",
+            "p2p.announce must list at most 16 addresses where other peers reach",
+        ),
         (
             "[p2p]\nannounce = [\"/ip4/192.0.2.1/tcp/1/p2p/12D3KooWGtkEdZpKjL22X7whouCCzKJAZEWauST4cvhbGAjWJFv2\"]\n",
             "without /p2p/ and its id",

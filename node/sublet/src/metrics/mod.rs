@@ -7,10 +7,13 @@
 //! Names and units are listed in `docs/metrics.md`. Base units only, counters end in `_total`, nothing is a rate,
 //! everything that can be counted starts at 0, and every label has values from a list of ours.
 
+mod book;
 pub mod http;
+mod network;
 mod openmetrics;
 pub mod page;
 pub mod readiness;
+mod resources;
 mod state;
 mod sync;
 

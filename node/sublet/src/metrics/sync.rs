@@ -1,9 +1,10 @@
 //! Metrics of comparing books with peers, brought to the network's own counters when a page is made.
 
 use prometheus::{IntCounter, IntCounterVec};
+use sublet_engine::counters::Register;
 use sublet_p2p::SyncCounters;
 
-use super::{Register, state::raise_to};
+use super::state::raise_to;
 
 /// The metrics.
 pub(super) struct SyncMetrics {

@@ -233,7 +233,7 @@ impl World {
                 self.store().put(&lease).unwrap();
             }
             let end = (view.state == LeaseState::Ended)
-                .then(|| LeaseEnd { reason: sublet_market::EndReason::Closed, at: confirmed.time });
+                .then_some(LeaseEnd { reason: sublet_market::EndReason::Closed, at: confirmed.time });
             self.store().update::<ChainLease>(id.as_slice(), |lease| lease.end = end).unwrap();
             self.refresh(*id);
         }
