@@ -82,7 +82,7 @@ pub fn parse_rate(input: &str) -> Result<u64, ParseError> {
         _ => return Err(RATE.error(input, UNKNOWN_UNIT)),
     };
     let base_units = parse_ctk(number).map_err(|problem| RATE.error(input, problem))?;
-    match u64::try_from(base_units / seconds) {
+    match u64::try_from(base_units.checked_div(seconds).unwrap_or_default()) {
         Ok(0) => Err(RATE.error(input, TOO_SMALL)),
         Ok(rate) => Ok(rate),
         Err(_) => Err(RATE.error(input, TOO_LARGE)),
@@ -173,16 +173,20 @@ fn parse_size(input: &str, quantity: Quantity, mib_per_count: u64) -> Result<u32
     }
     let total = number.parse::<u64>().ok().and_then(|number| number.checked_mul(mib));
     let total = total.ok_or_else(|| quantity.error(input, TOO_LARGE))?;
-    if total % mib_per_count != 0 {
+    if !total.is_multiple_of(mib_per_count) {
         return Err(quantity.error(input, PART_OF_UNIT));
     }
-    u32::try_from(total / mib_per_count).map_err(|_| quantity.error(input, TOO_LARGE))
+    let count = total.checked_div(mib_per_count).unwrap_or_default();
+    u32::try_from(count).map_err(|_| quantity.error(input, TOO_LARGE))
 }
 
 fn format_size(mib: u64) -> String {
     const UNITS: [(u64, &str); 2] = [(1_024 * 1_024, "TiB"), (1_024, "GiB")];
     let largest = UNITS.iter().find(|(size, _)| mib > 0 && mib.is_multiple_of(*size));
-    largest.map_or_else(|| format!("{mib}MiB"), |(size, unit)| format!("{}{unit}", mib / size))
+    largest.map_or_else(
+        || format!("{mib}MiB"),
+        |(size, unit)| format!("{}{unit}", mib.checked_div(*size).unwrap_or(mib)),
+    )
 }
 
 /// Splits a number and its unit, with or without a space between.

@@ -80,13 +80,13 @@ impl StructHasher {
 
     pub(crate) fn word(mut self, word: B256) -> Self {
         self.words[self.len] = word.0;
-        self.len += 1;
+        self.len = self.len.saturating_add(1);
         self
     }
 
     pub(crate) fn uint(mut self, value: impl Into<u64>) -> Self {
         self.words[self.len][24..].copy_from_slice(&value.into().to_be_bytes());
-        self.len += 1;
+        self.len = self.len.saturating_add(1);
         self
     }
 

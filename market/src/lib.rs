@@ -7,7 +7,15 @@
 //!
 //! Amounts are base units (10^-18 CTK), rates base units per second, times Unix seconds of chain time, durations seconds.
 
+#![deny(clippy::arithmetic_side_effects)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
+
 pub mod amount;
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "positions in rows of bits and counters, bounded by the book's limits, on the path of every search; its money \
+              (`limits`, `makers`) has the lint"
+)]
 pub mod book;
 pub mod codec;
 pub mod eip712;

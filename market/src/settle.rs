@@ -119,8 +119,8 @@ pub fn check_settle(
     if provider.points < bid.min_points {
         return Err(SettleRefusal::PointsTooLow { points: provider.points, min: bid.min_points });
     }
-    let escrow = u128::from(accept.rate) * u128::from(bid.duration);
-    let bond = u128::from(accept.rate) * u128::from(accept.bond_seconds);
+    let escrow = u128::from(accept.rate).saturating_mul(u128::from(bid.duration));
+    let bond = u128::from(accept.rate).saturating_mul(u128::from(accept.bond_seconds));
     if buyer.free < escrow {
         return Err(SettleRefusal::BuyerFunds { free: buyer.free, needed: escrow });
     }

@@ -33,7 +33,7 @@ impl Shard {
 
     /// The shard of a region, by `keccak256` of its name.
     pub fn of_region(region: &str) -> Self {
-        Self(1 + keccak256(region)[31] % Self::REGIONS)
+        Self((keccak256(region)[31] % Self::REGIONS).saturating_add(1))
     }
 
     /// The shard of an offer with these traits, or of a bid that wants them.

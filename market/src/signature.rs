@@ -217,7 +217,7 @@ impl OrderKey {
             RecoverableSignature::sign_ecdsa_recoverable(message, &self.0).serialize_compact();
         let mut bytes = [0; 65];
         bytes[..64].copy_from_slice(&compact);
-        bytes[64] = 27 + id.to_u8();
+        bytes[64] = id.to_u8().saturating_add(27);
         OrderSignature(bytes)
     }
 }

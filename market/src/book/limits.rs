@@ -34,7 +34,7 @@ impl Default for BookLimits {
 impl BookLimits {
     /// Orders of one kind that a maker may have: grows with its free balance.
     pub(super) fn quota(&self, maker: &Maker) -> usize {
-        let floors = maker.free / self.floor.max(1);
+        let floors = maker.free.checked_div(self.floor).unwrap_or(maker.free);
         let earned = usize::try_from(floors).unwrap_or(usize::MAX);
         self.base_orders_per_maker.saturating_add(earned).min(self.max_orders_per_maker)
     }

@@ -145,7 +145,7 @@ impl Makers {
     pub(super) fn count(&mut self, id: u32, kind: Kind, more: bool) {
         self.update(id, |slot| {
             let live = &mut slot.live[kind as usize];
-            *live = if more { *live + 1 } else { live.saturating_sub(1) };
+            *live = if more { live.saturating_add(1) } else { live.saturating_sub(1) };
         });
     }
 
@@ -183,12 +183,14 @@ impl Makers {
 impl MakerSlot {
     /// Live orders for each floor of free balance, in 2^-32. Who has no floor of balance gives way before all others.
     fn crowding(&self, kind: Kind, more: usize, floor: u128) -> u64 {
-        let live = u64::try_from(self.live[kind as usize] + more).unwrap_or(u64::MAX).min(1 << 24);
-        let floors = u64::try_from(self.maker.free / floor.max(1)).unwrap_or(u64::MAX);
+        let live =
+            u64::try_from(self.live[kind as usize].saturating_add(more)).unwrap_or(u64::MAX).min(1 << 24);
+        let floors =
+            u64::try_from(self.maker.free.checked_div(floor).unwrap_or(self.maker.free)).unwrap_or(u64::MAX);
         match floors {
-            0 if live > 0 => (1 << 62) + live,
+            0 if live > 0 => (1_u64 << 62).saturating_add(live),
             0 => 0,
-            floors => (live << 32) / floors.min(1 << 32),
+            floors => (live << 32).checked_div(floors.min(1 << 32)).unwrap_or(u64::MAX),
         }
     }
 }

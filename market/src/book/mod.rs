@@ -22,7 +22,9 @@ mod fair;
 mod holders;
 mod index;
 mod levels;
+#[deny(clippy::arithmetic_side_effects)]
 mod limits;
+#[deny(clippy::arithmetic_side_effects)]
 mod makers;
 mod offers;
 mod outcome;

@@ -219,7 +219,7 @@ fn open(kind: Kind, bytes: &[u8]) -> Result<&[u8], CodecError> {
 /// Reads a message that must take up the whole payload. The limit of `config` bounds what is allocated on the way.
 fn read<T: bincode::Decode<()>>(payload: &[u8], config: impl config::Config) -> Result<T, CodecError> {
     let (message, used) = bincode::decode_from_slice(payload, config).map_err(CodecError::Malformed)?;
-    match payload.len() - used {
+    match payload.len().saturating_sub(used) {
         0 => Ok(message),
         trailing => Err(CodecError::Trailing(trailing)),
     }

@@ -174,13 +174,14 @@ pub struct Flows {
 impl Flows {
     /// What goes into the lease, escrow and bond.
     pub fn total_in(&self) -> u128 {
-        self.escrow_in + self.bond_in
+        self.escrow_in.saturating_add(self.bond_in)
     }
 
     /// What leaves the lease, wherever to.
     pub fn total_out(&self) -> u128 {
-        let pay = self.to_provider + self.to_payout_bucket + self.fee + self.burned + self.to_buyer;
-        pay + self.bond_to_provider + self.bond_to_buyer + self.bond_burned
+        let pay = [self.to_provider, self.to_payout_bucket, self.fee, self.burned, self.to_buyer];
+        let bond = [self.bond_to_provider, self.bond_to_buyer, self.bond_burned];
+        pay.into_iter().chain(bond).fold(0, u128::saturating_add)
     }
 }
 

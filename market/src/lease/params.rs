@@ -56,7 +56,7 @@ impl Params {
 
     /// Fee for one second of a rate, in base units, rounded up.
     pub fn fee_per_second(&self, rate: u64) -> u64 {
-        let fee = (u128::from(rate) * u128::from(self.fee_bps)).div_ceil(10_000);
+        let fee = u128::from(rate).saturating_mul(u128::from(self.fee_bps)).div_ceil(10_000);
         // Fits: fee_bps ≤ 10^4 in any deployed Market; a nonsensical fee takes all.
         u64::try_from(fee).unwrap_or(rate).min(rate)
     }

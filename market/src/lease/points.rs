@@ -27,7 +27,7 @@ impl Points {
         if days == 0 {
             return self.value;
         }
-        let left = u128::from(self.value) * power(params.daily_decay(), days) / ONE;
+        let left = u128::from(self.value).saturating_mul(power(params.daily_decay(), days)) / ONE;
         // Fits: the factor is at most ONE, so that nothing grows.
         u64::try_from(left).unwrap_or(self.value)
     }
@@ -45,11 +45,11 @@ impl Params {
     pub fn daily_decay(&self) -> u128 {
         let (mut low, mut high) = (0, ONE);
         while low < high {
-            let middle = (low + high).div_ceil(2);
+            let middle = low.midpoint(high.saturating_add(1));
             if power(middle, u64::from(self.half_life_days)) <= ONE / 2 {
                 low = middle;
             } else {
-                high = middle - 1;
+                high = middle.saturating_sub(1);
             }
         }
         low
@@ -61,9 +61,9 @@ fn power(mut base: u128, mut exponent: u64) -> u128 {
     let mut result = ONE;
     while exponent > 0 {
         if exponent & 1 == 1 {
-            result = result * base / ONE;
+            result = result.saturating_mul(base) / ONE;
         }
-        base = base * base / ONE;
+        base = base.saturating_mul(base) / ONE;
         exponent >>= 1;
     }
     result

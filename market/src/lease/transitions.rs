@@ -114,7 +114,9 @@ impl Lease {
     pub fn held(&self) -> u128 {
         match self.state {
             State::Opened { duration, .. } => self.price_of(u64::from(duration)),
-            State::Active { paid_until, funded_until, .. } => self.price_of(funded_until - paid_until),
+            State::Active { paid_until, funded_until, .. } => {
+                self.price_of(funded_until.saturating_sub(paid_until))
+            }
             State::Ended(_) => 0,
         }
     }
@@ -131,7 +133,7 @@ impl Lease {
 
     /// What `claim` would pay, fee included, in base units.
     pub fn claimable(&self, now: u64, params: &Params) -> u128 {
-        self.billing().map_or(0, |b| self.price_of(b.old_until(now, params) - b.paid_until))
+        self.billing().map_or(0, |b| self.price_of(b.old_until(now, params).saturating_sub(b.paid_until)))
     }
 
     /// Opened → Active: times are rebased to now.
@@ -204,7 +206,7 @@ impl Lease {
             let first = billing.paid_until.saturating_add(u64::from(params.hold)).saturating_add(1);
             return Err(Refusal::NothingToClaim(first));
         }
-        let flows = self.pay(until - billing.paid_until, params);
+        let flows = self.pay(until.saturating_sub(billing.paid_until), params);
         Ok((self.with(Billing { paid_until: until, ..billing }), flows))
     }
 
@@ -216,9 +218,9 @@ impl Lease {
         let billing = self.active()?;
         let end = billing.notice_end(now, params);
         let flows = Flows {
-            to_buyer: self.price_of(billing.funded_until - end),
+            to_buyer: self.price_of(billing.funded_until.saturating_sub(end)),
             bond_to_provider: self.bond(),
-            ..self.pay(end - billing.paid_until, params)
+            ..self.pay(end.saturating_sub(billing.paid_until), params)
         };
         Ok((self.ended(EndReason::Closed), flows))
     }
@@ -238,11 +240,11 @@ impl Lease {
         let bond_burned = self.bond().min(burned);
         let flows = Flows {
             burned,
-            to_buyer: self.price_of(billing.funded_until - end),
+            to_buyer: self.price_of(billing.funded_until.saturating_sub(end)),
             bond_burned,
-            bond_to_provider: self.bond() - bond_burned,
+            bond_to_provider: self.bond().saturating_sub(bond_burned),
             points_cut: points_of(bond_burned),
-            ..self.pay(from - billing.paid_until, params)
+            ..self.pay(from.saturating_sub(billing.paid_until), params)
         };
         Ok((self.ended(EndReason::Rejected), flows))
     }
@@ -258,10 +260,10 @@ impl Lease {
         }
         let from = billing.old_until(now, params);
         let flows = Flows {
-            to_buyer: self.price_of(billing.funded_until - from),
+            to_buyer: self.price_of(billing.funded_until.saturating_sub(from)),
             bond_to_buyer: self.bond(),
             points_cut: points_of(self.bond()),
-            ..self.pay(from - billing.paid_until, params)
+            ..self.pay(from.saturating_sub(billing.paid_until), params)
         };
         Ok((self.ended(EndReason::ProviderClosed), flows))
     }
@@ -276,7 +278,7 @@ impl Lease {
         if now < from {
             return Err(Refusal::NotFinishable(from));
         }
-        let pay = self.pay(billing.funded_until - billing.paid_until, params);
+        let pay = self.pay(billing.funded_until.saturating_sub(billing.paid_until), params);
         Ok((self.ended(EndReason::Finished), Flows { bond_to_provider: self.bond(), ..pay }))
     }
 
