@@ -1,9 +1,22 @@
 //! The engines: what a node does on its own.
 //!
-//! Peers' orders flow through [`dispatch`] into the book; the chain's events flow through [`follower`] into the
-//! store; the [`provider`] and [`buyer`] reconcilers compare what the store, the chain and the adapter say
-//! and take the next step of each trade. Events only wake a pass early: a pass that runs on time alone comes
-//! to the same end.
+//! ```text
+//!  peers ──▶ dispatch ──▶ admit ──▶ the order book                                     ┌──▶ chain: settle, activate, claim, …
+//!               │ asks, quotes, access                                                 │
+//!               ▼                                                                      │
+//!           provider, buyer ◀── passes: store + lease + machine ──▶ decide ──▶ a step ─┼──▶ adapter: provision, stop, remove
+//!               ▲                                                                      │
+//!               │ wake                                                                 └──▶ peers: offers, bids, accepts
+//!  chain ──▶ follower ──▶ the store (leases, events)
+//! ```
+//!
+//! Inputs: peers' orders and requests ([`dispatch`]), the chain's events ([`follower`]), the local API's calls. Outputs:
+//! transactions ([`account`]), machines (the adapter), signed orders. In between stand two reconcilers, [`provider`] and
+//! [`buyer`]: each pass compares what the store, the chain and the adapter say, asks a pure function (`decide`) for the next
+//! step of each trade, and starts it as a job of its own ([`jobs`]). Events only wake a pass early: a pass that runs on time
+//! alone comes to the same end, and so does one after a crash between any two steps.
+//!
+//! What is reserved of the balance is counted in one place (`reservations`); what happened is counted in [`counters`].
 
 pub mod account;
 pub mod admit;

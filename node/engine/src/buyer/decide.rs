@@ -1,4 +1,22 @@
 //! What to do next for one purchase: a pure function of what is known, so that every case has a test.
+//!
+//! Phases of the purchase (on disk) and what moves them:
+//!
+//! ```text
+//!            ┌── SeekAgain: not settled in time ◀─────────┐
+//!            ▼                                            │
+//!  Seeking ── Seek: a provider accepts ──▶ Accepted ── Settle ──▶ Settled ── NoteLeased: deep enough ──▶ Leased
+//!     │                                                   ▲                                               │
+//!     │ Expire: valid_until                               └── Settle: a reorganisation took it back ◀─────┤
+//!     ▼                                                                                                   │
+//!  Expired (or Cancelled, by its owner)                                                Conclude: Ended ───┴──▶ Done
+//!
+//!  while Leased:  Opened ── activate_by passed ── Abort
+//!                 Active ── its owner wants the end ── End
+//!                        ── out of reach for give_up_after ── Leave (the next passes: End)
+//!                        ── funds low, budget left ── TopUp
+//!                        ── address not asked for lately ── FetchAccess
+//! ```
 
 use sublet_base::phase::{BuyerPhase, OnFailure};
 use sublet_chain::LeaseView;
@@ -96,64 +114,64 @@ pub(super) struct Facts<'a> {
 pub(super) const SETTLE_MARGIN: u64 = 5;
 
 /// The next step.
-pub(super) fn decide(sight: &Facts<'_>) -> Step {
-    let on_chain = sight.lease.filter(|lease| lease.state != LeaseState::None);
+pub(super) fn decide(facts: &Facts<'_>) -> Step {
+    let on_chain = facts.lease.filter(|lease| lease.state != LeaseState::None);
     match on_chain {
-        None => before_settlement(sight),
-        Some(lease) => on_the_chain(sight, lease),
+        None => before_settlement(facts),
+        Some(lease) => on_the_chain(facts, lease),
     }
 }
 
-fn before_settlement(sight: &Facts<'_>) -> Step {
-    let purchase = sight.purchase;
-    let bid_over = sight.now.saturating_add(2 * SETTLE_MARGIN) >= purchase.bid.order.valid_until;
+fn before_settlement(facts: &Facts<'_>) -> Step {
+    let purchase = facts.purchase;
+    let bid_over = facts.now.saturating_add(2 * SETTLE_MARGIN) >= purchase.bid.order.valid_until;
     match purchase.phase {
         BuyerPhase::Seeking if bid_over => Step::Expire,
         BuyerPhase::Seeking => Step::Seek,
         BuyerPhase::Accepted => match &purchase.accept {
-            Some(accept) if sight.now.saturating_add(SETTLE_MARGIN) < accept.order.settle_by => Step::Settle,
+            Some(accept) if facts.now.saturating_add(SETTLE_MARGIN) < accept.order.settle_by => Step::Settle,
             // A settlement that was sent and not seen may sit in a block that was not read yet.
-            Some(accept) if sight.watched_until <= accept.order.settle_by => Step::Wait,
+            Some(accept) if facts.watched_until <= accept.order.settle_by => Step::Wait,
             _ => Step::SeekAgain,
         },
-        BuyerPhase::Settled | BuyerPhase::Leased => unseen_settlement(sight),
+        BuyerPhase::Settled | BuyerPhase::Leased => unseen_settlement(facts),
         BuyerPhase::Done | BuyerPhase::Expired | BuyerPhase::Cancelled => Step::Wait,
     }
 }
 
 /// A settlement that the chain does not show is on its way, or was taken back by a reorganisation. It is named by the
 /// lease, so that it can be sent again and is carried out once all the same.
-fn unseen_settlement(sight: &Facts<'_>) -> Step {
-    let purchase = sight.purchase;
+fn unseen_settlement(facts: &Facts<'_>) -> Step {
+    let purchase = facts.purchase;
     let settle_by = purchase.accept.as_ref().map_or(0, |accept| accept.order.settle_by);
-    let taken_back = sight.lease.is_some() || sight.watched_until > purchase.settled_at;
-    if taken_back && sight.now.saturating_add(SETTLE_MARGIN) < settle_by {
+    let taken_back = facts.lease.is_some() || facts.watched_until > purchase.settled_at;
+    if taken_back && facts.now.saturating_add(SETTLE_MARGIN) < settle_by {
         Step::Settle
-    } else if sight.watched_until > settle_by && sight.now > settle_by {
+    } else if facts.watched_until > settle_by && facts.now > settle_by {
         Step::SeekAgain
     } else {
         Step::Wait
     }
 }
 
-fn on_the_chain(sight: &Facts<'_>, lease: &LeaseView) -> Step {
-    let noted = sight.purchase.phase == BuyerPhase::Leased;
+fn on_the_chain(facts: &Facts<'_>, lease: &LeaseView) -> Step {
+    let noted = facts.purchase.phase == BuyerPhase::Leased;
     match lease.state {
         // A block that a reorganisation drops must not close the file.
-        LeaseState::Ended if !sight.ended => Step::Wait,
+        LeaseState::Ended if !facts.ended => Step::Wait,
         LeaseState::Ended => Step::Conclude,
         _ if !noted => Step::NoteLeased,
-        LeaseState::Opened if lease.allows(Action::Abort, Party::Buyer, sight.now, sight.params) => {
+        LeaseState::Opened if lease.allows(Action::Abort, Party::Buyer, facts.now, facts.params) => {
             Step::Abort
         }
-        LeaseState::Active if sight.purchase.ending.is_some() => Step::End,
+        LeaseState::Active if facts.purchase.ending.is_some() => Step::End,
         LeaseState::Active
-            if sight.lost && sight.purchase.on_failure != OnFailure::Keep && lease.is_paid(sight.now) =>
+            if facts.lost && facts.purchase.on_failure != OnFailure::Keep && lease.is_paid(facts.now) =>
         {
             Step::Leave
         }
-        LeaseState::Active if due_top_up(sight.purchase, lease, sight.now) > 0 => Step::TopUp,
-        LeaseState::Active if sight.access_due && lease.is_paid(sight.now) => Step::FetchAccess,
+        LeaseState::Active if due_top_up(facts.purchase, lease, facts.now) > 0 => Step::TopUp,
+        LeaseState::Active if facts.access_due && lease.is_paid(facts.now) => Step::FetchAccess,
         _ => Step::Wait,
     }
 }
@@ -211,7 +229,7 @@ mod tests {
         let in_time = SETTLE_BY - SETTLE_MARGIN - 1;
         let settled = |settled_at, watched_until| {
             let purchase = Purchase { settled_at, ..purchase(BuyerPhase::Settled) };
-            let sight = Facts {
+            let facts = Facts {
                 purchase: &purchase,
                 lease: None,
                 now: in_time,
@@ -221,7 +239,7 @@ mod tests {
                 access_due: true,
                 lost: false,
             };
-            decide(&sight)
+            decide(&facts)
         };
         assert_eq!(settled(in_time, in_time), Step::Wait, "its block was not read yet");
         assert_eq!(settled(in_time, in_time + 1), Step::Settle, "its block was read, and it is not there");

@@ -1,4 +1,27 @@
 //! What to do next for one promise: a pure function of what is known, so that every case has a test.
+//!
+//! Phases of the promise (on disk) stand left and right, the lease's states (on chain) in between, steps at the arrows:
+//!
+//! ```text
+//!  promise           lease                    steps
+//!  ───────           ─────                    ─────
+//!  Held ───────────▶ none ── settle_by passed, all blocks up to it read ── Remove?, Lapse ──▶ Lapsed ── backoff over ── Retire
+//!    │ NoteLeased
+//!    ▼
+//!  Leased ─────────▶ Opened ── Provision ── machine runs ── Activate ──▶ Active
+//!                      │ activate_by passed, given up, or closing
+//!                      └─ Remove?, Abort ──▶ Ended
+//!
+//!                    Active ── not running ── Provision      (the disk is there)
+//!                      │    ── worth its gas ── Claim
+//!                      │    ── chain out of sight for max_offline ── Pause
+//!                      │    ── closing, or never to run again ── GiveUp ──▶ Ended
+//!                      └─ funded_until passed ── Remove, after HOLD Finish ──▶ Ended
+//!
+//!  Done ◀─ Conclude ─ Ended, at the wanted depth, the machine gone (Remove)
+//! ```
+//!
+//! `Remove?` is only where there is a machine. The lease's own transitions are those of `sublet_market::lease`.
 
 use sublet_adapter::InstanceState;
 use sublet_base::phase::ProviderPhase;
@@ -128,46 +151,46 @@ impl Worth {
 }
 
 /// The next step.
-pub(super) fn decide(sight: &Facts<'_>) -> Step {
-    let Some(lease) = sight.lease else { return before_settlement(sight) };
+pub(super) fn decide(facts: &Facts<'_>) -> Step {
+    let Some(lease) = facts.lease else { return before_settlement(facts) };
     match lease.state {
-        LeaseState::None => before_settlement(sight),
-        LeaseState::Opened => before_activation(sight, lease),
-        LeaseState::Active => while_active(sight, lease),
-        LeaseState::Ended if sight.instance.is_some() => Step::Remove,
+        LeaseState::None => before_settlement(facts),
+        LeaseState::Opened => before_activation(facts, lease),
+        LeaseState::Active => while_active(facts, lease),
+        LeaseState::Ended if facts.instance.is_some() => Step::Remove,
         // A block that a reorganisation drops must not close the file.
-        LeaseState::Ended if !sight.ended => Step::Wait,
+        LeaseState::Ended if !facts.ended => Step::Wait,
         LeaseState::Ended => Step::Conclude,
     }
 }
 
-fn before_settlement(sight: &Facts<'_>) -> Step {
-    let settle_by = sight.promise.accept.order.settle_by;
+fn before_settlement(facts: &Facts<'_>) -> Step {
+    let settle_by = facts.promise.accept.order.settle_by;
     // Only what the watcher has read counts: the settlement may sit in a block not yet seen, or come back after a
     // reorganisation took it.
-    if sight.watched_until <= settle_by || sight.now <= settle_by {
+    if facts.watched_until <= settle_by || facts.now <= settle_by {
         return Step::Wait;
     }
-    if sight.instance.is_some() {
+    if facts.instance.is_some() {
         return Step::Remove;
     }
-    match sight.promise.phase {
-        ProviderPhase::Lapsed if sight.now > settle_by.saturating_add(sight.backoff) => Step::Retire,
+    match facts.promise.phase {
+        ProviderPhase::Lapsed if facts.now > settle_by.saturating_add(facts.backoff) => Step::Retire,
         ProviderPhase::Lapsed => Step::Wait,
         _ => Step::Lapse,
     }
 }
 
-fn before_activation(sight: &Facts<'_>, lease: &LeaseView) -> Step {
-    if sight.promise.phase != ProviderPhase::Leased {
+fn before_activation(facts: &Facts<'_>, lease: &LeaseView) -> Step {
+    if facts.promise.phase != ProviderPhase::Leased {
         return Step::NoteLeased;
     }
-    let in_time = lease.allows(Action::Activate, Party::Provider, sight.now, sight.params);
-    if sight.promise.give_up || sight.promise.closing || !in_time {
-        return if sight.instance.is_some() { Step::Remove } else { Step::Abort };
+    let in_time = lease.allows(Action::Activate, Party::Provider, facts.now, facts.params);
+    if facts.promise.give_up || facts.promise.closing || !in_time {
+        return if facts.instance.is_some() { Step::Remove } else { Step::Abort };
     }
-    match sight.instance {
-        Some(InstanceState::Running) if is_noted(sight.promise) => Step::Activate,
+    match facts.instance {
+        Some(InstanceState::Running) if is_noted(facts.promise) => Step::Activate,
         _ => Step::Provision,
     }
 }
@@ -178,26 +201,26 @@ fn is_noted(promise: &Promise) -> bool {
     promise.instance.is_some()
 }
 
-fn while_active(sight: &Facts<'_>, lease: &LeaseView) -> Step {
+fn while_active(facts: &Facts<'_>, lease: &LeaseView) -> Step {
     let funded_until = u64::from(lease.funded_until);
-    if sight.now >= funded_until {
-        if sight.instance.is_some() {
+    if facts.now >= funded_until {
+        if facts.instance.is_some() {
             return Step::Remove;
         }
-        let may_finish = lease.allows(Action::Finish, Party::Provider, sight.now, sight.params);
+        let may_finish = lease.allows(Action::Finish, Party::Provider, facts.now, facts.params);
         return if may_finish { Step::Finish } else { Step::Wait };
     }
-    if sight.offline {
-        return if sight.instance.is_some_and(InstanceState::is_up) { Step::Pause } else { Step::Wait };
+    if facts.offline {
+        return if facts.instance.is_some_and(InstanceState::is_up) { Step::Pause } else { Step::Wait };
     }
-    match sight.instance {
-        _ if sight.promise.closing => return Step::GiveUp,
-        Some(InstanceState::Running) if is_noted(sight.promise) => {}
-        _ if sight.promise.give_up => return Step::GiveUp,
+    match facts.instance {
+        _ if facts.promise.closing => return Step::GiveUp,
+        Some(InstanceState::Running) if is_noted(facts.promise) => {}
+        _ if facts.promise.give_up => return Step::GiveUp,
         // Paid for and not running (host restarted, guest powered off): start it again, the disk is there.
         _ => return Step::Provision,
     }
-    if sight.worth.is_met(lease, sight.now, sight.params) { Step::Claim } else { Step::Wait }
+    if facts.worth.is_met(lease, facts.now, facts.params) { Step::Claim } else { Step::Wait }
 }
 
 #[cfg(test)]

@@ -159,37 +159,37 @@ impl Provider {
     }
 }
 
-fn decide(sight: &Facts<'_>) -> Step {
-    let view = &sight.lease.view;
+fn decide(facts: &Facts<'_>) -> Step {
+    let view = &facts.lease.view;
     match view.state {
         // The sweep looks after a machine that may be left.
         LeaseState::None => Step::Wait,
         LeaseState::Opened => Step::Abort,
-        LeaseState::Active => while_active(sight, u64::from(view.funded_until)),
-        LeaseState::Ended if sight.machine.is_some() => Step::Remove,
-        LeaseState::Ended if sight.lease.end.is_none() => Step::Wait,
+        LeaseState::Active => while_active(facts, u64::from(view.funded_until)),
+        LeaseState::Ended if facts.machine.is_some() => Step::Remove,
+        LeaseState::Ended if facts.lease.end.is_none() => Step::Wait,
         LeaseState::Ended => Step::Conclude,
     }
 }
 
-fn while_active(sight: &Facts<'_>, funded_until: u64) -> Step {
-    if sight.now >= funded_until {
-        let may_finish = sight.lease.view.allows(Action::Finish, Party::Provider, sight.now, sight.params);
-        return match sight.machine {
+fn while_active(facts: &Facts<'_>, funded_until: u64) -> Step {
+    if facts.now >= funded_until {
+        let may_finish = facts.lease.view.allows(Action::Finish, Party::Provider, facts.now, facts.params);
+        return match facts.machine {
             Some(_) => Step::Remove,
             None if may_finish => Step::Finish,
             None => Step::Wait,
         };
     }
-    let runs = sight.machine.is_some_and(InstanceState::is_up);
-    match sight.machine {
-        _ if sight.offline => return if runs { Step::Pause } else { Step::Wait },
+    let runs = facts.machine.is_some_and(InstanceState::is_up);
+    match facts.machine {
+        _ if facts.offline => return if runs { Step::Pause } else { Step::Wait },
         // Its buyer sees that it is not there, and ends the lease.
         None => return Step::Wait,
         Some(InstanceState::Running) => {}
         Some(_) => return Step::Provision,
     }
-    if sight.worth.is_met(&sight.lease.view, sight.now, sight.params) { Step::Claim } else { Step::Wait }
+    if facts.worth.is_met(&facts.lease.view, facts.now, facts.params) { Step::Claim } else { Step::Wait }
 }
 
 #[cfg(test)]

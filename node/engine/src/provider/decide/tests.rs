@@ -104,7 +104,7 @@ fn a_machine_that_nobody_noted_is_asked_for_before_anything_is_billed() {
     let promise = promise(ProviderPhase::Leased);
     for state in [LeaseState::Opened, LeaseState::Active] {
         let lease = view(state);
-        let sight = Facts {
+        let facts = Facts {
             promise: &promise,
             lease: Some(&lease),
             instance: RUNNING.as_ref(),
@@ -116,7 +116,7 @@ fn a_machine_that_nobody_noted_is_asked_for_before_anything_is_billed() {
             worth: WORTH,
             backoff: 300,
         };
-        assert_eq!(decide(&sight), Step::Provision);
+        assert_eq!(decide(&facts), Step::Provision);
     }
 }
 
