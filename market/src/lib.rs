@@ -28,6 +28,8 @@ pub mod message;
 pub mod orders;
 pub mod resources;
 pub mod rule;
+#[cfg(any(test, feature = "test-support"))]
+pub mod samples;
 pub mod settle;
 pub mod shard;
 pub mod signature;

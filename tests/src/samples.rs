@@ -1,7 +1,7 @@
 //! Orders that tests of the network send around, told apart by their series.
 
-use alloy_primitives::{Address, B256};
-use sublet_market::{Domain, Offer, OrderKey, OrderMessage, Resources, Traits};
+pub use sublet_market::samples::domain;
+use sublet_market::{OrderKey, OrderMessage, samples};
 
 /// From here on a maker floods the network with versions that it has the money for.
 pub const RICH_FLOOD: u64 = 1 << 32;
@@ -20,12 +20,6 @@ pub fn is_funded(series: u64) -> bool {
     series < POOR
 }
 
-/// The market of the tests.
-#[must_use]
-pub fn domain() -> Domain {
-    Domain { chain_id: 31_337, market: Address::repeat_byte(1), salt: B256::repeat_byte(2) }
-}
-
 /// An offer; each series has a maker of its own, but for those of [`RICH_FLOOD`].
 #[must_use]
 pub fn offer(series: u64) -> OrderMessage {
@@ -34,21 +28,5 @@ pub fn offer(series: u64) -> OrderMessage {
     secret[..8].copy_from_slice(&if rich_flood { RICH_FLOOD } else { series }.to_be_bytes());
     secret[31] = 1;
     let key = OrderKey::from_bytes(&secret).unwrap_or_else(|_| unreachable!("below the order of the curve"));
-    let offer = Offer {
-        provider: key.address(),
-        node: B256::repeat_byte(3),
-        unit: Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() },
-        units: 4,
-        price_per_second: 1_000_000,
-        bond_seconds: 600,
-        min_duration: 300,
-        max_duration: 86_400,
-        activate_within: 300,
-        burn: false,
-        traits: Traits::new(["arch=x86_64"]).unwrap_or_default(),
-        series,
-        seq: 1,
-        valid_until: 2_000_000_000,
-    };
-    key.sign(offer, &domain()).into()
+    samples::offer(&key, series)
 }

@@ -10,12 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alloy_primitives::{Address, B256};
 use anyhow::{Context as _, bail, ensure};
 use libp2p::{Multiaddr, identity::Keypair, multiaddr::Protocol};
 use sublet_market::{
-    Book, BookLimits, Domain, Maker, Offer, OrderKey, OrderMessage, Resources, Traits,
+    Book, BookLimits, Maker, Offer, OrderKey, OrderMessage, Resources, Traits,
     amount::BASE_UNITS_PER_CTK,
+    samples::{domain, offer_of},
 };
 use sublet_p2p as p2p;
 use sublet_p2p::{Inbound, P2p, P2pConfig, SharedBook, Verdict};
@@ -36,10 +36,6 @@ pub const DIFFERENCE: u64 = 100;
 /// Far above any sensible result.
 const LIMIT: Duration = Duration::from_secs(600);
 
-fn domain() -> Domain {
-    Domain { chain_id: 31_337, market: Address::repeat_byte(1), salt: B256::repeat_byte(2) }
-}
-
 fn key(n: u64) -> anyhow::Result<OrderKey> {
     let mut bytes = [1; 32];
     bytes[..8].copy_from_slice(&(n % MAKERS + 1).to_be_bytes());
@@ -49,20 +45,11 @@ fn key(n: u64) -> anyhow::Result<OrderKey> {
 fn order(n: u64) -> anyhow::Result<OrderMessage> {
     let key = key(n)?;
     let offer = Offer {
-        provider: key.address(),
-        node: B256::repeat_byte(3),
         unit: Resources { vcpus: 2, memory_mib: 4_096, disk_gib: 20, ..Resources::default() },
-        units: 4,
         price_per_second: 1_000_000 + n,
-        bond_seconds: 600,
-        min_duration: 300,
-        max_duration: 86_400,
-        activate_within: 300,
-        burn: false,
         traits: Traits::new(["arch=x86_64", "image=debian-12", "region=eu-north-1"])?,
-        series: n,
-        seq: 1,
         valid_until: NOW + 600 + n % 3_000,
+        ..offer_of(&key, n)
     };
     Ok(key.sign(offer, &domain()).into())
 }

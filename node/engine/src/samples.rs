@@ -1,12 +1,12 @@
 //! Orders and records for the engines' unit tests.
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::B256;
 use sublet_base::phase::{BuyerPhase, ProviderPhase};
 use sublet_chain::LeaseView;
-use sublet_market::LeaseState;
 use sublet_market::{
-    Accept, Bid, Domain, Manifest, Offer, Order as _, OrderKey, Quote, Resources, Signed, Spec, Traits,
+    Accept, Bid, LeaseState, Manifest, Offer, Order as _, Quote, Signed, Spec, Traits,
     lease::Params,
+    samples::{bid_of, domain, key, offer_of, spec},
 };
 use sublet_store::{Promise, Purchase};
 
@@ -21,31 +21,14 @@ pub(crate) const PARAMS: Params = Params { fee_bps: 100, hold: 60, notice: 5, ha
 /// The lease of [`view`] is paid up to here.
 pub(crate) const FUNDED_UNTIL: u32 = 1_004_000;
 
-fn key(seed: u8) -> OrderKey {
-    OrderKey::from_bytes(&[seed; 32]).unwrap()
-}
-
-fn domain() -> Domain {
-    Domain { chain_id: 31_337, market: Address::repeat_byte(9), salt: B256::repeat_byte(8) }
-}
-
 fn offer() -> Signed<Offer> {
-    let unit = Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() };
     let offer = Offer {
-        provider: key(1).address(),
         node: B256::repeat_byte(1),
-        unit,
         units: 1,
         price_per_second: 1_000,
-        bond_seconds: 600,
-        min_duration: 300,
-        max_duration: 86_400,
-        activate_within: 300,
-        burn: false,
         traits: Traits::default(),
-        series: 7,
-        seq: 1,
         valid_until: VALID_UNTIL,
+        ..offer_of(&key(1), 7)
     };
     key(1).sign(offer, &domain())
 }
@@ -60,24 +43,13 @@ fn manifest() -> Manifest {
 }
 
 fn bid() -> (Signed<Bid>, Spec) {
-    let spec = Spec {
-        unit: offer().order.unit,
-        units: 1,
-        traits: Traits::default(),
-        manifest: manifest().hash().unwrap(),
-    };
+    let spec = Spec { manifest: manifest().hash().unwrap(), ..spec() };
     let bid = Bid {
-        buyer: key(2).address(),
-        settler: key(2).address(),
-        spec: spec.hash_struct(),
         node: B256::repeat_byte(2),
         max_rate: 1_000,
-        min_bond_seconds: 0,
-        min_points: 0,
         duration: 3_600,
         valid_until: VALID_UNTIL,
-        epoch: 0,
-        salt: 1,
+        ..bid_of(&key(2), &spec, 1)
     };
     (key(2).sign(bid, &domain()), spec)
 }

@@ -54,38 +54,20 @@ impl Orders for SharedBook {
 
 #[cfg(test)]
 mod tests {
-    use alloy_primitives::Address;
     use sublet_market::{
-        BookLimits, Domain, Maker, Offer, OrderKey, OrderMessage, Resources, Traits,
+        BookLimits, Maker, Offer, OrderMessage,
         amount::BASE_UNITS_PER_CTK,
+        samples::{domain, key, offer_of},
     };
 
     use super::*;
 
     const NOW: u64 = 1_000_000;
 
-    fn domain() -> Domain {
-        Domain { chain_id: 31_337, market: Address::repeat_byte(9), salt: B256::repeat_byte(8) }
-    }
-
     fn message(series: u64, seq: u64, units: u32) -> OrderMessage {
-        let key = OrderKey::from_bytes(&[1; 32]).unwrap();
-        let offer = Offer {
-            provider: key.address(),
-            node: B256::repeat_byte(1),
-            unit: Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() },
-            units,
-            price_per_second: 1_000,
-            bond_seconds: 600,
-            min_duration: 300,
-            max_duration: 86_400,
-            activate_within: 300,
-            burn: false,
-            traits: Traits::default(),
-            series,
-            seq,
-            valid_until: NOW + 100 * series,
-        };
+        let key = key(1);
+        let valid_until = NOW + 100 * series;
+        let offer = Offer { seq, units, valid_until, ..offer_of(&key, series) };
         key.sign(offer, &domain()).into()
     }
 

@@ -1,38 +1,16 @@
 //! What is called invalid, what a duplicate, and what is not looked at.
 
 use sublet_market::{
-    Book, BookLimits, Maker, Offer, OrderKey, Resources, Signed, Traits, amount::BASE_UNITS_PER_CTK,
+    Book, BookLimits, Maker, Offer, Signed, Traits,
+    amount::BASE_UNITS_PER_CTK,
+    samples::{domain, key, offer_of},
 };
 
 use super::*;
 use crate::{NoOrders, SharedBook};
 
-fn domain() -> Domain {
-    Domain { chain_id: 1, market: Address::repeat_byte(1), salt: B256::ZERO }
-}
-
-fn key(n: u8) -> OrderKey {
-    OrderKey::from_bytes(&[n; 32]).unwrap()
-}
-
 fn offer() -> Signed<Offer> {
-    let offer = Offer {
-        provider: key(1).address(),
-        node: B256::repeat_byte(3),
-        unit: Resources { vcpus: 1, ..Resources::default() },
-        units: 1,
-        price_per_second: 1,
-        bond_seconds: 0,
-        min_duration: 300,
-        max_duration: 300,
-        activate_within: 300,
-        burn: false,
-        traits: Traits::new(["arch=x86_64"]).unwrap(),
-        series: 1,
-        seq: 1,
-        valid_until: 1,
-    };
-    key(1).sign(offer, &domain())
+    key(1).sign(Offer { valid_until: 1, ..offer_of(&key(1), 1) }, &domain())
 }
 
 fn encoded(offer: Signed<Offer>) -> Vec<u8> {

@@ -4,7 +4,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use sublet_engine::counters::Register;
 use sublet_market::{Book, Counters};
 
-use super::state::{raise_to, whole};
+use super::values::{raise_to, whole};
 
 /// The metrics.
 pub(super) struct BookMetrics {

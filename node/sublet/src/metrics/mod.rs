@@ -16,6 +16,7 @@ pub mod readiness;
 mod resources;
 mod state;
 mod sync;
+mod values;
 
 use std::sync::Arc;
 

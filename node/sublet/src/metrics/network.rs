@@ -5,8 +5,8 @@ use sublet_engine::counters::Register;
 use sublet_p2p::{GOSSIP_HISTORY, GossipCounters, P2pStatus, TradeCounters};
 
 use super::{
-    state::{float, raise_to, whole},
     sync::SyncMetrics,
+    values::{float, raise_to, whole},
 };
 
 /// The metrics.

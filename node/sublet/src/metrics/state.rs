@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{Gauge, IntCounter, IntGauge, IntGaugeVec};
+use prometheus::{Gauge, IntGauge, IntGaugeVec};
 use sublet_base::{
     phase::{BuyerPhase, ProviderPhase},
     wall,
@@ -11,7 +11,12 @@ use sublet_engine::{Core, EngineError, counters::Register, provider::Provider};
 use sublet_market::amount::BASE_UNITS_PER_CTK;
 use sublet_store::{Promise, Purchase};
 
-use super::{book::BookMetrics, network::NetworkMetrics, resources::ResourceGauges};
+use super::{
+    book::BookMetrics,
+    network::NetworkMetrics,
+    resources::ResourceGauges,
+    values::{float, whole},
+};
 
 /// The network task answers within microseconds; a page must not wait for one that hangs.
 const P2P_LIMIT: Duration = Duration::from_secs(2);
@@ -113,20 +118,6 @@ impl State {
     }
 }
 
-pub(super) fn float(new: Register<'_>, name: &str, help: &str) -> prometheus::Result<Gauge> {
-    new.register(Gauge::new(name, help)?)
-}
-
-/// Brings a counter to the value of one that is kept elsewhere. One page is made at a time, so nobody else does the
-/// same at once.
-pub(super) fn raise_to(counter: &IntCounter, value: u64) {
-    counter.inc_by(value.saturating_sub(counter.get()));
-}
-
-pub(super) fn whole(number: impl TryInto<i64>) -> i64 {
-    number.try_into().unwrap_or(i64::MAX)
-}
-
 #[allow(clippy::cast_precision_loss)] // Prometheus knows floats only; 15 digits of an amount are plenty.
 fn to_ctk(base_units: u128) -> f64 {
     base_units as f64 / BASE_UNITS_PER_CTK as f64
@@ -135,15 +126,6 @@ fn to_ctk(base_units: u128) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_mirrored_counter_follows_and_never_falls() {
-        let counter = IntCounter::new("n", "N").unwrap();
-        raise_to(&counter, 3);
-        raise_to(&counter, 3);
-        raise_to(&counter, 2);
-        assert_eq!(counter.get(), 3);
-    }
 
     #[test]
     fn amounts_are_in_base_units() {

@@ -4,7 +4,7 @@ use prometheus::{IntCounter, IntCounterVec};
 use sublet_engine::counters::Register;
 use sublet_p2p::SyncCounters;
 
-use super::state::raise_to;
+use super::values::raise_to;
 
 /// The metrics.
 pub(super) struct SyncMetrics {

@@ -14,7 +14,7 @@ use sublet_chain::{Call, Chain};
 use sublet_keys::WalletSigner;
 use sublet_market::{
     Bid, Manifest, Offer, Order as _, OrderMessage, Spec, TradeRequest, TradeResponse, Traits,
-    amount::BASE_UNITS_PER_CTK,
+    amount::BASE_UNITS_PER_CTK, samples,
 };
 use sublet_p2p as p2p;
 use sublet_p2p::{Inbound, P2p, P2pConfig, peer_id};
@@ -92,16 +92,10 @@ impl Scene<'_> {
             unit: self.unit,
             units: 5,
             price_per_second: SELLERS[2].price_per_second / 2,
-            bond_seconds: 600,
-            min_duration: 300,
-            max_duration: 86_400,
-            activate_within: 300,
-            burn: false,
             traits: Traits::default(),
-            series: 1,
-            seq: 1,
             // Gone from the book before the next fault.
             valid_until: now + 500,
+            ..samples::offer_of(&samples::key(1), 1)
         };
         let signed = silent.wallet.sign_order(offer, &self.stage.net.deployment.domain()).await?;
         silent.publish(signed.into()).await?;

@@ -4,10 +4,10 @@ mod stranger;
 
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256};
 use libp2p::{Multiaddr, identity::Keypair};
 pub(crate) use stranger::Stranger;
-use sublet_market::{Bid, Domain, Offer, OrderKey, OrderMessage, Resources, Shard, Spec, Traits};
+pub(crate) use sublet_market::samples::{domain, key as maker, offer_of};
+use sublet_market::{Bid, OrderMessage, Shard, Spec, Traits, samples};
 use sublet_p2p as p2p;
 use sublet_p2p::{GossipCounters, Inbound, InboundOrder, InboundTrade, P2p, P2pConfig};
 use tokio::sync::mpsc;
@@ -23,36 +23,9 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(LIMIT, future).await.expect("this takes too long")
 }
 
-pub(crate) fn domain() -> Domain {
-    Domain { chain_id: 31_337, market: Address::repeat_byte(1), salt: B256::repeat_byte(2) }
-}
-
-pub(crate) fn maker(n: u8) -> OrderKey {
-    OrderKey::from_bytes(&[n; 32]).unwrap()
-}
-
-pub(crate) fn offer_of(key: &OrderKey, series: u64) -> Offer {
-    Offer {
-        provider: key.address(),
-        node: B256::repeat_byte(3),
-        unit: Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() },
-        units: 4,
-        price_per_second: 1_000_000,
-        bond_seconds: 600,
-        min_duration: 300,
-        max_duration: 86_400,
-        activate_within: 300,
-        burn: false,
-        traits: Traits::new(["arch=x86_64"]).unwrap(),
-        series,
-        seq: 1,
-        valid_until: 2_000_000_000,
-    }
-}
-
 /// An honest offer; `series` tells offers apart.
 pub(crate) fn offer(series: u64) -> OrderMessage {
-    maker(1).sign(offer_of(&maker(1), series), &domain()).into()
+    samples::offer(&maker(1), series)
 }
 
 /// An honest offer in a region.
@@ -65,25 +38,9 @@ pub(crate) fn regional(series: u64, region: &str) -> OrderMessage {
 /// An honest bid for capacity in a region, or anywhere.
 pub(crate) fn bid_for(salt: u64, region: Option<&str>, valid_until: u64) -> OrderMessage {
     let key = maker(2);
-    let spec = Spec {
-        unit: Resources { vcpus: 1, memory_mib: 256, disk_gib: 1, ..Resources::default() },
-        units: 1,
-        traits: Traits::new(region.map(|region| format!("region={region}"))).unwrap(),
-        manifest: B256::repeat_byte(1),
-    };
-    let bid = Bid {
-        buyer: key.address(),
-        settler: key.address(),
-        spec: spec.hash_struct(),
-        node: B256::repeat_byte(4),
-        max_rate: 1_000_000,
-        min_bond_seconds: 0,
-        min_points: 0,
-        duration: 600,
-        valid_until,
-        epoch: 0,
-        salt,
-    };
+    let traits = Traits::new(region.map(|region| format!("region={region}"))).unwrap();
+    let spec = Spec { traits, ..samples::spec() };
+    let bid = Bid { valid_until, ..samples::bid_of(&key, &spec, salt) };
     OrderMessage::Bid { bid: key.sign(bid, &domain()), spec }
 }
 
