@@ -1,5 +1,5 @@
-//! The committed corpora: `corpus/TARGET/seed-*`, which [`Target::seeds`] makes, `corpus/TARGET/found-*`, which the fuzzer
-//! has found to go new ways, and `regressions/TARGET/*`, which once broke something.
+//! The committed corpora: `corpus/TARGET/seed-*`, which [`Target::seeds`] makes, `corpus/TARGET/found-*`,
+//! which the fuzzer has found to go new ways, and `regressions/TARGET/*`, which once broke something.
 
 use std::{
     fs, io,

@@ -7,9 +7,9 @@
 //!        an ordinary test, `make test` ──────────────▶┘         under a limit of memory ([`memory`])
 //! ```
 //!
-//! A target says more than "it does not panic": what is accepted is written again byte by byte, what is refused is refused
-//! within memory that a message of the largest size explains, and texts for people are one line without control characters.
-//! The list of targets is in `docs/fuzzing.md`.
+//! A target says more than "it does not panic": what is accepted is written again byte by byte, what is
+//! refused is refused within memory that a message of the largest size explains, and texts for people are one
+//! line without control characters. The list of targets is in `docs/fuzzing.md`.
 
 pub mod corpus;
 pub mod memory;
@@ -22,7 +22,8 @@ use sublet_market::codec::{MAX_ORDER_BYTES, MAX_TRADE_BYTES};
 /// Bytes in a KiB.
 const KIB: usize = 1_024;
 
-/// Frames are tried up to somewhat more than the largest trade message, and than the largest question of a sync session.
+/// Frames are tried up to somewhat more than the largest trade message, and than the largest question of a
+/// sync session.
 const MAX_FRAME_BYTES: usize = 68 * KIB;
 
 /// A reader of foreign bytes, and what must hold for it.

@@ -1,7 +1,9 @@
-//! Amounts, rates, times and sizes as people write them: `2.5 CTK`, `0.0025 CTK/s`, `9 CTK/h`, `90s`, `2h`, `512MiB`, `20GiB`.
+//! Amounts, rates, times and sizes as people write them: `2.5 CTK`, `0.0025 CTK/s`, `9 CTK/h`, `90s`, `2h`,
+//! `512MiB`, `20GiB`.
 //!
-//! Everything is read exactly into integers; only a rate per minute, hour or day is rounded, down to whole base units per second.
-//! The modules [`ctk`], [`rate`], [`duration`], [`mebibytes`] and [`gibibytes`] are for `#[serde(with = …)]` in configs.
+//! Everything is read exactly into integers; only a rate per minute, hour or day is rounded, down to whole
+//! base units per second. The modules [`ctk`], [`rate`], [`duration`], [`mebibytes`] and [`gibibytes`] are
+//! for `#[serde(with = …)]` in configs.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! Whether an offer fits a bid, and whether an accept keeps what its offer promised.
 //!
-//! Funds are looked at for the trade in question: the bond of all units that the bid wants, since the contract locks that.
-//! (For an offer to count in the book at all, the bond of one unit is enough.)
+//! Funds are looked at for the trade in question: the bond of all units that the bid wants, since the
+//! contract locks that. (For an offer to count in the book at all, the bond of one unit is enough.)
 
 use alloy_primitives::{Address, B256};
 

@@ -1,11 +1,13 @@
 //! The rules of the Sublet compute market, as plain values and pure functions: no I/O, no clock, no async.
 //!
-//! What flows in: orders that makers signed ([`orders`], hashed by EIP-712 in [`eip712`], signed in [`signature`]),
-//! bytes from other peers ([`codec`]), what the chain says of makers ([`rule::Maker`]), and the time as an argument.
-//! What flows out: which offers fit a bid and why the others do not ([`rule`], [`fit`], [`book`]), whether an accept keeps
-//! what its offer promised ([`fit::check_accept`]), whether the contract will take both ([`settle`]), and what each step of a lease moves ([`lease`]).
+//! What flows in: orders that makers signed ([`orders`], hashed by EIP-712 in [`eip712`], signed in
+//! [`signature`]), bytes from other peers ([`codec`]), what the chain says of makers ([`rule::Maker`]), and
+//! the time as an argument. What flows out: which offers fit a bid and why the others do not ([`rule`],
+//! [`fit`], [`book`]), whether an accept keeps what its offer promised ([`fit::check_accept`]), whether the
+//! contract will take both ([`settle`]), and what each step of a lease moves ([`lease`]).
 //!
-//! Amounts are base units (10^-18 CTK), rates base units per second, times Unix seconds of chain time, durations seconds.
+//! Amounts are base units (10^-18 CTK), rates base units per second, times Unix seconds of chain time,
+//! durations seconds.
 
 #![deny(clippy::arithmetic_side_effects)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]

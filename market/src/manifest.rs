@@ -15,7 +15,8 @@ pub struct Manifest {
     pub image: String,
     /// Public keys that may log in, one line each.
     pub ssh_authorized_keys: Vec<String>,
-    /// A lease of the same buyer that is over, and whose disk the provider has kept: the machine gets it instead of a new one.
+    /// A lease of the same buyer that is over, and whose disk the provider has kept: the machine gets it
+    /// instead of a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_of: Option<B256>,
 }

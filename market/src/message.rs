@@ -55,7 +55,8 @@ impl OrderMessage {
         }
     }
 
-    /// [`OrderMessage::signer`] for an order whose digest is known already: hashing an order takes a fifth of what recovery takes.
+    /// [`OrderMessage::signer`] for an order whose digest is known already: hashing an order takes a fifth of
+    /// what recovery takes.
     ///
     /// # Errors
     /// No key belongs to the signature.

@@ -1,5 +1,5 @@
-//! Orders for tests of everything above this crate (feature `test-support`): one place for a new field. What a test is about it
-//! says itself: `Offer { units: 0, ..samples::offer_of(&key, 1) }`.
+//! Orders for tests of everything above this crate (feature `test-support`): one place for a new field. What
+//! a test is about it says itself: `Offer { units: 0, ..samples::offer_of(&key, 1) }`.
 
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, reason = "constants that are valid")]
 

@@ -1,7 +1,8 @@
 //! Signing orders and recovering who signed them: ECDSA over secp256k1, 65 bytes `r ‖ s ‖ v`.
 //!
-//! Only one signature of a key over a digest is let through for each nonce: `s` in the lower half (EIP-2) and `v` of 27 or 28.
-//! The C library does the arithmetic; recovery takes 35 to 90 µs on one core, as the core is.
+//! Only one signature of a key over a digest is let through for each nonce: `s` in the lower half (EIP-2) and
+//! `v` of 27 or 28. The C library does the arithmetic; recovery takes 35 to 90 µs on one core, as the core
+//! is.
 
 use std::fmt;
 use std::str::FromStr;
@@ -172,7 +173,8 @@ impl<T: Order> Signed<T> {
         self.operator.unwrap_or_else(|| self.order.maker())
     }
 
-    /// Whose key signed the order for this domain. It is the maker, or must be an operator that the maker approved on chain.
+    /// Whose key signed the order for this domain. It is the maker, or must be an operator that the maker
+    /// approved on chain.
     ///
     /// # Errors
     /// No key belongs to the signature.

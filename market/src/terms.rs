@@ -1,5 +1,6 @@
-//! What a provider or a buyer asks for, before anything is signed: one shape for the command line, the local API, the engines
-//! and the disk. The signed orders have the same fields, in the order that EIP-712 wants, beside what the engines add.
+//! What a provider or a buyer asks for, before anything is signed: one shape for the command line, the local
+//! API, the engines and the disk. The signed orders have the same fields, in the order that EIP-712 wants,
+//! beside what the engines add.
 
 use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,9 @@
-//! What two peers say to each other over `/sublet/trade/1`: quote, ask, accept or decline, access to a lease and its console.
+//! What two peers say to each other over `/sublet/trade/1`: quote, ask, accept or decline, access to a lease
+//! and its console.
 //!
-//! Texts from the other side end up in terminals, logs and ssh command lines; [`TradeResponse::check`] therefore bounds them
-//! and refuses control characters and host or user names that could pass for options. The codec calls it.
+//! Texts from the other side end up in terminals, logs and ssh command lines; [`TradeResponse::check`]
+//! therefore bounds them and refuses control characters and host or user names that could pass for options.
+//! The codec calls it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -46,8 +48,8 @@ pub enum TradeRequest {
         /// The lease's id.
         lease: B256,
     },
-    /// A provider tells a bid's node, unasked, that it would serve the bid. Binds nobody and holds nothing: what counts is
-    /// the accept that the buyer may ask for.
+    /// A provider tells a bid's node, unasked, that it would serve the bid. Binds nobody and holds nothing:
+    /// what counts is the accept that the buyer may ask for.
     Quote {
         /// Digest of the bid.
         bid: B256,

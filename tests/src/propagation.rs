@@ -1,9 +1,10 @@
 //! How fast orders reach everybody: real nodes over real sockets, each behind a link of its own; alone, or with hostile
 //! peers among them.
 //!
-//! All nodes are in this process, apart from each other but for the sockets. A node tells others of the link in front of it and
-//! not of itself, so that nothing takes a shorter way. Alone, everybody is connected with everybody. With hostile peers the
-//! honest nodes have few connections, so that orders depend on being forwarded.
+//! All nodes are in this process, apart from each other but for the sockets. A node tells others of the link
+//! in front of it and not of itself, so that nothing takes a shorter way. Alone, everybody is connected with
+//! everybody. With hostile peers the honest nodes have few connections, so that orders depend on being
+//! forwarded.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -122,7 +123,8 @@ pub(crate) async fn network(nodes: usize, shape: Shape) -> anyhow::Result<Vec<Pe
     Ok(peers)
 }
 
-/// The same in a network of `honest` nodes that have at most `connections` each, and a hostile peer for each of `roles`.
+/// The same in a network of `honest` nodes that have at most `connections` each, and a hostile peer for each
+/// of `roles`.
 pub async fn measure_besieged(
     honest: usize,
     roles: &[Role],
@@ -149,7 +151,8 @@ pub async fn measure_besieged(
         anyhow::Ok(hostile.iter().filter(away).map(Hostile::role).collect::<Vec<_>>())
     };
     let offenders = roles.iter().filter(|role| role.breaks_the_rules()).count();
-    // A forger shows itself only while there is something to forge: orders go on. Who is not sent away is told by the report.
+    // A forger shows itself only while there is something to forge: orders go on. Who is not sent away is
+    // told by the report.
     let deadline = Instant::now() + LINGER;
     let mut sent_away = gone().await?;
     for series in orders.. {

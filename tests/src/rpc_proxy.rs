@@ -1,5 +1,5 @@
-//! A JSON-RPC endpoint that misbehaves on demand: everything goes to a real one behind it, and comes back as the fault of
-//! the hour wants it.
+//! A JSON-RPC endpoint that misbehaves on demand: everything goes to a real one behind it, and comes back as
+//! the fault of the hour wants it.
 
 use std::{
     sync::{
@@ -30,8 +30,8 @@ pub enum Fault {
     Flaky(u64),
     /// No answer ever comes.
     Hang,
-    /// Answers take up to so long, each its own time, so that they come in another order than the questions; the logs within
-    /// an answer are in the reverse order.
+    /// Answers take up to so long, each its own time, so that they come in another order than the questions;
+    /// the logs within an answer are in the reverse order.
     Reorder(Duration),
     /// Every answer is a JSON-RPC error.
     Error,
@@ -39,7 +39,8 @@ pub enum Fault {
     Status(u16),
     /// Every answer is a web page.
     Garbage,
-    /// The head stands still at so many blocks before the one at which the fault began, as of a node that lost its peers.
+    /// The head stands still at so many blocks before the one at which the fault began, as of a node that
+    /// lost its peers.
     Stale(u64),
     /// Another chain answers, at this URL.
     Astray(String),

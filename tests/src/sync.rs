@@ -1,5 +1,5 @@
-//! How long an empty peer takes to a full book, how little two books send that hardly differ, and what becomes of both on
-//! links that stand still.
+//! How long an empty peer takes to a full book, how little two books send that hardly differ, and what
+//! becomes of both on links that stand still.
 //!
 //! Real nodes on loopback sockets, real signatures, the book of the market; one process plays both sides of each
 //! connection.

@@ -1,8 +1,9 @@
 //! How many orders a second one core checks as a node checks those from gossip, beside bare recoveries of the same
 //! signatures.
 //!
-//! The check is the node's own, from the bytes to an order that is good and new: with its memory of what it has seen, and
-//! with a book that is asked whether it knows the order. The way to a worker and back is not in it.
+//! The check is the node's own, from the bytes to an order that is good and new: with its memory of what it
+//! has seen, and with a book that is asked whether it knows the order. The way to a worker and back is not in
+//! it.
 
 use std::{hint::black_box, sync::Arc, time::Instant};
 
@@ -43,7 +44,8 @@ struct Arrival {
     signature: OrderSignature,
 }
 
-/// Recovers and checks slice by slice, one beside the other, so that whatever else the machine does weighs on both alike.
+/// Recovers and checks slice by slice, one beside the other, so that whatever else the machine does weighs on
+/// both alike.
 pub fn measure() -> anyhow::Result<Validated> {
     let key = OrderKey::from_bytes(&[9; 32])?;
     let check = GossipCheck::new(domain(), Arc::new(book(&key)?));

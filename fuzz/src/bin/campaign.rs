@@ -1,7 +1,7 @@
 //! `make fuzz`: builds the fuzzer, gives every target its time, and writes reports/fuzz.json. Fails if anything broke.
 //!
-//! What the fuzzer finds on the way is kept in the cache, for the next run to begin with; what breaks a target is written to
-//! reports/fuzz/.
+//! What the fuzzer finds on the way is kept in the cache, for the next run to begin with; what breaks a
+//! target is written to reports/fuzz/.
 
 use std::{
     fs,

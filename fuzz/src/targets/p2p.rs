@@ -6,7 +6,8 @@ use sublet_p2p::{fuzzing, node_key, peer_id};
 
 use crate::seeds::{market::domain, p2p::met};
 
-/// The first check of gossip: the signer of what is valid is its maker or the operator that it names, and the same bytes are judged once.
+/// The first check of gossip: the signer of what is valid is its maker or the operator that it names, and the
+/// same bytes are judged once.
 pub(crate) fn gossip(bytes: &[u8]) -> bool {
     let Ok((signer, digest)) = fuzzing::gossip(domain(), bytes) else { return false };
     let message =
@@ -57,8 +58,8 @@ pub(crate) fn sync_answer(bytes: &[u8]) -> bool {
     true
 }
 
-/// Answers of set reconciliation, each after its length (2 bytes, big-endian): a peer cannot promise more digests than it
-/// has named.
+/// Answers of set reconciliation, each after its length (2 bytes, big-endian): a peer cannot promise more
+/// digests than it has named.
 pub(crate) fn sync_session(bytes: &[u8]) -> bool {
     let Ok((needed, questions)) = fuzzing::converse(pieces(bytes)) else { return false };
     assert!(needed * 32 <= bytes.len(), "{needed} digests in {} bytes", bytes.len());

@@ -1,5 +1,5 @@
-//! Books in which ninety-nine of a hundred offers are cheap and nearly fit, from a few makers and from many; or fit, all at one
-//! price, so that the whole of them has to be put in order.
+//! Books in which ninety-nine of a hundred offers are cheap and nearly fit, from a few makers and from many;
+//! or fit, all at one price, so that the whole of them has to be put in order.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! What the book costs. One JSON object a line on stdout; times of searches are percentiles of thousands, and of these the
-//! medians of several runs; what filling a book takes is the median of three. A key without a size is that of the largest
-//! book, and of the worst flood.
+//! What the book costs. One JSON object a line on stdout; times of searches are percentiles of thousands, and
+//! of these the medians of several runs; what filling a book takes is the median of three. A key without a
+//! size is that of the largest book, and of the worst flood.
 //!
-//! `cargo bench -p sublet-market --bench book` takes two to three minutes; with `-- quick`, books of up to 100,000 offers only.
-//! What `naive_best_ms_10k` is compared with is of the same run.
+//! `cargo bench -p sublet-market --bench book` takes two to three minutes; with `-- quick`, books of up to
+//! 100,000 offers only. What `naive_best_ms_10k` is compared with is of the same run.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
 
 mod flood;

@@ -1,4 +1,5 @@
-//! A market as it might be: a few hundred kinds of machine, three thousand sets of traits, thousands of makers, prices as they come.
+//! A market as it might be: a few hundred kinds of machine, three thousand sets of traits, thousands of
+//! makers, prices as they come.
 
 use alloy_primitives::{Address, B256, U256};
 use sublet_market::{

@@ -1,11 +1,12 @@
 //! The best offers for a bid.
 //!
-//! A walk over the index ([`Index::walk`](super::index::Index::walk)) shows the offers that may fit, cheapest block first; each is
-//! tested by the rules themselves. The walk ends when k fit and nothing cheaper or as cheap can follow.
+//! A walk over the index ([`Index::walk`](super::index::Index::walk)) shows the offers that may fit, cheapest
+//! block first; each is tested by the rules themselves. The walk ends when k fit and nothing cheaper or as
+//! cheap can follow.
 //!
-//! Who floods the book with cheap offers that nearly fit can use up the walk's budget. Then every provider gets the same
-//! number of tests, in turns that begin with another provider for each bid, so that the flood cannot hide the others.
-//! The answer says that it may not be complete.
+//! Who floods the book with cheap offers that nearly fit can use up the walk's budget. Then every provider
+//! gets the same number of tests, in turns that begin with another provider for each bid, so that the flood
+//! cannot hide the others. The answer says that it may not be complete.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -23,7 +24,8 @@ use crate::orders::{Bid, Offer, Order, Spec};
 use crate::rule::{Maker, MatchContext};
 use crate::signature::Signed;
 
-/// Offers that one search tests in the order of their prices; a block of the index counts as eight, an offer that fits too.
+/// Offers that one search tests in the order of their prices; a block of the index counts as eight, an offer
+/// that fits too.
 pub const SEARCH_TESTS: usize = 32_768;
 /// What an offer that fits costs, in tests: it has to be put in order with the others.
 const FIT_TESTS: usize = 8;

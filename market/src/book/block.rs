@@ -1,8 +1,8 @@
 //! A block of the index: up to 512 orders of neighbouring keys, and rows with one bit for each of them.
 //!
-//! There is a row for each level of each number, set where the order has at least that level. (Those of common traits are kept by
-//! trait, in [`holders`](super::holders).) The orders that may fit are the AND of the rows that a query names: eight words at a
-//! time, whatever the block holds.
+//! There is a row for each level of each number, set where the order has at least that level. (Those of
+//! common traits are kept by trait, in [`holders`](super::holders).) The orders that may fit are the AND of
+//! the rows that a query names: eight words at a time, whatever the block holds.
 
 use super::levels::{DIMS, Measure};
 

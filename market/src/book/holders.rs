@@ -1,7 +1,7 @@
 //! Who has a trait: a list while they are few, and then a row of bits for each block in which some are.
 //!
-//! The rows are kept by trait, not by block: a walk wants the rows of two or three traits in hundreds of blocks, and finds them
-//! side by side.
+//! The rows are kept by trait, not by block: a walk wants the rows of two or three traits in hundreds of
+//! blocks, and finds them side by side.
 
 use super::block::{EMPTY, Row, and, clear, set};
 
@@ -117,8 +117,8 @@ impl<'a> Wanted<'a> {
         self.rows.is_empty() || self.blocks.get(group(block)).is_some_and(|blocks| blocks & bit(block) != 0)
     }
 
-    /// The places of a block that hold all of the traits; `None` if there are none. `live` gives all that are taken: the block
-    /// itself is looked at only where no trait is wanted.
+    /// The places of a block that hold all of the traits; `None` if there are none. `live` gives all that are
+    /// taken: the block itself is looked at only where no trait is wanted.
     pub(super) fn places(&self, block: u32, live: impl FnOnce() -> Row) -> Option<Row> {
         let Some((rarest, others)) = self.rows.split_first() else { return Some(live()) };
         let mut places = *rarest.get(block)?;

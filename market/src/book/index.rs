@@ -1,11 +1,12 @@
 //! Orders by key, in blocks whose rows of bits tell which of them may fit.
 //!
-//! Prices follow sizes: the cheapest thousands of a book are small machines. So orders of a size have a lane of their own
-//! (octaves of processors, with or without graphics), in which the blocks are sorted by their keys.
-//! A walk goes over the blocks of the lanes that may fit in the order of their keys, takes the AND of the rows that the query
-//! names, and shows the visitor what is left. It ends when no later key can matter any more, or when its budget is spent.
-//! A trait that few orders have is a list of these orders and has no rows: a walk for it looks at the list alone.
-//! Of a common trait the index also knows the blocks in which it occurs, so that the others are passed over by one bit.
+//! Prices follow sizes: the cheapest thousands of a book are small machines. So orders of a size have a lane
+//! of their own (octaves of processors, with or without graphics), in which the blocks are sorted by their
+//! keys. A walk goes over the blocks of the lanes that may fit in the order of their keys, takes the AND of
+//! the rows that the query names, and shows the visitor what is left. It ends when no later key can matter
+//! any more, or when its budget is spent. A trait that few orders have is a list of these orders and has no
+//! rows: a walk for it looks at the list alone. Of a common trait the index also knows the blocks in which it
+//! occurs, so that the others are passed over by one bit.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -67,8 +68,8 @@ pub(super) struct Index {
     /// The blocks of orders of one size, sorted. The first block of a lane takes whatever is lower.
     lanes: [Vec<Stop>; LANES],
     blocks: Vec<Block>,
-    /// The highest levels of each block and its greatest size, side by side: most blocks without a match need no look at their
-    /// rows.
+    /// The highest levels of each block and its greatest size, side by side: most blocks without a match need
+    /// no look at their rows.
     tops: Vec<Measure>,
     free: Vec<u32>,
     /// Block × 512 + place of each order.
@@ -132,7 +133,8 @@ impl Index {
         self.place_of(id).is_some()
     }
 
-    /// Shows the visitor the orders that may fit, lower keys first, block by block. Gives whether all were shown that matter.
+    /// Shows the visitor the orders that may fit, lower keys first, block by block. Gives whether all were
+    /// shown that matter.
     pub(super) fn walk(&self, filter: &Filter<'_>, budget: &mut Budget, visitor: &mut impl Visitor) -> bool {
         let holders: Vec<&Holders> =
             filter.traits.iter().filter_map(|id| self.holders.get(*id as usize)).collect();
@@ -333,7 +335,8 @@ impl Index {
             Some(Holders::Many { count, rows }) => {
                 *count -= 1;
                 rows.clear(block, place);
-                // A trait that was common once keeps its rows until nobody has it: their number falls with its holders'.
+                // A trait that was common once keeps its rows until nobody has it: their number falls with
+                // its holders'.
                 if *count == 0 {
                     self.holders[id as usize] = Holders::Few(Vec::new());
                 }

@@ -1,9 +1,9 @@
 //! Numbers as a few levels: what the index keeps one row of bits for.
 //!
-//! A level is half an octave: 0, 1, 2, 3, 4, 6, 8, 12, 16, … times the scale's lowest value; of processors, memory and disk,
-//! which every bid names, an eighth of one: …, 8, 9, 10, 11, … 16, 18, 20, …. Levels never fall as numbers rise, so that
-//! "have ≥ need" implies "level of have ≥ level of need": rows of levels keep out nothing that fits, and the few that are
-//! let in without fitting are tested one by one.
+//! A level is half an octave: 0, 1, 2, 3, 4, 6, 8, 12, 16, … times the scale's lowest value; of processors,
+//! memory and disk, which every bid names, an eighth of one: …, 8, 9, 10, 11, … 16, 18, 20, …. Levels never
+//! fall as numbers rise, so that "have ≥ need" implies "level of have ≥ level of need": rows of levels keep
+//! out nothing that fits, and the few that are let in without fitting are tested one by one.
 
 use crate::fit::Terms;
 use crate::orders::{Bid, Spec};
@@ -76,7 +76,8 @@ impl Measure {
         Self { levels: std::array::from_fn(|i| if i < 6 { resources[i] } else { terms[i - 6] }), size }
     }
 
-    /// Whether an order may have this where none has more than `top`. Without a branch for each level, so that it is a comparison of vectors.
+    /// Whether an order may have this where none has more than `top`. Without a branch for each level, so
+    /// that it is a comparison of vectors.
     pub(super) fn is_within(&self, top: &Self) -> bool {
         let levels = self.levels.iter().zip(&top.levels);
         self.size <= top.size && levels.fold(true, |all, (level, top)| all & (level <= top))

@@ -8,10 +8,10 @@ use crate::rule::Maker;
 pub struct BookLimits {
     /// Least free balance of a maker whose orders count, in base units.
     pub floor: u128,
-    /// Most live orders of one kind in the whole book. When it is full, a newcomer takes the place of an order of the maker who
-    /// has the most orders for its free balance (the order that ends soonest), unless that is the newcomer's own maker.
-    /// As many series again are remembered that have ended; if there are more, what is remembered of the maker goes
-    /// that has the most of them for its free balance.
+    /// Most live orders of one kind in the whole book. When it is full, a newcomer takes the place of an
+    /// order of the maker who has the most orders for its free balance (the order that ends soonest), unless
+    /// that is the newcomer's own maker. As many series again are remembered that have ended; if there are
+    /// more, what is remembered of the maker goes that has the most of them for its free balance.
     pub max_orders: usize,
     /// Orders of one kind that every funded maker may have.
     pub base_orders_per_maker: usize,

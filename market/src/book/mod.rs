@@ -1,8 +1,9 @@
 //! The book: every order that a peer knows and that may still come to a trade.
 //!
-//! In flow orders whose signature and structure have been checked ([`Book::insert`]), what the chain says of their makers
-//! ([`Book::set_maker`], [`Book::set_operator`], [`Book::remove_bid`]) and the passing of time ([`Book::expire`]).
-//! Out flow the best offers for a bid, the bids that an offer fits, and why offers do not fit.
+//! In flow orders whose signature and structure have been checked ([`Book::insert`]), what the chain says of
+//! their makers ([`Book::set_maker`], [`Book::set_operator`], [`Book::remove_bid`]) and the passing of time
+//! ([`Book::expire`]). Out flow the best offers for a bid, the bids that an offer fits, and why offers do not
+//! fit.
 //!
 //! The answers depend on the orders that were taken in, the makers, the bid and the time, not on the order of arrival:
 //! - of one series the greatest (`seq`, digest) counts, and a cancelled or replaced version stays known for as long as
@@ -56,7 +57,8 @@ use bids::Bids;
 use makers::{Kind, Makers};
 use offers::Offers;
 
-/// How much further ahead than its greatest life an order may end, in seconds: two nodes may see chain time differently.
+/// How much further ahead than its greatest life an order may end, in seconds: two nodes may see chain time
+/// differently.
 pub const CLOCK_SLACK_SECONDS: u64 = 30;
 
 /// What [`Book::knows`] of a copy of an order.
@@ -154,8 +156,8 @@ impl Book {
     ) -> Result<Inserted, Ignored> {
         let account = self.makers.slot(maker).maker;
         let cancel = offer.order.is_cancel();
-        // A newer version takes no more room than the older one, so that it is taken in whatever its maker's balance is:
-        // otherwise the older one would go on counting.
+        // A newer version takes no more room than the older one, so that it is taken in whatever its maker's
+        // balance is: otherwise the older one would go on counting.
         let known = self.offers.check_newer(maker, &offer.order, digest)?;
         if known.is_none() {
             if account.free < offer.order.bond(1).max(self.limits.floor) {
@@ -267,7 +269,8 @@ impl Book {
         }
     }
 
-    /// Drops what has expired by `now`, and what was remembered only to keep older versions out. Gives the number of orders.
+    /// Drops what has expired by `now`, and what was remembered only to keep older versions out. Gives the
+    /// number of orders.
     pub fn expire(&mut self, now: u64) -> usize {
         self.latest = self.latest.max(now);
         let count = self.offers.expire(now, &mut self.makers) + self.bids.expire(now, &mut self.makers);
@@ -275,7 +278,8 @@ impl Book {
         count
     }
 
-    /// Takes out a bid that was settled or cancelled on chain; a late copy is not taken in again. Gives whether it was here.
+    /// Takes out a bid that was settled or cancelled on chain; a late copy is not taken in again. Gives
+    /// whether it was here.
     pub fn remove_bid(&mut self, digest: B256) -> bool {
         let forget_at = self.latest.saturating_add(MAX_BID_LIFE_SECONDS).saturating_add(CLOCK_SLACK_SECONDS);
         self.bids.close(digest, forget_at, &mut self.makers)

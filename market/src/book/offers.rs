@@ -210,7 +210,8 @@ impl Offers {
                     self.end(id, makers);
                     count += 1;
                 }
-                // Nobody hands it on any more: if it counted on, books of peers that missed it would differ for an hour.
+                // Nobody hands it on any more: if it counted on, books of peers that missed it would differ
+                // for an hour.
                 State::Cancel => self.end(id, makers),
                 State::Ended | State::Free => self.forget(id, makers),
             }

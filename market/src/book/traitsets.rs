@@ -1,4 +1,5 @@
-//! Traits and sets of traits by number: each text and each set is kept once, and sets are compared without looking at texts.
+//! Traits and sets of traits by number: each text and each set is kept once, and sets are compared without
+//! looking at texts.
 
 use std::collections::HashMap;
 use std::sync::Arc;

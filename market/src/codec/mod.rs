@@ -1,8 +1,9 @@
-//! Bytes between peers. This module and its `wire` mirror are all that knows `bincode` (2.0.1, finished and unmaintained).
+//! Bytes between peers. This module and its `wire` mirror are all that knows `bincode` (2.0.1, finished and
+//! unmaintained).
 //!
-//! An envelope is 4 bytes, `"sl"`, kind and version, and then the message. Decoding refuses anything above the kind's size,
-//! trailing bytes, values that break a type's own bounds, and any encoding but the one that [encoding](encode_order) gives:
-//! two different byte strings are never the same message.
+//! An envelope is 4 bytes, `"sl"`, kind and version, and then the message. Decoding refuses anything above
+//! the kind's size, trailing bytes, values that break a type's own bounds, and any encoding but the one that
+//! [encoding](encode_order) gives: two different byte strings are never the same message.
 
 mod manifest;
 mod wire;
@@ -23,7 +24,8 @@ pub const MAX_ORDER_BYTES: usize = 8_192;
 pub const MAX_TRADE_BYTES: usize = 65_536;
 /// Most bytes of a manifest: 16 keys of 1 KiB and the fixed fields.
 pub const MAX_MANIFEST_BYTES: usize = 20_480;
-/// What the short parts of a message (integers, names) may take in memory beyond their bytes: bincode's limit counts memory.
+/// What the short parts of a message (integers, names) may take in memory beyond their bytes: bincode's limit
+/// counts memory.
 const SHORT_BYTES: usize = 8_192;
 
 const MAGIC: [u8; 2] = *b"sl";
@@ -100,8 +102,8 @@ pub enum CodecError {
 /// Encodes an order for gossip.
 #[allow(clippy::expect_used)]
 pub fn encode_order(message: &OrderMessage) -> Vec<u8> {
-    // Cannot fail: bincode has no failure for these types, and traits, the only part without a fixed size, bound themselves
-    // to 32 × 64 bytes, so that the largest order takes a third of MAX_ORDER_BYTES.
+    // Cannot fail: bincode has no failure for these types, and traits, the only part without a fixed size,
+    // bound themselves to 32 × 64 bytes, so that the largest order takes a third of MAX_ORDER_BYTES.
     encode(Kind::Order, wire::Order::from(message.clone())).expect("an order fits its bounds by construction")
 }
 
@@ -112,7 +114,8 @@ pub fn encode_order(message: &OrderMessage) -> Vec<u8> {
 pub fn decode_order(bytes: &[u8]) -> Result<OrderMessage, CodecError> {
     let payload = open(Kind::Order, bytes)?;
     let wire: wire::Order = read(payload, config::standard().with_limit::<MAX_ORDER_BYTES>())?;
-    // Becoming a message changes no value, so that the mirror's encoding is the message's, which need not be cloned for it.
+    // Becoming a message changes no value, so that the mirror's encoding is the message's, which need not be
+    // cloned for it.
     let mut rest = SameBytes(payload);
     bincode::encode_into_writer(&wire, &mut rest, config::standard())
         .map_err(|_| CodecError::NotCanonical)?;

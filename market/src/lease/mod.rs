@@ -1,13 +1,16 @@
 //! Leases: the same arithmetic and the same transitions as the Market contract, so that a node can tell beforehand
 //! what a call will do, and can bill without asking the chain.
 //!
-//! [`Lease`] holds what the contract's two slots hold. Each transition takes the lease and the time and gives the next lease
-//! and its [`Flows`], or a [`Refusal`]. All integers; nothing is rounded but the fee per second (up) and points (down).
+//! [`Lease`] holds what the contract's two slots hold. Each transition takes the lease and the time and gives
+//! the next lease and its [`Flows`], or a [`Refusal`]. All integers; nothing is rounded but the fee per
+//! second (up) and points (down).
 //!
 //! Choices where the table of DESIGN section 4 leaves one:
 //! - Deadlines are inclusive: `activate` until `now == activate_by`, `abort` by anyone from the second after.
-//! - `now − HOLD` saturates at 0. `claim` of nothing is [`Refusal::NothingToClaim`] here; the contract's batch skips it.
-//! - What `reject` burns, of escrow and bond, joins the fees (destroyed); only payouts with the burn flag are sent to 0x…dEaD.
+//! - `now − HOLD` saturates at 0. `claim` of nothing is [`Refusal::NothingToClaim`] here; the contract's
+//!   batch skips it.
+//! - What `reject` burns, of escrow and bond, joins the fees (destroyed); only payouts with the burn flag are
+//!   sent to 0x…dEaD.
 //! - Points: decay, then add what was earned, then cut, each rounded down to whole points; sums stop at 64 bits.
 
 mod params;

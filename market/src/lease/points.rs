@@ -41,7 +41,8 @@ impl Points {
 }
 
 impl Params {
-    /// What is left of one point after a day, in 10^-18: the largest number whose power of the half-life is at most a half.
+    /// What is left of one point after a day, in 10^-18: the largest number whose power of the half-life is
+    /// at most a half.
     pub fn daily_decay(&self) -> u128 {
         let (mut low, mut high) = (0, ONE);
         while low < high {

@@ -1,5 +1,5 @@
-//! A book that is full and makers who have their fill, most of the time: who is refused, who gives way and to whom, what
-//! is forgotten and who, against a list; and the counters say it.
+//! A book that is full and makers who have their fill, most of the time: who is refused, who gives way and to
+//! whom, what is forgotten and who, against a list; and the counters say it.
 
 use std::cell::Cell;
 use std::cmp::Ordering;

@@ -1,5 +1,5 @@
-//! A book of thousands of offers, so that blocks split and merge and traits become common and rare again, against a list that
-//! is filtered and sorted.
+//! A book of thousands of offers, so that blocks split and merge and traits become common and rare again,
+//! against a list that is filtered and sorted.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

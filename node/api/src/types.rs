@@ -18,8 +18,8 @@ pub use super::amount::Amount;
 /// `GET /v1/book/digest`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BookDigest {
-    /// The sum, modulo 2^256, of the digests of all orders in the node's book: offers, cancels that have not expired, and
-    /// bids.
+    /// The sum, modulo 2^256, of the digests of all orders in the node's book: offers, cancels that have not
+    /// expired, and bids.
     pub digest: B256,
     /// How many offers they are.
     pub offers: usize,

@@ -245,7 +245,8 @@ impl Home {
     }
 }
 
-/// Reads a secret key of 32 bytes from a 0600 file with 64 hexadecimal digits. `kind` (`wallet`, `node`) names it in errors.
+/// Reads a secret key of 32 bytes from a 0600 file with 64 hexadecimal digits. `kind` (`wallet`, `node`)
+/// names it in errors.
 ///
 /// # Errors
 /// The file cannot be read, others can read it, or it holds something else.

@@ -1,8 +1,8 @@
 //! TCP ports for children of this process and for tests, which are told a number before they bind it.
 //!
-//! Chosen below the kernel's range for outgoing connections (32768 and above on Linux), so that between the choice and the
-//! binding no connection of anybody takes it; and each process begins at a place of its own, so that two that choose at the
-//! same time do not choose the same.
+//! Chosen below the kernel's range for outgoing connections (32768 and above on Linux), so that between the
+//! choice and the binding no connection of anybody takes it; and each process begins at a place of its own,
+//! so that two that choose at the same time do not choose the same.
 
 use std::{
     io,

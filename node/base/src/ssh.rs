@@ -1,5 +1,5 @@
-//! How this node's machines are logged in to: by the system's `ssh`, with the key of the home, trusting the host key that the
-//! provider handed over and no other.
+//! How this node's machines are logged in to: by the system's `ssh`, with the key of the home, trusting the
+//! host key that the provider handed over and no other.
 
 use std::{ffi::OsString, path::PathBuf};
 

@@ -1,6 +1,6 @@
-//! The wall clock of this host. No deadline of a trade depends on it: those are in chain time, which runs on by the
-//! monotonic clock. It numbers offers, and dates what people read; and AWS refuses requests of a host whose clock is wrong.
-//! So one that has jumped is worth a warning.
+//! The wall clock of this host. No deadline of a trade depends on it: those are in chain time, which runs on
+//! by the monotonic clock. It numbers offers, and dates what people read; and AWS refuses requests of a host
+//! whose clock is wrong. So one that has jumped is worth a warning.
 //!
 //! Test builds add to it the seconds in the file that `SUBLET_CLOCK_OFFSET_FILE` names, read anew each time: a clock
 //! that jumps for one process only. Release builds have none of it.
@@ -43,8 +43,8 @@ pub struct Skew {
 }
 
 impl Skew {
-    /// Looks at both clocks (Unix seconds). `Some` when there is something to tell: what is wrong, or `None` inside when it
-    /// is well again.
+    /// Looks at both clocks (Unix seconds). `Some` when there is something to tell: what is wrong, or `None`
+    /// inside when it is well again.
     pub fn look(&mut self, wall: u64, chain: u64) -> Option<Option<String>> {
         let apart = Duration::from_secs(wall.abs_diff(chain));
         let wrong = apart > MOST_SKEW;

@@ -198,8 +198,8 @@ impl Anvil {
         }
     }
 
-    /// Whether our child is there a moment after the first answer: one that finds its port taken needs a moment to say so,
-    /// and whoever holds the port answers at once.
+    /// Whether our child is there a moment after the first answer: one that finds its port taken needs a
+    /// moment to say so, and whoever holds the port answers at once.
     async fn still_there(&self) -> Result<(), AnvilError> {
         tokio::time::sleep(BIND_TIME).await;
         match self.exited.borrow().clone() {

@@ -226,8 +226,8 @@ impl Chain {
         self.0.sender.price(gas).await
     }
 
-    /// Carries out one call: simulates it, sends it, and waits until it is mined. Calls queue; each is sent once the one
-    /// before is mined or given up.
+    /// Carries out one call: simulates it, sends it, and waits until it is mined. Calls queue; each is sent
+    /// once the one before is mined or given up.
     ///
     /// A dropped future does not recall a transaction that was sent.
     ///

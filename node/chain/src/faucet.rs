@@ -1,7 +1,7 @@
 //! Free money on a development chain: native currency by decree, tokens from whoever holds the supply.
 //!
-//! Only anvil and Hardhat's node let anybody act for any account; on every other chain the faucet refuses before it does
-//! anything. Both know the calls by Hardhat's names.
+//! Only anvil and Hardhat's node let anybody act for any account; on every other chain the faucet refuses
+//! before it does anything. Both know the calls by Hardhat's names.
 
 use std::time::Duration;
 

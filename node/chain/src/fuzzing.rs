@@ -1,5 +1,5 @@
-//! The private readers of this module, for the fuzz targets of the crate `sublet-fuzz`: what an RPC answers. Not part of
-//! the node's interface.
+//! The private readers of this module, for the fuzz targets of the crate `sublet-fuzz`: what an RPC answers.
+//! Not part of the node's interface.
 
 use alloy::{
     rpc::{

@@ -42,7 +42,8 @@ pub struct LeaseView {
 }
 
 impl LeaseView {
-    /// The lease in the market's state machine, if it is open. An RPC that tells numbers that no contract has tells nothing.
+    /// The lease in the market's state machine, if it is open. An RPC that tells numbers that no contract has
+    /// tells nothing.
     #[must_use]
     pub fn lease(&self) -> Option<Lease> {
         let &Self { buyer, provider, rate, bond_seconds, burn, .. } = self;

@@ -138,8 +138,8 @@ impl Rpc {
         self.ask_raw(question).await?.map_err(|e| self.error(method, &e))
     }
 
-    /// The same, where the endpoint may have a reason not to answer this one question: only what it says of the question itself
-    /// is a refusal. That it is slow, overloaded or broken is an error.
+    /// The same, where the endpoint may have a reason not to answer this one question: only what it says of
+    /// the question itself is a refusal. That it is slow, overloaded or broken is an error.
     pub(crate) async fn ask_plainly<T, F>(
         &self,
         method: &'static str,

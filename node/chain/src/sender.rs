@@ -6,8 +6,8 @@
 //! when it is stuck. Whatever the RPC says in between, at most one of them can be mined. Out comes the receipt, or
 //! an error that says whether the call may still be carried out.
 //!
-//! Each is in the [`Journal`] before it is sent, until its nonce is used: one that an earlier call or process has left in
-//! the pool would hold up everything behind it, so it comes first.
+//! Each is in the [`Journal`] before it is sent, until its nonce is used: one that an earlier call or process
+//! has left in the pool would hold up everything behind it, so it comes first.
 
 mod earlier;
 mod flight;
@@ -79,8 +79,8 @@ pub(crate) struct TxRequest {
 enum Broadcast {
     /// Taken, or already known.
     Sent,
-    /// A transaction with this nonce is mined. It may be this one: an answer that is lost on its way has the same bytes sent
-    /// again.
+    /// A transaction with this nonce is mined. It may be this one: an answer that is lost on its way has the
+    /// same bytes sent again.
     Mined,
     /// Another transaction waits with this nonce.
     Occupied,

@@ -1,9 +1,9 @@
 //! Whether the contracts of a deployment file are those that this binary knows: code, constants and all.
 //!
-//! The code on chain cannot simply be compared with the artifact: constructor arguments, the contract's own address and the
-//! chain id are baked into it. So the chain itself is asked to run the artifact's creation code, with the arguments that
-//! the file names, at the very address (an `eth_call` with the code overridden): what comes back is the code that must
-//! be there, byte for byte.
+//! The code on chain cannot simply be compared with the artifact: constructor arguments, the contract's own
+//! address and the chain id are baked into it. So the chain itself is asked to run the artifact's creation
+//! code, with the arguments that the file names, at the very address (an `eth_call` with the code
+//! overridden): what comes back is the code that must be there, byte for byte.
 
 use alloy::{
     providers::Provider as _,
@@ -75,8 +75,8 @@ impl Check {
     }
 }
 
-/// Compares everything that a deployment file says with the chain at `rpc_url`. The list ends early where nothing more can
-/// be compared: on another chain, or where there is no contract.
+/// Compares everything that a deployment file says with the chain at `rpc_url`. The list ends early where
+/// nothing more can be compared: on another chain, or where there is no contract.
 ///
 /// # Errors
 /// The RPC does not answer, or answers nonsense.
@@ -164,7 +164,8 @@ async fn presence(rpc: &Rpc, deployment: &Deployment) -> Result<Vec<Check>, Chai
     Ok(checks)
 }
 
-/// Whether the Market came with the block that the file names: a node reads events from there on, and misses all before.
+/// Whether the Market came with the block that the file names: a node reads events from there on, and misses
+/// all before.
 async fn first_block(rpc: &Rpc, deployment: &Deployment) -> Result<Check, ChainError> {
     let head = rpc.block_number().await?;
     if deployment.block > head {
@@ -225,8 +226,8 @@ async fn answers(rpc: &Rpc, deployment: &Deployment) -> Result<Vec<Check>, Chain
     ])
 }
 
-/// The hash of the code that `creation` leaves at `address` on this chain. Some endpoints refuse to run code that is not on
-/// chain.
+/// The hash of the code that `creation` leaves at `address` on this chain. Some endpoints refuse to run code
+/// that is not on chain.
 async fn made_here(
     rpc: &Rpc,
     address: Address,

@@ -4,12 +4,12 @@
 //! cursor behind it: whoever applies the batch stores that cursor in the same step, and gives it back at the next
 //! start, so that nothing is lost however the process ends. A batch may come twice, applying it must be idempotent.
 //!
-//! Each block range is read between two looks at the hash of its last block, and the block under the cursor is
-//! checked against its remembered hash in between, so a range always continues the chain that was read before. When
-//! it does not, [`ChainEvent::Reorg`] tells down to which block events still stand, and reading goes on from there. Before
-//! anything is taken back the RPC must show that it serves the deployment at all, and then say the same again: one that has gone
-//! astray to another chain is an RPC that fails.
-//! An RPC that fails is asked for ever, with growing pauses; where there are several, another takes its place.
+//! Each block range is read between two looks at the hash of its last block, and the block under the cursor
+//! is checked against its remembered hash in between, so a range always continues the chain that was read
+//! before. When it does not, [`ChainEvent::Reorg`] tells down to which block events still stand, and reading
+//! goes on from there. Before anything is taken back the RPC must show that it serves the deployment at all,
+//! and then say the same again: one that has gone astray to another chain is an RPC that fails. An RPC that
+//! fails is asked for ever, with growing pauses; where there are several, another takes its place.
 
 use std::{
     collections::BTreeMap,
@@ -76,8 +76,8 @@ impl Default for WatchConfig {
 /// What the watcher tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChainEvent {
-    /// The Market's events of the next blocks, oldest first; often none. Every event up to chain time `timestamp` has been
-    /// handed on with this batch. Store `cursor` once the events are applied.
+    /// The Market's events of the next blocks, oldest first; often none. Every event up to chain time
+    /// `timestamp` has been handed on with this batch. Store `cursor` once the events are applied.
     Batch {
         /// What happened.
         events: Vec<LoggedEvent>,
@@ -223,8 +223,8 @@ impl Watcher {
         Ok(())
     }
 
-    /// Looks whether the block under the cursor is still on the chain; if not, rewinds to one that is. Gives the head to go on
-    /// from, and whether it had to.
+    /// Looks whether the block under the cursor is still on the chain; if not, rewinds to one that is. Gives
+    /// the head to go on from, and whether it had to.
     async fn check_cursor(&mut self, head: Head) -> Result<(Head, bool), Halt> {
         if self.common(head).await? == Common::All {
             return Ok((head, false));

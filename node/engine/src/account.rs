@@ -1,8 +1,8 @@
-//! What a wallet's key does with its tokens and its name: deposits, withdrawals, operators. A running node does it for its
-//! API; without one, a command does it straight on the chain.
+//! What a wallet's key does with its tokens and its name: deposits, withdrawals, operators. A running node
+//! does it for its API; without one, a command does it straight on the chain.
 //!
-//! A node may sign with the key of an operator: then the account that pays and earns is its maker's, and only the maker's
-//! own key moves tokens or names operators.
+//! A node may sign with the key of an operator: then the account that pays and earns is its maker's, and only
+//! the maker's own key moves tokens or names operators.
 
 use std::sync::Arc;
 

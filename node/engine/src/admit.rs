@@ -29,8 +29,8 @@ impl NotAdmitted {
     }
 }
 
-/// [`admit_checked`] where the chain need not be asked: its maker is known here, and so is who signs for it. Otherwise the order
-/// comes back.
+/// [`admit_checked`] where the chain need not be asked: its maker is known here, and so is who signs for it.
+/// Otherwise the order comes back.
 pub fn admit_at_once(
     core: &Core,
     message: OrderMessage,

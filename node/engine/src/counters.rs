@@ -1,7 +1,7 @@
 //! What the engines count as it happens, for the metrics page. Names and units are listed in `docs/metrics.md`.
 //!
-//! Everything that can be counted starts at 0, counters end in `_total`, nothing is a rate, and every label has values from a
-//! list of ours.
+//! Everything that can be counted starts at 0, counters end in `_total`, nothing is a rate, and every label
+//! has values from a list of ours.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use sublet_chain::{ChainError, TxReport};

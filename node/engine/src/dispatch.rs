@@ -1,4 +1,5 @@
-//! What peers send: orders go into the book, asks and questions of access to the provider engine, quotes to the buyer's.
+//! What peers send: orders go into the book, asks and questions of access to the provider engine, quotes to
+//! the buyer's.
 //!
 //! The network has checked size, codec, structure, domain and signature already. What is left depends on
 //! the chain or the clock, so a message that fails here is ignored, never held against the peer that
@@ -27,7 +28,8 @@ use super::{
 
 /// How many orders may wait for the chain at once; the network sheds gossip beyond that.
 const MOST_ORDERS: usize = 48;
-/// And of these, from one peer: a flood of strangers' orders, each with a question for the chain, leaves room for the others.
+/// And of these, from one peer: a flood of strangers' orders, each with a question for the chain, leaves room
+/// for the others.
 const MOST_ORDERS_OF_ONE: usize = MOST_ORDERS / 4;
 /// How many batches out of peers' books may be in work at once, each of 512 orders at most: more than the network has
 /// under way.

@@ -19,8 +19,9 @@ impl UnderWay {
         self.lock().contains(id)
     }
 
-    /// Sends the transaction that ends a lease. `note` writes down that the end is wanted, before, and that it is not, once it
-    /// is certain that nothing comes of it. Where that is unclear the note stays, and the engine sees to it.
+    /// Sends the transaction that ends a lease. `note` writes down that the end is wanted, before, and that
+    /// it is not, once it is certain that nothing comes of it. Where that is unclear the note stays, and the
+    /// engine sees to it.
     pub(super) async fn send(
         &self,
         core: &Core,

@@ -34,8 +34,8 @@ const LEASES_AT_ONCE: usize = 100;
 
 /// The store's key of the watcher's cursor.
 pub const CURSOR_KEY: &str = "watcher_cursor";
-/// The store's key of the time of a new block, noted every few seconds: a node that starts while no RPC answers counts its
-/// being offline from it.
+/// The store's key of the time of a new block, noted every few seconds: a node that starts while no RPC
+/// answers counts its being offline from it.
 pub const LAST_SEEN_KEY: &str = "chain_seen_at";
 
 /// Applies the watcher's events until `stop`. A failing disk or chain stops nothing: the same batch is
@@ -147,8 +147,8 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Forgets what a lease's blocks above `to_block` told of. A file that was closed by them is opened again: the lease may
-/// go on.
+/// Forgets what a lease's blocks above `to_block` told of. A file that was closed by them is opened again:
+/// the lease may go on.
 fn take_back(core: &Core, id: B256, to_block: u64) -> Result<(), EngineError> {
     let key = id.as_slice();
     // The lease last: an engine that sees it open, and nothing that explains it, would end it.
@@ -221,7 +221,8 @@ async fn read_parties(core: &Core, events: &[LoggedEvent]) -> Result<(), EngineE
     Ok(())
 }
 
-/// The leases whose events in a batch change their buyers' balances without naming them, and whose buyers are not known.
+/// The leases whose events in a batch change their buyers' balances without naming them, and whose buyers are
+/// not known.
 fn leases_to_read(events: &[LoggedEvent], known: impl Fn(B256) -> bool) -> Vec<B256> {
     let mut opened = BTreeSet::new();
     let mut unknown = BTreeSet::new();
@@ -303,8 +304,8 @@ async fn read_lease(core: &Core, id: B256, read: u64) -> Result<(), EngineError>
     Ok(())
 }
 
-/// Reads those leases again that had changed in a block that was read by now: another may stand in its place, of which no
-/// event tells what did not happen.
+/// Reads those leases again that had changed in a block that was read by now: another may stand in its place,
+/// of which no event tells what did not happen.
 async fn confirm_leases(core: &Core, read: u64) -> Result<(), EngineError> {
     for lease in core.store.all::<ChainLease>()? {
         if lease.changed_at.is_some_and(|height| height < read) {

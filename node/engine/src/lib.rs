@@ -10,11 +10,12 @@
 //!  chain ──▶ follower ──▶ the store (leases, events)
 //! ```
 //!
-//! Inputs: peers' orders and requests ([`dispatch`]), the chain's events ([`follower`]), the local API's calls. Outputs:
-//! transactions ([`account`]), machines (the adapter), signed orders. In between stand two reconcilers, [`provider`] and
-//! [`buyer`]: each pass compares what the store, the chain and the adapter say, asks a pure function (`decide`) for the next
-//! step of each trade, and starts it as a job of its own ([`jobs`]). Events only wake a pass early: a pass that runs on time
-//! alone comes to the same end, and so does one after a crash between any two steps.
+//! Inputs: peers' orders and requests ([`dispatch`]), the chain's events ([`follower`]), the local API's
+//! calls. Outputs: transactions ([`account`]), machines (the adapter), signed orders. In between stand two
+//! reconcilers, [`provider`] and [`buyer`]. Each pass compares what the store, the chain and the adapter say,
+//! asks a pure function (`decide`) for the next step of each trade, and starts it as a job of its own
+//! ([`jobs`]). Events only wake a pass early: a pass that runs on time alone comes to the same end, and so
+//! does one after a crash between any two steps.
 //!
 //! What is reserved of the balance is counted in one place (`reservations`); what happened is counted in [`counters`].
 
@@ -268,8 +269,8 @@ impl Core {
         self.watched_until.store(timestamp, Ordering::Release);
     }
 
-    /// The time of the last head below which every confirmed block had been taken in. With deep confirmations, the confirmed
-    /// ones themselves are always old.
+    /// The time of the last head below which every confirmed block had been taken in. With deep
+    /// confirmations, the confirmed ones themselves are always old.
     pub fn caught_up_at(&self) -> u64 {
         self.caught_up_at.load(Ordering::Acquire)
     }

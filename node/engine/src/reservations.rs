@@ -1,5 +1,5 @@
-//! What is promised of our free balance and not locked on chain yet: the bonds of accepts, and the budgets of bids. A node that
-//! sells and buys has one balance for both.
+//! What is promised of our free balance and not locked on chain yet: the bonds of accepts, and the budgets of
+//! bids. A node that sells and buys has one balance for both.
 //!
 //! Nothing here is remembered: each answer is read from the disk, so a crash at any moment changes none of them.
 
@@ -57,8 +57,8 @@ fn is_locked(state: LeaseState) -> bool {
     matches!(state, LeaseState::Opened | LeaseState::Active)
 }
 
-/// A sum that may be locked any moment, base units. It is promised until the engine has put the trade away: time alone does
-/// not tell whether it was locked in the last second.
+/// A sum that may be locked any moment, base units. It is promised until the engine has put the trade away:
+/// time alone does not tell whether it was locked in the last second.
 enum Sum {
     Bond(u128),
     Budget(u128),
@@ -96,15 +96,17 @@ impl Reservations {
         Ok(Self(trades))
     }
 
-    /// The trades that are settled. Taken before balances are read, shown to the chain after, and handed to [`Reservations::total`].
+    /// The trades that are settled. Taken before balances are read, shown to the chain after, and handed to
+    /// [`Reservations::total`].
     pub(super) fn locked(&self) -> LockedTrades {
         let settled = self.0.iter().filter(|trade| trade.settled || trade.shown != LeaseState::None);
         LockedTrades { before: settled.map(|trade| trade.id).collect(), seen: BTreeMap::new() }
     }
 
-    /// What a balance that was read after `locked` was taken owes. What was locked by then is gone from it; what was promised,
-    /// or locked, since then may not be, even if it has ended meanwhile. A bond that an end has given back may be taken again
-    /// by a reorganisation: it counts until that end lies deep. What an ended lease gave back to its buyer is the buyer's at once.
+    /// What a balance that was read after `locked` was taken owes. What was locked by then is gone from it;
+    /// what was promised, or locked, since then may not be, even if it has ended meanwhile. A bond that an
+    /// end has given back may be taken again by a reorganisation: it counts until that end lies deep. What an
+    /// ended lease gave back to its buyer is the buyer's at once.
     pub(super) fn total(&self, locked: &LockedTrades) -> u128 {
         let seen = |trade: &Trade| locked.seen.get(&trade.id).copied().unwrap_or(LeaseState::None);
         let owed = self.0.iter().map(|trade| match trade.sum {
@@ -148,7 +150,8 @@ impl Means {
 }
 
 impl Core {
-    /// Our account as the chain has it now, and what of it is promised. Who then promises more holds [`Core::reserving`].
+    /// Our account as the chain has it now, and what of it is promised. Who then promises more holds
+    /// [`Core::reserving`].
     pub(super) async fn means(&self) -> Result<Means, EngineError> {
         let mut locked = Reservations::read(&self.store)?.locked();
         let account = self.refresh_maker(self.address()).await?;
@@ -162,8 +165,8 @@ impl Core {
         self.archived.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// How many were. If it changes, a balance that was read before may hold what one of them has cost, and nothing on disk
-    /// tells so any more.
+    /// How many were. If it changes, a balance that was read before may hold what one of them has cost, and
+    /// nothing on disk tells so any more.
     pub(super) fn archived_count(&self) -> u64 {
         self.archived.load(Ordering::Acquire)
     }

@@ -4,9 +4,10 @@
 //! scrypt (or, in files that we only read, PBKDF2) makes 32 bytes of the passphrase. The first half encrypts the key by
 //! AES-128-CTR; the second half with the ciphertext gives the MAC, by which a wrong passphrase is known.
 //!
-//! Source: the [Web3 Secret Storage Definition](https://ethereum.org/en/developers/docs/data-structures-and-encoding/web3-secret-storage/).
-//! The primitives are RustCrypto's and ring's. Everything in a file is checked before it is used: what is damaged or would
-//! cost hours is an error, never a panic.
+//! Source: the [Web3 Secret Storage
+//! Definition](https://ethereum.org/en/developers/docs/data-structures-and-encoding/web3-secret-storage/).
+//! The primitives are RustCrypto's and ring's. Everything in a file is checked before it is used: what is
+//! damaged or would cost hours is an error, never a panic.
 
 use std::num::NonZeroU32;
 
@@ -239,7 +240,8 @@ impl Kdf {
         let (dklen, problem) = match self {
             Self::Scrypt { dklen, n, r, p, .. } => {
                 let sane = n.is_power_of_two() && *n > 1 && *r > 0 && *p > 0;
-                // Of the mixing, and of the blocks that it begins with: a large p alone costs as much (RFC 7914, section 6).
+                // Of the mixing, and of the blocks that it begins with: a large p alone costs as much (RFC
+                // 7914, section 6).
                 let blocks = n.saturating_add(u64::from(*p));
                 let memory = blocks.saturating_mul(u64::from(*r)).saturating_mul(128);
                 let rounds = n.saturating_mul(u64::from(*r)).saturating_mul(u64::from(*p));

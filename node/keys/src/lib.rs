@@ -6,8 +6,8 @@
 //!   AWS KMS        never leaves it ─▶ asked to sign ──────▶┘
 //! ```
 //!
-//! A home has one of the two files, or its configuration names a key in KMS. [`Stored`] says which, [`Stored::open`] makes
-//! a [`WalletSigner`] of it, and [`NewWallet`] makes the file of a new home.
+//! A home has one of the two files, or its configuration names a key in KMS. [`Stored`] says which,
+//! [`Stored::open`] makes a [`WalletSigner`] of it, and [`NewWallet`] makes the file of a new home.
 
 mod config;
 mod error;
@@ -186,8 +186,8 @@ impl NewWallet {
     }
 }
 
-/// Reads a keystore that another program wrote, and makes sure that the passphrase opens it. The content stays as it is,
-/// with the address in it.
+/// Reads a keystore that another program wrote, and makes sure that the passphrase opens it. The content
+/// stays as it is, with the address in it.
 ///
 /// # Errors
 /// A file that others can read, a damaged one, or another passphrase.

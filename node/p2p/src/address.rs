@@ -23,8 +23,8 @@ pub(super) fn dialable(addresses: Vec<Multiaddr>, seen_at: &Multiaddr) -> impl I
     addresses.into_iter().filter(usable).take(MAX_ADDRESSES)
 }
 
-/// Where an address is, as far as one host holds it: an IPv4 address, or the 64 bits of an IPv6 network. Nothing for loopback:
-/// all of a test network may be there.
+/// Where an address is, as far as one host holds it: an IPv4 address, or the 64 bits of an IPv6 network.
+/// Nothing for loopback: all of a test network may be there.
 pub(super) fn host(address: &Multiaddr) -> Option<u64> {
     let ip = match address.iter().next()? {
         Protocol::Ip4(ip) => IpAddr::V4(ip),

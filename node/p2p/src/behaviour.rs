@@ -207,8 +207,9 @@ fn gossip(topics: &Topics, p2p: &P2pConfig, registry: &mut Registry) -> Result<G
     Ok(gossip)
 }
 
-/// With the signature, which is in the data: by an id without it, a copy with a broken signature would censor the order. With
-/// the topic, or a copy on a wrong one would; hashed first, so that no invented topic can take over a part of the order.
+/// With the signature, which is in the data: by an id without it, a copy with a broken signature would censor
+/// the order. With the topic, or a copy on a wrong one would; hashed first, so that no invented topic can
+/// take over a part of the order.
 fn message_id(topic: &TopicHash, data: &[u8]) -> MessageId {
     let topic = keccak256(topic.as_str());
     keccak256([topic.as_slice(), data].concat()).to_vec().into()

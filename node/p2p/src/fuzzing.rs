@@ -1,5 +1,6 @@
-//! The private readers of this module, for the fuzz targets of the crate `sublet-fuzz`. Each takes bytes as a peer sends
-//! them; what is read is written again, so that a target can compare. Not part of the node's interface.
+//! The private readers of this module, for the fuzz targets of the crate `sublet-fuzz`. Each takes bytes as a
+//! peer sends them; what is read is written again, so that a target can compare. Not part of the node's
+//! interface.
 
 use std::{
     io,

@@ -139,7 +139,8 @@ impl P2p {
         self.own
     }
 
-    /// Announces an order to whoever follows its shard, whether we do or not. It does not come back as [`Inbound`](super::Inbound): put it into the own book as well.
+    /// Announces an order to whoever follows its shard, whether we do or not. It does not come back as
+    /// [`Inbound`](super::Inbound): put it into the own book as well.
     ///
     /// # Errors
     /// See [`PublishError`]; that nobody listens yet is one of them, and harmless.

@@ -14,8 +14,8 @@ pub enum Inbound {
     Synced(Box<SyncedOrders>),
     /// A request on the trade protocol.
     Trade(Box<InboundTrade>),
-    /// A peer began to follow our topic: what nobody has heard yet can go out now. What was announced before, it fetches
-    /// by itself. Several peers that join while the queue is full are reported as one.
+    /// A peer began to follow our topic: what nobody has heard yet can go out now. What was announced before,
+    /// it fetches by itself. Several peers that join while the queue is full are reported as one.
     PeerJoined(PeerId),
 }
 
@@ -30,7 +30,8 @@ pub struct InboundOrder {
     pub signer: Address,
     /// Its EIP-712 digest.
     pub digest: B256,
-    /// Whether it goes on to other peers. Dropped, or not given within [`VERDICT_LIMIT`](super::VERDICT_LIMIT), it does not.
+    /// Whether it goes on to other peers. Dropped, or not given within
+    /// [`VERDICT_LIMIT`](super::VERDICT_LIMIT), it does not.
     pub verdict: oneshot::Sender<Verdict>,
 }
 

@@ -1,4 +1,5 @@
-//! Peers that mDNS has found: dialled one after the other, for anybody on the local network can name any number of them.
+//! Peers that mDNS has found: dialled one after the other, for anybody on the local network can name any
+//! number of them.
 
 use std::collections::VecDeque;
 

@@ -14,8 +14,9 @@
 //! scored. The rest goes to the engine as [`Inbound::Order`]; its verdict decides whether the order is forwarded.
 //! Everything that is full drops work and counts it in [`P2pStatus`].
 //!
-//! An order names who signed it: its maker, or an operator. Another's signature is a forgery by the message alone; whether
-//! the maker approves the operator depends on the chain, so that the engine judges it and no forwarder is blamed.
+//! An order names who signed it: its maker, or an operator. Another's signature is a forgery by the message
+//! alone; whether the maker approves the operator depends on the chain, so that the engine judges it and no
+//! forwarder is blamed.
 
 mod address;
 mod bans;

@@ -1,8 +1,10 @@
-//! What the gossip of one peer may cost us, and when it is more than an honest node sends. Pure, over an injected clock.
+//! What the gossip of one peer may cost us, and when it is more than an honest node sends. Pure, over an
+//! injected clock.
 //!
-//! Nobody is blamed for what depends on time, chain or policy, so the content of a flood proves nothing: a hostile maker
-//! could have honest nodes carry it. What proves something is a rate that every honest node keeps when it forwards. So
-//! each node forwards no more than that, and whoever sends far more is no honest node.
+//! Nobody is blamed for what depends on time, chain or policy, so the content of a flood proves nothing: a
+//! hostile maker could have honest nodes carry it. What proves something is a rate that every honest node
+//! keeps when it forwards. So each node forwards no more than that, and whoever sends far more is no honest
+//! node.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -17,8 +19,8 @@ const MAX_UNDER_WAY: usize = 256;
 /// Seconds' worth of orders that a node forwards at once after a quiet time.
 const FORWARD_BURST: f64 = 8.0;
 
-/// The same for what is let in from one peer before it is blamed: what it forwarded in a burst, what it published itself, and
-/// what a link held back for as long as links are kept that do not answer.
+/// The same for what is let in from one peer before it is blamed: what it forwarded in a burst, what it
+/// published itself, and what a link held back for as long as links are kept that do not answer.
 const ARRIVAL_BURST: f64 = 32.0;
 
 /// One maker gets this part of what is forwarded over time: offers of its largest quota, renewed every two minutes.

@@ -1,9 +1,10 @@
-//! The peers that were met, on disk: a node that starts again finds the network without its bootstrap peers. Only peers of
-//! our market that told us where they listen are kept, a bounded number. First go those that only ever came to us, for
-//! anybody can send as many as he likes; then the ones not seen for the longest.
+//! The peers that were met, on disk: a node that starts again finds the network without its bootstrap peers.
+//! Only peers of our market that told us where they listen are kept, a bounded number. First go those that
+//! only ever came to us, for anybody can send as many as he likes; then the ones not seen for the longest.
 //!
-//! Stored peers are dialled only while we have reached few ourselves, one at a time, each with a growing pause after a failure; one
-//! that never answers is forgotten. Pure bookkeeping over injected clocks, but for [`load`].
+//! Stored peers are dialled only while we have reached few ourselves, one at a time, each with a growing
+//! pause after a failure; one that never answers is forgotten. Pure bookkeeping over injected clocks, but for
+//! [`load`].
 
 use std::{
     collections::HashMap,
@@ -17,8 +18,9 @@ use libp2p::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Once we are connected to so many peers that we dialled ourselves, no stored one is dialled: gossip's mesh has six, and the
-/// routing table finds the rest. Peers that came to us do not count: they may all be one stranger's.
+/// Once we are connected to so many peers that we dialled ourselves, no stored one is dialled: gossip's mesh
+/// has six, and the routing table finds the rest. Peers that came to us do not count: they may all be one
+/// stranger's.
 const ENOUGH_PEERS: usize = 8;
 
 /// Addresses that are kept of one peer.
@@ -129,8 +131,8 @@ impl PeerStore {
         self.changed |= self.entries.remove(peer).is_some();
     }
 
-    /// The next dial, if we have reached few of the connected peers and one is due: one that was reached before, if there is
-    /// any, and the one that was met last.
+    /// The next dial, if we have reached few of the connected peers and one is due: one that was reached
+    /// before, if there is any, and the one that was met last.
     pub(super) fn due(
         &mut self,
         now: Instant,

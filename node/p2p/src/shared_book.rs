@@ -14,7 +14,8 @@ pub struct SharedBook {
 }
 
 impl SharedBook {
-    /// FairShare a book whose orders live by the clock `now`, in Unix seconds: that of the chain, but in tests and benchmarks.
+    /// FairShare a book whose orders live by the clock `now`, in Unix seconds: that of the chain, but in
+    /// tests and benchmarks.
     pub fn new(book: Book, now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self { book: Mutex::new(book), now: Box::new(now) }
     }

@@ -1,9 +1,10 @@
 //! The context-free half of judging gossip, off the network task: bytes go in, checked orders come out.
 //!
 //! A bounded queue feeds a few blocking workers in batches. Only what no honest peer could have forwarded is
-//! called invalid: size, codec, structure, and a signature that is not its named signer's: the maker's, or that of the
-//! operator that the envelope names. Whether the maker approved that operator is the chain's to say. A message that waited too long
-//! is dropped before its signature is recovered: its result would come when gossipsub has forgotten it.
+//! called invalid: size, codec, structure, and a signature that is not its named signer's: the maker's, or
+//! that of the operator that the envelope names. Whether the maker approved that operator is the chain's to
+//! say. A message that waited too long is dropped before its signature is recovered: its result would come
+//! when gossipsub has forgotten it.
 //!
 //! What a sync session has fetched is checked by the same workers, a batch at a time, and must also be what was
 //! promised.
@@ -32,8 +33,8 @@ const BATCH_LEN: usize = 32;
 /// Most workers, on however large a host.
 const MAX_WORKERS: usize = 32;
 
-/// Copies of known orders under other signatures that are looked at in a second, to find forgers: half a percent of a core.
-/// A maker can sign one order as often as it likes.
+/// Copies of known orders under other signatures that are looked at in a second, to find forgers: half a
+/// percent of a core. A maker can sign one order as often as it likes.
 const SECOND_LOOKS: u32 = 64;
 
 /// How long a message may take from the wire to the end of its check; older ones are dropped and counted as late.
@@ -75,8 +76,8 @@ pub(super) struct ValidOrder {
     pub(super) seen: SeenKey,
 }
 
-/// What a judged order is remembered by. Anybody can sign a maker's order and name itself its operator; while the chain is
-/// asked about that copy it must not hide the good one.
+/// What a judged order is remembered by. Anybody can sign a maker's order and name itself its operator; while
+/// the chain is asked about that copy it must not hide the good one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SeenKey(B256);
 
@@ -272,9 +273,9 @@ impl Workers {
     }
 }
 
-/// All cores but one, which the network and the engines keep; both of two. There a newcomer's first book takes a third longer
-/// with one, and the network gets its share from the scheduler: it runs for moments, workers for some 60 ms at most, a batch of
-/// a sync session.
+/// All cores but one, which the network and the engines keep; both of two. There a newcomer's first book
+/// takes a third longer with one, and the network gets its share from the scheduler: it runs for moments,
+/// workers for some 60 ms at most, a batch of a sync session.
 fn worker_count(cores: usize) -> usize {
     (cores - 1).clamp(cores.min(2), MAX_WORKERS)
 }

@@ -1,9 +1,9 @@
 //! The file under the store, and what becomes of it when the disk fails.
 //!
-//! After a failed write `redb` refuses everything until its file is opened anew, and then goes on from the last whole
-//! transaction. So that is done here, by whoever comes next: reading works again at once, and writing is tried again after a
-//! short pause, until there is space. Nothing that was answered with "done" is lost by it, as every write is one durable
-//! transaction.
+//! After a failed write `redb` refuses everything until its file is opened anew, and then goes on from the
+//! last whole transaction. So that is done here, by whoever comes next: reading works again at once, and
+//! writing is tried again after a short pause, until there is space. Nothing that was answered with "done" is
+//! lost by it, as every write is one durable transaction.
 
 use std::{
     io,
@@ -121,8 +121,8 @@ fn open(path: &Path) -> Result<Database, StoreError> {
     guarded(path, || Database::create(path))
 }
 
-/// Runs what reads the file as a whole, and tells damage from other trouble. `redb` checks what it reads, and yet a page
-/// that makes no sense may end in a panic of it.
+/// Runs what reads the file as a whole, and tells damage from other trouble. `redb` checks what it reads, and
+/// yet a page that makes no sense may end in a panic of it.
 fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, DatabaseError>) -> Result<T, StoreError> {
     let damaged = |reason: String| StoreError::Damaged { path: path.display().to_string(), reason };
     match catch_unwind(AssertUnwindSafe(work)) {

@@ -172,8 +172,8 @@ impl Store {
         })
     }
 
-    /// Moves a record back from the past, in one transaction, and changes it: what it told of has not happened after all.
-    /// Says whether it was there.
+    /// Moves a record back from the past, in one transaction, and changes it: what it told of has not
+    /// happened after all. Says whether it was there.
     pub fn restore<R: Row>(&self, key: &[u8], change: impl FnOnce(&mut R)) -> Result<bool, StoreError> {
         self.0.write(|database| {
             let tx = database.begin_write()?;

@@ -218,7 +218,8 @@ pub struct ChainLease {
     pub id: B256,
     /// The contract's state when it was last read.
     pub view: LeaseView,
-    /// The height at which it was found to have changed: as long as that block may be taken back, it is to be read again.
+    /// The height at which it was found to have changed: as long as that block may be taken back, it is to be
+    /// read again.
     #[serde(default)]
     pub changed_at: Option<u64>,
     /// Every confirmed event, oldest first.

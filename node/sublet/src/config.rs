@@ -106,7 +106,8 @@ pub struct Config {
 pub struct ChainConfig {
     /// The JSON-RPC endpoint of any EVM chain that has the contracts.
     pub rpc_url: String,
-    /// Further endpoints of the same chain, asked while that one fails, serves another chain or lags behind; best first.
+    /// Further endpoints of the same chain, asked while that one fails, serves another chain or lags behind;
+    /// best first.
     #[serde(default)]
     pub fallback_rpc_urls: Vec<String>,
     /// The deployment file that `sublet chain deploy` wrote.

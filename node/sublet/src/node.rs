@@ -89,8 +89,8 @@ pub async fn run(
 ) -> Result<(), NodeError> {
     // A failing part cancels `inner`; the outside's `stop` cancels it too. Telling them apart gives the exit code.
     let inner = stop.child_token();
-    // Taken first and refused first: what fails leaves nothing running. The store before all: it is what a second node on the
-    // same home is told by.
+    // Taken first and refused first: what fails leaves nothing running. The store before all: it is what a
+    // second node on the same home is told by.
     let store = Store::open(&home.store())?;
     let listener = api::bind(config.api.listen).await?;
     let metrics_listener = match &config.metrics {
@@ -156,7 +156,8 @@ pub async fn connect_chain(
     Chain::connect_with(&config.chain.rpc_urls(), deployment, wallet, options).await
 }
 
-/// The chain. A provider whose machines run waits for one that does not answer, and stops what is not paid for any more.
+/// The chain. A provider whose machines run waits for one that does not answer, and stops what is not paid
+/// for any more.
 async fn reach_chain(
     config: &Config,
     wallet: WalletSigner,

@@ -38,17 +38,18 @@ pub trait Adapter: Send + Sync + 'static {
     /// backend cannot tell.
     async fn validate(&self, spec: &Spec, manifest: &Manifest) -> Result<(), AdapterError>;
 
-    /// Makes the lease's machine run and returns once its ssh port answers ([`InstanceState::Running`](crate::InstanceState::Running)).
+    /// Makes the lease's machine run and returns once its ssh port answers
+    /// ([`InstanceState::Running`](crate::InstanceState::Running)).
     ///
-    /// Idempotent by lease id: a second call finds the first one's instance. An instance that was stopped or has died is
-    /// started again with its id, disk and host key.
+    /// Idempotent by lease id: a second call finds the first one's instance. An instance that was stopped or
+    /// has died is started again with its id, disk and host key.
     ///
     /// # Errors
     /// Within a bounded time; whatever was begun is found by [`Adapter::list`] and taken up by the next call.
     async fn provision(&self, order: &LeaseOrder) -> Result<Instance, AdapterError>;
 
-    /// Makes a machine that is there run again, as [`Adapter::provision`] does, by what the backend knows of it alone: for a
-    /// node that has lost the order.
+    /// Makes a machine that is there run again, as [`Adapter::provision`] does, by what the backend knows of
+    /// it alone: for a node that has lost the order.
     ///
     /// # Errors
     /// [`ErrorKind::Permanent`](crate::ErrorKind::Permanent) when there is no machine for the lease.
@@ -60,7 +61,8 @@ pub trait Adapter: Send + Sync + 'static {
     /// When the backend cannot be asked.
     async fn describe(&self, lease: B256) -> Result<Option<Instance>, AdapterError>;
 
-    /// Everything that this adapter ever started and has not deprovisioned, also by an earlier process, sorted by lease.
+    /// Everything that this adapter ever started and has not deprovisioned, also by an earlier process,
+    /// sorted by lease.
     ///
     /// # Errors
     /// When the backend cannot be asked.
@@ -90,7 +92,8 @@ pub trait Adapter: Send + Sync + 'static {
     }
 
     /// Removes the machine and keeps its disk, until a later order takes it ([`Manifest::disk_of`]) or
-    /// [`Adapter::deprovision`] removes it too. An order for the same lease, whose end was taken back, gets it again. Where disks cannot be kept, as `deprovision`. Fine when the lease is unknown.
+    /// [`Adapter::deprovision`] removes it too. An order for the same lease, whose end was taken back, gets
+    /// it again. Where disks cannot be kept, as `deprovision`. Fine when the lease is unknown.
     ///
     /// # Errors
     /// When the machine could not be removed; call again.

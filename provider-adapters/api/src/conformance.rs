@@ -1,8 +1,8 @@
 //! What every backend has to do, as tests: a backend's own tests implement [`Bench`] and call [`run`], or each check
 //! as a test of its own where machines are slow.
 //!
-//! Each check is a function of its own, takes a bench without machines and leaves it so. A check panics when the backend
-//! misbehaves, as a test does.
+//! Each check is a function of its own, takes a bench without machines and leaves it so. A check panics when
+//! the backend misbehaves, as a test does.
 
 #![expect(clippy::expect_used, reason = "this module is test code that lives beside the trait it tests")]
 
@@ -105,7 +105,8 @@ pub async fn misfits_are_refused(bench: &dyn Bench) {
     adapter.validate(&spec(&good), &good.manifest).await.expect("a fitting order");
 }
 
-/// However often and however concurrently a lease is provisioned, it has one instance; another order under its id is refused.
+/// However often and however concurrently a lease is provisioned, it has one instance; another order under
+/// its id is refused.
 ///
 /// # Panics
 /// When the backend breaks the rule.

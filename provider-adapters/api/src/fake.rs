@@ -1,8 +1,9 @@
 //! A backend in memory, for unit tests of everything that stands on [`Adapter`]. It keeps every rule of the
 //! [conformance suite](crate::conformance), but its machines are entries in a map.
 //!
-//! A [`FakeHost`] plays the computer and outlives the [`FakeAdapter`]s that are opened on it, as a real host outlives the
-//! node's process. Tests hold it to look behind the adapter, end a machine, or order the next call to fail.
+//! A [`FakeHost`] plays the computer and outlives the [`FakeAdapter`]s that are opened on it, as a real host
+//! outlives the node's process. Tests hold it to look behind the adapter, end a machine, or order the next
+//! call to fail.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

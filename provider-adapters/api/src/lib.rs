@@ -1,8 +1,9 @@
 //! The seam between a provider's node and whatever runs its machines.
 //!
 //! The node's engine is level-triggered: each pass compares what the chain and the clock ask for with what an
-//! [`Adapter`] says is there, and calls the adapter until both agree. So everything in the trait is idempotent by lease
-//! id, nothing depends on what a process remembers, and every error says by its [`ErrorKind`] whether another pass can help.
+//! [`Adapter`] says is there, and calls the adapter until both agree. So everything in the trait is
+//! idempotent by lease id, nothing depends on what a process remembers, and every error says by its
+//! [`ErrorKind`] whether another pass can help.
 //!
 //! - [`Adapter`], [`LeaseOrder`], [`Instance`]: what flows in and out;
 //! - [`AdapterError`]: whose fault it is, and the remedy;

@@ -1,8 +1,8 @@
 //! The machine's ssh host key, chosen by the provider so that the tenant can check it at the very first login.
 //!
-//! It is derived (HKDF-SHA256, RFC 5869) from a random secret and the lease, so that a repeated order is the same to the
-//! byte, and no key lies on the provider's disk. The secret is made once and never leaves its file. If it is lost, running
-//! machines keep the keys they have, whose public halves are in their tags.
+//! It is derived (HKDF-SHA256, RFC 5869) from a random secret and the lease, so that a repeated order is the
+//! same to the byte, and no key lies on the provider's disk. The secret is made once and never leaves its
+//! file. If it is lost, running machines keep the keys they have, whose public halves are in their tags.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};

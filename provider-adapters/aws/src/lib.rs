@@ -7,11 +7,12 @@
 //!   stop, deprovision ─▶ all instances with the lease's tag
 //! ```
 //!
-//! Nothing about a lease is kept on this side. Its instance carries what the adapter has to know again: the lease, what
-//! it was made from, how to log in, the public host key. Two things make one lease one instance: the look-up by tag, and
-//! EC2's own idempotency by `ClientToken`, which covers the seconds in which a new instance is not seen yet, and other
-//! processes. For that a repetition must ask for exactly the same, so the host key is not random: it is derived from the
-//! lease and a secret in `state_dir` ([`AwsConfig::state_dir`]).
+//! Nothing about a lease is kept on this side. Its instance carries what the adapter has to know again: the
+//! lease, what it was made from, how to log in, the public host key. Two things make one lease one instance:
+//! the look-up by tag, and EC2's own idempotency by `ClientToken`, which covers the seconds in which a new
+//! instance is not seen yet, and other processes. For that a repetition must ask for exactly the same, so the
+//! host key is not random: it is derived from the lease and a secret in `state_dir`
+//! ([`AwsConfig::state_dir`]).
 
 mod adapter;
 mod capacity;

@@ -1,8 +1,9 @@
 //! Which accelerator the machines get.
 //!
-//! `/dev/kvm` may be there and guests hang under it all the same (some nested set-ups do that). So KVM is believed only
-//! after an image has booted under it up to its ready line. That takes seconds, or the whole time-out where it hangs, so
-//! the answer is kept in the state folder for as long as host kernel and QEMU stay the same.
+//! `/dev/kvm` may be there and guests hang under it all the same (some nested set-ups do that). So KVM is
+//! believed only after an image has booted under it up to its ready line. That takes seconds, or the whole
+//! time-out where it hangs, so the answer is kept in the state folder for as long as host kernel and QEMU
+//! stay the same.
 
 use std::fs::{self, OpenOptions};
 use std::io;

@@ -1,7 +1,7 @@
 //! [`Hypervisor`]: the adapter trait over everything else in this crate.
 //!
-//! Calls that change something run as tasks of their own, so a caller who gives up does not leave half a step behind, and
-//! take turns by lease. Calls that look take no turn: they answer while a machine boots.
+//! Calls that change something run as tasks of their own, so a caller who gives up does not leave half a step
+//! behind, and take turns by lease. Calls that look take no turn: they answer while a machine boots.
 
 use std::future::Future;
 use std::io;

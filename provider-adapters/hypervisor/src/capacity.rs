@@ -71,8 +71,8 @@ pub(crate) fn fit_spec(
     ))
 }
 
-/// Whether the host's disk has space for one more machine to begin with. Its own disk is promised whole and grows as it is
-/// written: what that takes in the end is the operator's to reckon with.
+/// Whether the host's disk has space for one more machine to begin with. Its own disk is promised whole and
+/// grows as it is written: what that takes in the end is the operator's to reckon with.
 pub(crate) fn check_disk(free_bytes: Option<u64>) -> Result<(), AdapterError> {
     let Some(free) = free_bytes.filter(|free| *free < LEAST_FREE_BYTES) else { return Ok(()) };
     let problem = format!("the disk under state_dir is full: {} MiB are free", free >> 20);

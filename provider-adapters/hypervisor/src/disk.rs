@@ -1,7 +1,8 @@
 //! A machine's disk: made new, kept when the machine is removed, and taken by the machine of a later lease.
 //!
-//! A kept disk is taken by a second name for its file (a hard link) in the new machine's folder; the first name goes when
-//! the folder is complete. So whatever moment the node dies at, the disk is in one of the two or, for a moment, in both.
+//! A kept disk is taken by a second name for its file (a hard link) in the new machine's folder; the first
+//! name goes when the folder is complete. So whatever moment the node dies at, the disk is in one of the two
+//! or, for a moment, in both.
 
 use std::path::Path;
 
@@ -32,8 +33,9 @@ impl Shared {
         Ok(kept.into_iter().map(disk).collect())
     }
 
-    /// Whether the disk that an order names can be taken: it is here, of the same image, and not larger than the new one.
-    /// Gives the lease of which it is kept: the order's own, if that ended and goes on after all, before any other.
+    /// Whether the disk that an order names can be taken: it is here, of the same image, and not larger than
+    /// the new one. Gives the lease of which it is kept: the order's own, if that ended and goes on after
+    /// all, before any other.
     pub(crate) async fn check_kept(
         &self,
         order: &LeaseOrder,

@@ -7,10 +7,10 @@
 //!   stop ─▶ power button, then quit, then kill          deprovision ─▶ the same without waiting, folder removed
 //! ```
 //!
-//! QEMU runs detached: the node may end and come back, and finds its machines again. Isolation of the tenant is QEMU's,
-//! with its seccomp filter, and user-mode networking with `restrict=on`: the guest reaches neither the host (its loopback
-//! would be 10.0.2.2) nor any network; the one way in is its ssh port, forwarded from a port of the host. Guests have no
-//! outbound network for now, and `net_mbps` is not shaped.
+//! QEMU runs detached: the node may end and come back, and finds its machines again. Isolation of the tenant
+//! is QEMU's, with its seccomp filter, and user-mode networking with `restrict=on`: the guest reaches neither
+//! the host (its loopback would be 10.0.2.2) nor any network; the one way in is its ssh port, forwarded from
+//! a port of the host. Guests have no outbound network for now, and `net_mbps` is not shaped.
 
 mod accel;
 mod adapter;

@@ -1,9 +1,10 @@
 //! Finding a lease's QEMU again, waiting for its end and ending it.
 //!
-//! A machine belongs to no process that remembers it: it is found by what the kernel tells about it, so a node that was
-//! restarted, or has lost its files, still finds it. It is ours when its command line carries the lease's marker *and* it
-//! works in the lease's folder; another user's process or a recycled pid has neither. The pidfd that is opened before the
-//! check makes sure that exactly the process that was checked is waited for and killed.
+//! A machine belongs to no process that remembers it: it is found by what the kernel tells about it, so a
+//! node that was restarted, or has lost its files, still finds it. It is ours when its command line carries
+//! the lease's marker *and* it works in the lease's folder; another user's process or a recycled pid has
+//! neither. The pidfd that is opened before the check makes sure that exactly the process that was checked is
+//! waited for and killed.
 
 use std::ffi::OsStr;
 use std::fs;

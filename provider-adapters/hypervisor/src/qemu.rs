@@ -1,8 +1,9 @@
 //! QEMU's command line, and starting it.
 //!
-//! It runs in a session of its own, in the lease's folder, with nothing of ours open: stdin is null, its messages go to
-//! `qemu.log`, its environment is empty but for PATH. So it outlives the node and knows none of its secrets. All names on
-//! the command line are relative to the folder: nothing has to be escaped, and no socket path is too long.
+//! It runs in a session of its own, in the lease's folder, with nothing of ours open: stdin is null, its
+//! messages go to `qemu.log`, its environment is empty but for PATH. So it outlives the node and knows none
+//! of its secrets. All names on the command line are relative to the folder: nothing has to be escaped, and
+//! no socket path is too long.
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -51,8 +51,8 @@ pub(crate) async fn quit(dir: &Path) -> Result<(), QmpError> {
 
 async fn execute<C: QmpCommand>(dir: &Path, command: C) -> Result<C::Ok, QmpError> {
     let conversation = async {
-        // The path of a Unix socket may have 107 bytes, which a state folder alone can exceed; through an open folder it
-        // is always short.
+        // The path of a Unix socket may have 107 bytes, which a state folder alone can exceed; through an
+        // open folder it is always short.
         let folder = File::open(dir)?;
         let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
         let mut stream = QmpStreamTokio::open_uds(path).await?.negotiate().await?;

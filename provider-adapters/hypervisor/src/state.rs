@@ -12,8 +12,8 @@
 //!   accel.json            what the KVM probe found
 //! ```
 //!
-//! A lease's folder appears by one rename, complete, and disappears by one. So whatever moment the node dies at, the next
-//! one finds either a whole record or leftovers that it may delete.
+//! A lease's folder appears by one rename, complete, and disappears by one. So whatever moment the node dies
+//! at, the next one finds either a whole record or leftovers that it may delete.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};

@@ -5,9 +5,9 @@
 //!   aws_cli     ─▶ the independent AWS command line from the same environment ─▶ the same endpoint
 //! ```
 //!
-//! The server is moto's with what it leaves out (`strict_ec2.py` beside this crate says what, and `strict_kms.py` for the
-//! keys in KMS). It ends when its handle is dropped, and also when this process is killed: it reads its standard input to
-//! the end.
+//! The server is moto's with what it leaves out (`strict_ec2.py` beside this crate says what, and
+//! `strict_kms.py` for the keys in KMS). It ends when its handle is dropped, and also when this process is
+//! killed: it reads its standard input to the end.
 
 mod cli;
 mod environment;

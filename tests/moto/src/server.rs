@@ -33,8 +33,8 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// Starts a server of its own, with no machines, and returns once it listens. The first call for this user makes the
-    /// python environment, which takes about a minute.
+    /// Starts a server of its own, with no machines, and returns once it listens. The first call for this
+    /// user makes the python environment, which takes about a minute.
     ///
     /// # Errors
     /// Without python3, without the package index the first time, or when the server does not come up.

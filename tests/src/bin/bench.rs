@@ -1,5 +1,5 @@
-//! `make bench`: what the book, the checks of orders and the network cost, as figures and as ratios to a baseline of the same
-//! run; writes reports/bench.json.
+//! `make bench`: what the book, the checks of orders and the network cost, as figures and as ratios to a
+//! baseline of the same run; writes reports/bench.json.
 //!
 //! What takes little time is measured several times, and the median is told. These are of one run each, which has many
 //! deliveries or counts bytes instead of time: propagation, and the sync of books that hardly differ.

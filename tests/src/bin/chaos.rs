@@ -1,6 +1,5 @@
-//! `make chaos`: nodes die at every place between two side effects, the RPC fails in every way, the chain takes blocks back, host
-//! and peers fail;
-//! writes reports/chaos.json.
+//! `make chaos`: nodes die at every place between two side effects, the RPC fails in every way, the chain
+//! takes blocks back, host and peers fail; writes reports/chaos.json.
 
 use std::process::ExitCode;
 
@@ -59,7 +58,8 @@ enum Part {
     Contests,
     /// Many leases by many nodes at random.
     Soak,
-    /// The disk is full, the database locked, damaged or lost, the clock jumps, QEMU hangs, fails and lies, a peer is mute.
+    /// The disk is full, the database locked, damaged or lost, the clock jumps, QEMU hangs, fails and lies, a
+    /// peer is mute.
     Host,
     /// A node dies at every place between two side effects.
     Crashes,

@@ -1,4 +1,5 @@
-//! `make scale`: prints what one peer needs in markets of several sizes, and fails if `docs/scale.md` says anything else.
+//! `make scale`: prints what one peer needs in markets of several sizes, and fails if `docs/scale.md` says
+//! anything else.
 
 use std::{path::Path, process::ExitCode, time::Duration};
 

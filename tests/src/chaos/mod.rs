@@ -121,8 +121,8 @@ pub async fn run(net: &mut Devnet, images: &Path, cases: &[Case]) -> anyhow::Res
     Ok(rows)
 }
 
-/// The RPC hangs while a machine runs: for less than `max_offline` nobody notices, after that the machine is stopped, and
-/// with the next block it is back.
+/// The RPC hangs while a machine runs: for less than `max_offline` nobody notices, after that the machine is
+/// stopped, and with the next block it is back.
 pub async fn dark(net: &mut Devnet, images: &Path) -> anyhow::Result<Vec<Row>> {
     let mut stage = Stage::set(net, images).await?;
     stage.set_max_offline(MAX_OFFLINE).await?;

@@ -16,8 +16,8 @@ use sublet_market::LeaseState;
 use super::{BOOTED, GOOD_RATE, Row, SOON, Who, stage::Stage};
 use crate::command::until;
 
-/// The most that it may take on a machine that does nothing else: machine and offer together after an end, the offer after a
-/// start.
+/// The most that it may take on a machine that does nothing else: machine and offer together after an end,
+/// the offer after a start.
 pub const LIMIT: Duration = Duration::from_secs(5);
 /// How often is looked.
 const POLL: Duration = Duration::from_millis(20);

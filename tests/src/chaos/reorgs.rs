@@ -23,8 +23,8 @@ use super::{BOOTED, GOOD_RATE, Row, SOON, Who, stage::Stage};
 /// What is taken back.
 const OPERATIONS: [&str; 5] = ["settle", "activate", "top-up", "close", "provider's close"];
 
-/// One life of a lease for each depth; each of its four transactions is taken back once. Then another, which its provider
-/// gives up.
+/// One life of a lease for each depth; each of its four transactions is taken back once. Then another, which
+/// its provider gives up.
 pub async fn run(net: &mut Devnet, images: &Path, depths: &[u64]) -> anyhow::Result<Vec<Row>> {
     let mut stage = Stage::set(net, images).await?;
     let rival = Rival::join(&mut stage).await?;

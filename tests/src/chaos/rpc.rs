@@ -34,8 +34,8 @@ enum When {
 
 /// The fault begins so many seconds before the funds end: far more than a block, and than the nodes need to see it.
 const BEFORE_THE_END: u32 = 20;
-/// A pass of the engine, a look at a chain that does not answer, and the guest's own way down, on a machine that does nothing
-/// else: seconds.
+/// A pass of the engine, a look at a chain that does not answer, and the guest's own way down, on a machine
+/// that does nothing else: seconds.
 pub const LATEST_STOP: u64 = 5;
 /// Blocks come once a second, and each node looks at them in its own time.
 const EARLIEST_STOP: u64 = 2;

@@ -1,5 +1,5 @@
-//! The figures that the model stands on, measured: real nodes over real sockets, everybody connected with everybody, each
-//! behind a link that counts the bytes of its TCP streams.
+//! The figures that the model stands on, measured: real nodes over real sockets, everybody connected with
+//! everybody, each behind a link that counts the bytes of its TCP streams.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -28,8 +28,8 @@ const SETTLE: Duration = Duration::from_secs(60);
 const IDLE: Duration = Duration::from_secs(120);
 /// How long the last order may take.
 const ARRIVE: Duration = Duration::from_secs(10);
-/// Deliveries that may fail: a node that has no time for a check within 2 s drops the order, and here all of them share one
-/// machine.
+/// Deliveries that may fail: a node that has no time for a check within 2 s drops the order, and here all of
+/// them share one machine.
 const MOST_LOST: f64 = 0.05;
 /// An order is talked of for three heart beats; then it is quiet again.
 const TALK: Duration = Duration::from_secs(5);

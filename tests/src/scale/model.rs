@@ -1,6 +1,7 @@
 //! The model: plain arithmetic over what a market is like ([`Market`]) and what was measured ([`Calibration`]).
 //!
-//! Everything is for one peer. Bytes received and bytes sent are the same on the mean: whatever one sends another receives.
+//! Everything is for one peer. Bytes received and bytes sent are the same on the mean: whatever one sends
+//! another receives.
 
 use super::measure::Measured;
 
@@ -121,7 +122,8 @@ pub struct Calibration {
     pub idle_per_connection: f64,
     /// Bytes of IP and TCP headers for each piece on the wire, with half an acknowledgement.
     pub headers: f64,
-    /// Seconds of one core for the check of a new order (`make bench`: 11,116 a second) and its way into the book (28,097).
+    /// Seconds of one core for the check of a new order (`make bench`: 11,116 a second) and its way into the
+    /// book (28,097).
     pub check: f64,
     /// Seconds of one core for a copy that is known already: assumed, not measured.
     pub copy: f64,
@@ -165,7 +167,8 @@ const EQUAL_BYTES: f64 = 800.0;
 const SYNC_INTERVAL: f64 = 60.0;
 /// Seconds in which an order has not come everywhere, or is not yet in the set that is compared.
 const ON_THE_WAY: f64 = 1.5;
-/// Digests that are remembered: for one to two minutes, 65,536 in each of two generations, with the table's free places.
+/// Digests that are remembered: for one to two minutes, 65,536 in each of two generations, with the table's
+/// free places.
 const DIGEST_BYTES: f64 = 64.0;
 const MOST_DIGESTS: f64 = 131_072.0;
 /// gossipsub remembers ids for 15 s and messages for 8.

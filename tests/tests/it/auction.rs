@@ -1,4 +1,5 @@
-//! A bid draws competing quotes: the provider who goes lowest gets it, and the others are free for the next bid at once.
+//! A bid draws competing quotes: the provider who goes lowest gets it, and the others are free for the next
+//! bid at once.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The books of real nodes find each other again: after the network was cut in two, and after a provider's process died.
+//! The books of real nodes find each other again: after the network was cut in two, and after a provider's
+//! process died.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

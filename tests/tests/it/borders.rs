@@ -20,8 +20,8 @@ const FLOORS: [&[&str]; 9] = [
 const BESIDE: [(&str, &str); 3] =
     [("sublet-chain", "sublet-keys"), ("sublet-store", "sublet-chain"), ("sublet-tests", "sublet-moto")];
 
-/// What may use no more than this: the API's shapes stay free of the store and the engines, and nobody but the binary and the
-/// tests knows a backend or the clouds' SDKs.
+/// What may use no more than this: the API's shapes stay free of the store and the engines, and nobody but
+/// the binary and the tests knows a backend or the clouds' SDKs.
 const NARROW: [(&str, &[&str]); 4] = [
     ("sublet-api", &["sublet-base", "sublet-market"]),
     ("sublet-p2p", &["sublet-base", "sublet-market"]),

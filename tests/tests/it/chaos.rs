@@ -1,5 +1,5 @@
-//! A few faults of many, less than eight minutes of them (`make chaos` has them all), and proof that the table of crashes
-//! knows every place.
+//! A few faults of many, less than eight minutes of them (`make chaos` has them all), and proof that the
+//! table of crashes knows every place.
 
 use std::{path::Path, time::Duration};
 

@@ -1,4 +1,5 @@
-//! A provider's node that starts while no RPC answers: what a node before it has left running is looked after all the same.
+//! A provider's node that starts while no RPC answers: what a node before it has left running is looked after
+//! all the same.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A small network with hostile peers in it: every honest order reaches every honest node, and who breaks the rules is sent
-//! away.
+//! A small network with hostile peers in it: every honest order reaches every honest node, and who breaks the
+//! rules is sent away.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Wallet keys under a passphrase, by the commands that people type; what goes wrong is one clear line, and nothing waits
-//! for somebody who is not there.
+//! Wallet keys under a passphrase, by the commands that people type; what goes wrong is one clear line, and
+//! nothing waits for somebody who is not there.
 
 use std::{
     fs,

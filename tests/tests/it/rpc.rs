@@ -104,7 +104,8 @@ async fn whatever_is_wrong_with_an_endpoint_the_next_one_takes_over() {
     let mut all = Vec::new();
     for (at, fault) in faults.into_iter().enumerate() {
         world.proxy.set(fault.clone()).await.unwrap();
-        // A head that stands still is seen by comparison only: a minute and some blocks are more than the network's delay.
+        // A head that stands still is seen by comparison only: a minute and some blocks are more than the
+        // network's delay.
         world.anvil.advance(60).await.unwrap();
         world.anvil.mine(3).await.unwrap();
         let amount = u128::try_from(at).unwrap() + 1;

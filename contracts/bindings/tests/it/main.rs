@@ -70,8 +70,8 @@ const _: () = assert!(orders::CASES + signatures::CASES + histories::LEAST_CASES
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 impl Tally {
-    /// Counts a case in which both sides said the same, down to the values of a refusal, and gives the verdict: the name
-    /// of a call or an error. Nothing else counts a case.
+    /// Counts a case in which both sides said the same, down to the values of a refusal, and gives the
+    /// verdict: the name of a call or an error. Nothing else counts a case.
     pub(crate) fn agree<A, B>(
         &mut self,
         call: &'static str,

@@ -25,7 +25,8 @@ const ROUNDS: u64 = 8;
 /// What is signed, and what is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
-    /// Signed as it should be and sent altered. A bid is altered before its accept is signed, which is for what it became.
+    /// Signed as it should be and sent altered. A bid is altered before its accept is signed, which is for
+    /// what it became.
     Spoiled,
     /// Signed altered and sent as it should be: no rule is broken, so that the signature alone can tell.
     Mended,

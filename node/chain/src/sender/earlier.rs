@@ -1,4 +1,5 @@
-//! What comes before the next transaction: those of an earlier call, or of a process before this one, that are not mined.
+//! What comes before the next transaction: those of an earlier call, or of a process before this one, that
+//! are not mined.
 
 use alloy::{providers::Provider as _, rpc::types::TransactionReceipt};
 use tracing::warn;
@@ -10,9 +11,9 @@ use crate::error::ChainError;
 const EARLIER: &str = "an earlier transaction";
 
 impl Sender {
-    /// Sees to the transactions that an earlier call, or a process before this one, has not seen mined. The one that is next
-    /// is waited for, and replaced if it is stuck: nothing of this key can be mined before it. One that no pool has is
-    /// forgotten: who wanted it looks at the state and decides again.
+    /// Sees to the transactions that an earlier call, or a process before this one, has not seen mined. The
+    /// one that is next is waited for, and replaced if it is stuck: nothing of this key can be mined before
+    /// it. One that no pool has is forgotten: who wanted it looks at the state and decides again.
     ///
     /// Gives the receipt of one that is this very call. After another one of the same function whoever asks has to look
     /// again: it may have been the same wish.

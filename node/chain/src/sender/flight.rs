@@ -19,8 +19,8 @@ pub struct Fees {
     pub priority: u128,
 }
 
-/// A signed transaction and all the hashes that it has had: all that is needed to wait for it, and to replace it by a dearer
-/// one.
+/// A signed transaction and all the hashes that it has had: all that is needed to wait for it, and to replace
+/// it by a dearer one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flight {
     /// The chain it is for.
@@ -45,8 +45,8 @@ pub struct Flight {
     pub hashes: Vec<B256>,
 }
 
-/// Where transactions are written down before they are sent, so that a process that starts again waits for those of the one
-/// before, and replaces them when they are stuck. The text of an error is for people.
+/// Where transactions are written down before they are sent, so that a process that starts again waits for
+/// those of the one before, and replaces them when they are stuck. The text of an error is for people.
 pub trait Journal: std::fmt::Debug + Send + Sync {
     /// All that are written down.
     fn flights(&self) -> Result<Vec<Flight>, String>;

@@ -1,8 +1,8 @@
 //! Where the machine is, and whether it is there: asked of its provider, and looked at from here.
 //!
-//! Nobody pays for long for a machine that does not answer, or is less than what is paid for. What counts is what this node
-//! sees itself; that the provider cannot be asked says nothing as long as the machine answers. A machine that was never as it
-//! should be is rejected, one that was is closed.
+//! Nobody pays for long for a machine that does not answer, or is less than what is paid for. What counts is
+//! what this node sees itself; that the provider cannot be asked says nothing as long as the machine answers.
+//! A machine that was never as it should be is rejected, one that was is closed.
 
 use std::{
     collections::HashMap,
@@ -61,7 +61,8 @@ impl Buyer {
         machine.looked.is_none_or(|at| at.elapsed() >= pause)
     }
 
-    /// Whether a machine is out of reach for too long. While the chain is out of reach too, it is this node's own network.
+    /// Whether a machine is out of reach for too long. While the chain is out of reach too, it is this node's
+    /// own network.
     pub(super) fn is_lost(&self, id: B256) -> bool {
         let offline = self.core.chain.newest().age() >= self.give_up_after;
         let missing = |machine: &Machine| {

@@ -1,8 +1,8 @@
-//! What providers quote for our bids without being asked, kept beside the book: a provider whose offer has not come here,
-//! or who goes below its list price for this bid, takes part all the same.
+//! What providers quote for our bids without being asked, kept beside the book: a provider whose offer has
+//! not come here, or who goes below its list price for this bid, takes part all the same.
 //!
-//! A quote only says whom to ask. It is no promise, and nothing is held for it; so collecting quotes costs the providers who
-//! are not taken nothing.
+//! A quote only says whom to ask. It is no promise, and nothing is held for it; so collecting quotes costs
+//! the providers who are not taken nothing.
 
 use std::{
     collections::HashMap,
@@ -67,8 +67,8 @@ impl Auction {
     }
 }
 
-/// The book's offers and the quotes in one order, the best first. Of one series the cheaper stays, of two at one rate the
-/// newer.
+/// The book's offers and the quotes in one order, the best first. Of one series the cheaper stays, of two at
+/// one rate the newer.
 pub(super) fn merge(book: Vec<Quote>, quotes: Vec<Quote>, bid: B256, now: u64) -> Vec<Quote> {
     let mut best: HashMap<(Address, u64), Quote> = HashMap::new();
     let live = quotes.into_iter().filter(|quote| now <= quote.offer.order.valid_until);

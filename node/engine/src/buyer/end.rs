@@ -16,8 +16,8 @@ fn call(ending: Ending, id: B256) -> Call {
 }
 
 impl Buyer {
-    /// Ends a lease that this node buys: a close pays to now + NOTICE, a reject burns the last HOLD. That it is to end is on
-    /// disk before the transaction.
+    /// Ends a lease that this node buys: a close pays to now + NOTICE, a reject burns the last HOLD. That it
+    /// is to end is on disk before the transaction.
     pub async fn end(&self, id: B256, ending: Ending) -> Result<TxReport, EngineError> {
         let view = self.core.chain.lease(id).await?;
         match view.state {

@@ -64,8 +64,8 @@ pub(super) fn due_top_up(purchase: &Purchase, lease: &LeaseView, now: u64) -> u3
 }
 
 impl Buyer {
-    /// Warns of leases whose funds end soon: at a tenth of the time, and again at a minute. `open` are the purchases with what
-    /// the chain has said of them.
+    /// Warns of leases whose funds end soon: at a tenth of the time, and again at a minute. `open` are the
+    /// purchases with what the chain has said of them.
     pub(super) fn warn_of_ends(&self, open: &[(Purchase, Option<ChainLease>)]) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ending = HashSet::new();

@@ -1,8 +1,8 @@
-//! Whether a machine is what is paid for: the node logs in with the key of its home, and reads how many CPUs, how much memory
-//! and how much disk there is. ssh checks the host key on the way.
+//! Whether a machine is what is paid for: the node logs in with the key of its home, and reads how many CPUs,
+//! how much memory and how much disk there is. ssh checks the host key on the way.
 //!
-//! Only a finding counts. A machine that does not let this node in (the owner's image may know other keys), or says nothing
-//! of the kind, passes: its owner sees for himself.
+//! Only a finding counts. A machine that does not let this node in (the owner's image may know other keys),
+//! or says nothing of the kind, passes: its owner sees for himself.
 
 use std::{process::Stdio, time::Duration};
 
@@ -18,7 +18,8 @@ const QUESTION: &str =
 const LIMIT: Duration = Duration::from_secs(30);
 /// The answer has a line for each disk and partition.
 const MOST_ANSWERED: u64 = 16 * 1024;
-/// The kernel keeps a part of a machine's memory to itself, more of it in small ones: this many hundredths must be left.
+/// The kernel keeps a part of a machine's memory to itself, more of it in small ones: this many hundredths
+/// must be left.
 const LEAST_MEMORY: u64 = 75;
 /// Disks are sold in round numbers.
 const LEAST_DISK: u64 = 95;

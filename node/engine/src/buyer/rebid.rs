@@ -14,8 +14,8 @@ const SHORTEST: u32 = 300;
 const VALID_FOR: u32 = 600;
 
 impl Buyer {
-    /// Posts the bid that takes the place of a failed one, if its owner wants that and there is time left. What prevents it
-    /// is noted; the failed one is closed either way.
+    /// Posts the bid that takes the place of a failed one, if its owner wants that and there is time left.
+    /// What prevents it is noted; the failed one is closed either way.
     pub(super) async fn rebid(&self, id: B256) -> Result<(), EngineError> {
         let purchase = self.purchase_of(id)?;
         let Some(lease) = self.core.store.get::<ChainLease>(id.as_slice())? else { return Ok(()) };

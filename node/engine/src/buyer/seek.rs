@@ -1,5 +1,5 @@
-//! Finding a provider: collect quotes for a moment, then ask the best of them and of the own book's offers, one after the
-//! other, until one accepts.
+//! Finding a provider: collect quotes for a moment, then ask the best of them and of the own book's offers,
+//! one after the other, until one accepts.
 //!
 //! One at a time, because an accept that is not settled costs its provider capacity and us its goodwill. A no that
 //! cannot change is final for this bid; any other is asked again after a pause that doubles. Where no answer came, by a

@@ -70,8 +70,8 @@ impl Provider {
         self.promise(request, accept)
     }
 
-    /// The answer to a question that was answered before: it may have been lost, and this node restarted since, so that it
-    /// knows the offer no more and sells what it holds for this buyer to nobody.
+    /// The answer to a question that was answered before: it may have been lost, and this node restarted
+    /// since, so that it knows the offer no more and sells what it holds for this buyer to nobody.
     fn given_already(
         &self,
         node: B256,

@@ -8,8 +8,8 @@ use super::{Provider, Step};
 use crate::EngineError;
 
 impl Provider {
-    /// Gives a lease up that this node provides: the rest and the bond go to the buyer. That it is to end is on disk before
-    /// the transaction.
+    /// Gives a lease up that this node provides: the rest and the bond go to the buyer. That it is to end is
+    /// on disk before the transaction.
     pub async fn close(&self, id: B256) -> Result<TxReport, EngineError> {
         let call = match self.core.chain.lease(id).await?.state {
             LeaseState::Opened => Call::Abort { id },

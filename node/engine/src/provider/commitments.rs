@@ -1,8 +1,10 @@
-//! The one commitments of what is sold: capacity that promises hold, and the money of both sides that the chain has not locked yet.
+//! The one commitments of what is sold: capacity that promises hold, and the money of both sides that the
+//! chain has not locked yet.
 //!
-//! Nothing here is remembered: each answer is read from the promises and leases on disk, so a crash at any moment changes
-//! none of them. A bond counts until the chain shows it as locked, and again from the end of its lease until that end lies
-//! deep enough: whatever blocks a reorganisation takes back, the free balance covers all that was signed.
+//! Nothing here is remembered: each answer is read from the promises and leases on disk, so a crash at any
+//! moment changes none of them. A bond counts until the chain shows it as locked, and again from the end of
+//! its lease until that end lies deep enough: whatever blocks a reorganisation takes back, the free balance
+//! covers all that was signed.
 
 use std::collections::BTreeMap;
 
@@ -77,8 +79,9 @@ impl Commitments {
         })
     }
 
-    /// Whether both balances cover one more promise beside those that are given. `our_left` is what we have promised nobody.
-    /// What was locked while the buyer's was read is gone from it; what was promised, or locked, since then may not be.
+    /// Whether both balances cover one more promise beside those that are given. `our_left` is what we have
+    /// promised nobody. What was locked while the buyer's was read is gone from it; what was promised, or
+    /// locked, since then may not be.
     pub(super) fn check_money(
         &self,
         locked: &LockedTrades,

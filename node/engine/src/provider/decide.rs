@@ -53,7 +53,8 @@ pub(super) enum Step {
     Remove,
     /// Collect the rest and the bond after the hold.
     Finish,
-    /// The machine cannot be brought back, or the operator gives the lease up: end it, the rest and the bond go to the buyer.
+    /// The machine cannot be brought back, or the operator gives the lease up: end it, the rest and the bond
+    /// go to the buyer.
     GiveUp,
     /// Ended and removed: close the file.
     Conclude,

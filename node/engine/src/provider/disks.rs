@@ -1,8 +1,8 @@
 //! Disks that outlive their machines: kept for a while after the end of a lease, for a later lease of the same buyer.
 //!
-//! Nothing here is remembered. The adapter lists the disks that it keeps, the chain tells whose they were and when their
-//! leases ended, and the open promises which of them are wanted; so a lost database loses no disk. Kept disks never take
-//! room that a paid machine needs: the oldest give way.
+//! Nothing here is remembered. The adapter lists the disks that it keeps, the chain tells whose they were and
+//! when their leases ended, and the open promises which of them are wanted; so a lost database loses no disk.
+//! Kept disks never take room that a paid machine needs: the oldest give way.
 
 use std::sync::Arc;
 

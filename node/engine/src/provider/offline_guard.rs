@@ -1,8 +1,8 @@
 //! The watch over machines while a starting node cannot reach the chain.
 //!
-//! A node before this one has left them running. What the store says of their leases is all there is: that is enough to stop
-//! what its funds do not cover any more, and everything once the chain has not been seen for `max_offline`. Stopped machines
-//! keep their disks; the engine starts again what turns out to be paid for.
+//! A node before this one has left them running. What the store says of their leases is all there is: that is
+//! enough to stop what its funds do not cover any more, and everything once the chain has not been seen for
+//! `max_offline`. Stopped machines keep their disks; the engine starts again what turns out to be paid for.
 
 use std::{
     sync::Arc,
@@ -68,8 +68,8 @@ impl OfflineGuard {
         Ok(())
     }
 
-    /// The chain's time, as far as it can be told without the chain: by the wall clock, unless that says less than has passed
-    /// since the chain was seen.
+    /// The chain's time, as far as it can be told without the chain: by the wall clock, unless that says less
+    /// than has passed since the chain was seen.
     fn now(&self, seen: Option<u64>, wall: u64) -> u64 {
         wall.max(seen.unwrap_or(0).saturating_add(self.since.elapsed().as_secs()))
     }

@@ -4,8 +4,9 @@
 //! once it is; whoever the buyer then asks goes through the checks of every ask. What is kept is the rate, so that
 //! the accept is no dearer than the quote.
 //!
-//! Level-triggered: each look goes over the bids that the live offers fit. A bid is answered once, and only by a node that
-//! sees itself among the best few of its own book: the number of answers to one bid stays small however many providers there are.
+//! Level-triggered: each look goes over the bids that the live offers fit. A bid is answered once, and only
+//! by a node that sees itself among the best few of its own book: the number of answers to one bid stays
+//! small however many providers there are.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,9 +1,9 @@
 //! Machines and leases that no promise explains: the store was lost, or put back from an older backup.
 //!
-//! The chain tells which leases are ours, how long they are paid for and which node their buyer has; the adapter tells what
-//! runs. That is enough to let what is paid for run, to start it again, to tell its buyer where it is, to collect the pay, and
-//! to end the rest. What cannot be made again without the order (a lease that has not started, a machine that is gone
-//! altogether) is given back, or left to its buyer to end.
+//! The chain tells which leases are ours, how long they are paid for and which node their buyer has; the
+//! adapter tells what runs. That is enough to let what is paid for run, to start it again, to tell its buyer
+//! where it is, to collect the pay, and to end the rest. What cannot be made again without the order (a lease
+//! that has not started, a machine that is gone altogether) is given back, or left to its buyer to end.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -52,8 +52,8 @@ struct Facts<'a> {
 }
 
 impl Provider {
-    /// What there is. Where the list cannot be had, each promise's machine is asked about, so that one that hangs holds up
-    /// none of the others.
+    /// What there is. Where the list cannot be had, each promise's machine is asked about, so that one that
+    /// hangs holds up none of the others.
     pub(super) async fn look(&self, open: &[Promise], sweep: bool) -> Look {
         if !sweep && open.is_empty() {
             return Look::default();

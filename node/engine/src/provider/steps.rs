@@ -176,7 +176,8 @@ impl Provider {
         self.remove_machine(id).await
     }
 
-    /// While nothing can be written, the end of a lease is not taken in: the chain is asked, and what has ended is stopped.
+    /// While nothing can be written, the end of a lease is not taken in: the chain is asked, and what has
+    /// ended is stopped.
     pub(super) fn stop_ended(self: &Arc<Self>, open: &[Promise], machines: &HashMap<B256, Instance>) {
         for promise in open {
             let id = promise.id;

@@ -1,7 +1,8 @@
 //! Time limits on whatever runs the machines: a backend that hangs must not hold up what else there is to do.
 //!
-//! Adapters bound their calls themselves, by what their backend usually needs. These limits are for when that fails: each
-//! is far beyond what a sound backend takes. A call that is given up may go on behind; all of them may be repeated.
+//! Adapters bound their calls themselves, by what their backend usually needs. These limits are for when that
+//! fails: each is far beyond what a sound backend takes. A call that is given up may go on behind; all of
+//! them may be repeated.
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -1,5 +1,6 @@
-//! Whom to compare books with, and when: each newcomer at once, again a little later for what gossip lost while the two
-//! met, and from then on one peer in each interval, the one whose turn is the longest ago. Pure, over an injected clock.
+//! Whom to compare books with, and when: each newcomer at once, again a little later for what gossip lost
+//! while the two met, and from then on one peer in each interval, the one whose turn is the longest ago.
+//! Pure, over an injected clock.
 
 use std::{
     collections::HashMap,
@@ -8,8 +9,8 @@ use std::{
 
 use libp2p::PeerId;
 
-/// After this time a newcomer is compared with once more: by then gossip flows both ways, and what could not be judged at
-/// first, as with a chain that did not answer, gets a second chance.
+/// After this time a newcomer is compared with once more: by then gossip flows both ways, and what could not
+/// be judged at first, as with a chain that did not answer, gets a second chance.
 const SECOND_LOOK: Duration = Duration::from_secs(5);
 
 /// Pause after a session that failed; it doubles with each further one.

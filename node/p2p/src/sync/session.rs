@@ -1,5 +1,5 @@
-//! The asking side of one comparison, as a state machine: answers go in, the next question comes out, and in the end the
-//! digests that we lack. Without I/O and without a clock.
+//! The asking side of one comparison, as a state machine: answers go in, the next question comes out, and in
+//! the end the digests that we lack. Without I/O and without a clock.
 
 use std::collections::HashSet;
 

@@ -1,5 +1,5 @@
-//! Two peers in memory: whatever their sets, both sides of the protocol come to the difference; and whatever a hostile peer answers,
-//! the asking side ends.
+//! Two peers in memory: whatever their sets, both sides of the protocol come to the difference; and whatever
+//! a hostile peer answers, the asking side ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 

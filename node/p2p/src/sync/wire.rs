@@ -1,5 +1,5 @@
-//! The protocol's messages as bytes, in frames. A request begins with its kind and the book it is about; a list of digests
-//! is 32 bytes each, a list of envelopes has a 2-byte big-endian length before each.
+//! The protocol's messages as bytes, in frames. A request begins with its kind and the book it is about; a
+//! list of digests is 32 bytes each, a list of envelopes has a 2-byte big-endian length before each.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! The network task's part in who its peers are: dials and their failures, what peers say of themselves, who is sent away,
-//! and who is remembered.
+//! The network task's part in who its peers are: dials and their failures, what peers say of themselves, who
+//! is sent away, and who is remembered.
 
 use std::time::Instant;
 
@@ -62,8 +62,8 @@ impl Task {
         behaviour.gossip.set_application_score(&peer, 0.0);
     }
 
-    /// Gossipsub counts more than we see, as the same forgery sent again and again: who was caught and is not listened to
-    /// any more need not stay.
+    /// Gossipsub counts more than we see, as the same forgery sent again and again: who was caught and is not
+    /// listened to any more need not stay.
     pub(super) fn send_offenders_away(&mut self, now: Instant) {
         let gossip = &self.swarm.behaviour().gossip;
         let is_graylisted = |peer: &PeerId| gossip.peer_score(peer).is_some_and(|score| score < GRAYLIST);
@@ -79,8 +79,8 @@ impl Task {
         }
     }
 
-    /// The driver hears of peers late rather than not at all, unless hundreds come and go in one moment: then gossip and
-    /// the peers' own questions have to do.
+    /// The driver hears of peers late rather than not at all, unless hundreds come and go in one moment: then
+    /// gossip and the peers' own questions have to do.
     pub(super) fn tell(&self, event: PeerEvent) {
         if self.peer_events.try_send(event).is_err() {
             tracing::debug!(?event, "the sync driver is busy");

@@ -1,5 +1,5 @@
-//! Where a command about money goes: to the node of the home, or straight to the chain where none runs. A maker's key that
-//! is kept apart needs no node.
+//! Where a command about money goes: to the node of the home, or straight to the chain where none runs. A
+//! maker's key that is kept apart needs no node.
 
 use std::sync::Arc;
 

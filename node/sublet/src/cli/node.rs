@@ -27,8 +27,8 @@ pub(super) enum Node {
             value_name = "FILTER"
         )]
         log: String,
-        /// Override a key of node.toml, for example chain.rpc_url=http://host:8545; may be given several times. Stronger
-        /// than the environment variable of the same key, here SUBLET__CHAIN__RPC_URL.
+        /// Override a key of node.toml, for example chain.rpc_url=http://host:8545; may be given several
+        /// times. Stronger than the environment variable of the same key, here SUBLET__CHAIN__RPC_URL.
         #[arg(long, value_name = "KEY=VALUE", value_parser = Override::from_flag)]
         set: Vec<Override>,
         #[command(flatten)]

@@ -36,7 +36,8 @@ pub(super) enum Wallet {
     Passphrase {
         #[command(flatten)]
         old: PassphraseArgs,
-        /// File (mode 0600) whose first line is the new passphrase. Without it: SUBLET_NEW_PASSPHRASE, then the terminal.
+        /// File (mode 0600) whose first line is the new passphrase. Without it: SUBLET_NEW_PASSPHRASE, then
+        /// the terminal.
         #[arg(long, value_name = "FILE")]
         new_passphrase_file: Option<PathBuf>,
     },

@@ -161,8 +161,8 @@ impl Devnet {
         Ok(node)
     }
 
-    /// Ends the node `name`, as a power cut would, and starts it again; it may take a moment to answer. `failpoint` names the
-    /// place where it is to end, as [`sublet_base::failpoint`] has it.
+    /// Ends the node `name`, as a power cut would, and starts it again; it may take a moment to answer.
+    /// `failpoint` names the place where it is to end, as [`sublet_base::failpoint`] has it.
     pub fn restart(&mut self, name: &str, failpoint: Option<&str>) -> Result<NodeProcess, DevnetError> {
         let Some(place) = self.remains.nodes.iter_mut().find(|node| node.name() == name) else {
             return Err(DevnetError::NoSuchNode(name.to_owned()));

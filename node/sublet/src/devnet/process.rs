@@ -225,7 +225,8 @@ impl NodeProcess {
 
     fn adapter(&self) -> Option<Arc<dyn Adapter>> {
         let provider = Config::load(&self.home).ok()?.provider?;
-        // A wallet that is not in a plain file has no address here; what machines of this host are whose does not depend on it.
+        // A wallet that is not in a plain file has no address here; what machines of this host are whose does
+        // not depend on it.
         backend::open(&provider, self.address().unwrap_or_default()).ok()
     }
 

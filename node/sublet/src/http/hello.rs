@@ -11,8 +11,8 @@ use axum::{
 };
 use sublet_api::hello::{PATH, Prover, Question};
 
-/// The route of the node that listens on `address` and whose bearer token is `token`. To be merged outside the layer that
-/// asks for the token.
+/// The route of the node that listens on `address` and whose bearer token is `token`. To be merged outside
+/// the layer that asks for the token.
 pub(super) fn routes(token: &str, address: SocketAddr) -> Router {
     let prover = Prover::new(token, address);
     Router::new().route(PATH, get(move |question| std::future::ready(answer(&prover, question))))

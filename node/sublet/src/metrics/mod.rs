@@ -1,8 +1,8 @@
 //! Numbers for an operator: what this node does, for a Prometheus server to collect.
 //!
-//! The parts of the node count events as they happen, beside what they count ([`Counters`] in the engines); whatever can be read off the node's state is read
-//! when somebody asks for the [`page`], on which libp2p's own metrics stand as well. [`http`] serves it, and says
-//! whether the node is up ([`readiness`]).
+//! The parts of the node count events as they happen, beside what they count ([`Counters`] in the engines);
+//! whatever can be read off the node's state is read when somebody asks for the [`page`], on which libp2p's
+//! own metrics stand as well. [`http`] serves it, and says whether the node is up ([`readiness`]).
 //!
 //! Names and units are listed in `docs/metrics.md`. Base units only, counters end in `_total`, nothing is a rate,
 //! everything that can be counted starts at 0, and every label has values from a list of ours.

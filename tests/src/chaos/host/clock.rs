@@ -1,5 +1,5 @@
-//! The wall clocks of both nodes jump by an hour. (The file that their test builds read the offset from stands for the clock
-//! of the host, which is everybody's.)
+//! The wall clocks of both nodes jump by an hour. (The file that their test builds read the offset from
+//! stands for the clock of the host, which is everybody's.)
 
 use std::{
     fs,

@@ -1,7 +1,8 @@
 //! Faults of the host, of what runs the machines, and of peers: a trade around each, and what must come of it.
 //!
-//! All of them happen to one provider that sells two machines, whose home lies on a small file system of its own, and whose
-//! QEMU is started by a script that tests can make hang, fail or stay behind. Node, adapter, QEMU, chain and disk are real.
+//! All of them happen to one provider that sells two machines, whose home lies on a small file system of its
+//! own, and whose QEMU is started by a script that tests can make hang, fail or stay behind. Node, adapter,
+//! QEMU, chain and disk are real.
 
 mod backend;
 mod clock;

@@ -1,4 +1,5 @@
-//! Peers that take part and say nothing: our own network code with nobody behind it, and streams on which nothing comes.
+//! Peers that take part and say nothing: our own network code with nobody behind it, and streams on which
+//! nothing comes.
 
 use std::{io, time::Duration};
 

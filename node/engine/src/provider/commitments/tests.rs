@@ -1,8 +1,9 @@
 //! Any interleaving of asks, settlements, ends, reorganisations and crashes: never oversold, never leaked.
 //!
-//! Real are the commitments, the decisions and the store (a `redb` file that is dropped and opened again). Fakes are the chain
-//! (a stack of blocks, each the balances and leases of [`Fake`] after it), the clock (a number) and the machines (a set of
-//! names): they play by the contract's and the adapter's rules and do nothing else.
+//! Real are the commitments, the decisions and the store (a `redb` file that is dropped and opened again).
+//! Fakes are the chain (a stack of blocks, each the balances and leases of [`Fake`] after it), the clock (a
+//! number) and the machines (a set of names): they play by the contract's and the adapter's rules and do
+//! nothing else.
 
 mod bids;
 mod cases;

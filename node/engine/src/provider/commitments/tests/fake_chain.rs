@@ -124,7 +124,8 @@ impl Fake {
         }
     }
 
-    /// Any end: escrow and bond come back. (Where they go to the other there is less to hand out, which is the easier case.)
+    /// Any end: escrow and bond come back. (Where they go to the other there is less to hand out, which is
+    /// the easier case.)
     pub(super) fn end(&mut self, promise: &Promise) {
         let head = self.head();
         let Some(view) = head.leases.get_mut(&promise.id) else { return };
