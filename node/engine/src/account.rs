@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use alloy_primitives::Address;
 use sublet_chain::{Balances, Call, Chain, ChainError, TxReport};
-use sublet_market::amount::format_amount;
+use sublet_keys::WalletSigner;
+use sublet_market::{Order, Signed, amount::format_amount};
 
 use super::{EngineError, counters::Counters};
 
@@ -17,6 +18,7 @@ use super::{EngineError, counters::Counters};
 pub struct Account {
     chain: Chain,
     maker: Address,
+    wallet: WalletSigner,
     counters: Option<Arc<Counters>>,
 }
 
@@ -32,10 +34,41 @@ pub struct Holdings {
 }
 
 impl Account {
-    /// The account of `maker`; transactions are counted where there are counters.
+    /// The account of `maker`, for which `wallet` signs, and `chain` sends with its key; transactions are
+    /// counted where there are counters.
     #[must_use]
-    pub fn new(chain: Chain, maker: Address, counters: Option<Arc<Counters>>) -> Self {
-        Self { chain, maker, counters }
+    pub fn new(chain: Chain, maker: Address, wallet: WalletSigner, counters: Option<Arc<Counters>>) -> Self {
+        Self { chain, maker, wallet, counters }
+    }
+
+    /// The address of the key that signs and sends: the maker's own, or that of its operator.
+    #[must_use]
+    pub fn key(&self) -> Address {
+        self.chain.address()
+    }
+
+    /// Signs an order with the wallet. A key that is not on this machine is asked over the network.
+    ///
+    /// # Errors
+    /// The key cannot sign.
+    pub async fn sign<T: Order>(&self, order: T) -> Result<Signed<T>, ChainError> {
+        let signed = self.wallet.sign_order(order, &self.chain.domain()).await;
+        signed.map_err(|error| ChainError::Signing(error.to_string()))
+    }
+
+    /// Fails when the wallet has no native currency: without gas a promise could not be kept.
+    ///
+    /// # Errors
+    /// There is none, or the chain does not answer.
+    pub async fn require_gas(&self) -> Result<(), EngineError> {
+        let address = self.key();
+        if self.chain.balances(address).await?.eth > 0 {
+            return Ok(());
+        }
+        Err(EngineError::Gas(format!(
+            "the key {address} has no gas money: send some of the native currency of chain {} to it",
+            self.chain.deployment().chain_id
+        )))
     }
 
     /// The key that signs, if it is not the maker's own.

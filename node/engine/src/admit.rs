@@ -38,7 +38,7 @@ pub fn admit_at_once(
     signer: Address,
 ) -> ControlFlow<Result<(), NotAdmitted>, OrderMessage> {
     let (maker, now) = (message.maker(), core.now());
-    let mut book = core.book();
+    let mut book = core.market.book();
     let sure = |account: &Maker| signer == maker || account.free == 0 || book.is_operator(maker, signer);
     if !book.maker(&maker).is_some_and(sure) {
         return ControlFlow::Continue(message);
@@ -61,22 +61,22 @@ pub async fn admit_checked(
     signer: Address,
 ) -> Result<(), NotAdmitted> {
     let maker = message.maker();
-    let known = core.book().maker(&maker).copied();
+    let known = core.market.book().maker(&maker).copied();
     let account = match known {
         Some(account) => account,
         None => core.refresh_maker(maker).await?,
     };
     // A stranger may name anybody its maker, for free: nothing more is asked about makers that have nothing.
-    let unsure = signer != maker && account.free > 0 && !core.book().is_operator(maker, signer);
+    let unsure = signer != maker && account.free > 0 && !core.market.book().is_operator(maker, signer);
     if unsure && core.chain.is_operator(maker, signer).await? {
-        core.book().set_operator(maker, signer, true);
+        core.market.book().set_operator(maker, signer, true);
     }
     // While the chain was asked about the signer, the maker may have been forgotten for want of an order here.
-    let forgotten = core.book().maker(&maker).is_none();
+    let forgotten = core.market.book().maker(&maker).is_none();
     if forgotten {
         core.refresh_maker(maker).await?;
     }
     let now = core.now();
-    core.book().insert_checked(message, digest, signer, now)?;
+    core.market.book().insert_checked(message, digest, signer, now)?;
     Ok(())
 }

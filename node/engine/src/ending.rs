@@ -31,7 +31,7 @@ impl UnderWay {
     ) -> Result<TxReport, EngineError> {
         let _entry = Entry::new(self, id);
         note(true)?;
-        match core.execute(call).await {
+        match core.account.execute(call).await {
             Ok(report) => {
                 follower::refresh_lease(core, id).await?;
                 Ok(report)

@@ -113,12 +113,12 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
     match event {
         ChainEvent::Batch { events, cursor, timestamp } => {
             apply_batch(core, events, cursor).await?;
-            core.set_watched_until(*timestamp);
+            core.seen.set_watched_until(*timestamp);
         }
         ChainEvent::Head(head) => {
-            core.set_caught_up_at(head.timestamp);
-            let us = core.address();
-            let mut book = core.book();
+            core.seen.set_caught_up_at(head.timestamp);
+            let us = core.account.maker();
+            let mut book = core.market.book();
             book.expire(head.timestamp);
             // Strangers without an order here are read again when they send one.
             book.retain_makers(|maker| *maker == us);
@@ -126,8 +126,8 @@ async fn apply(core: &Core, event: &ChainEvent) -> Result<(), EngineError> {
         ChainEvent::Reorg { to_block } => {
             tracing::warn!(to_block, "the chain was reorganised: leases are read again");
             // Until the new blocks are read nothing can be said to be missing on chain.
-            core.set_watched_until(0);
-            core.set_caught_up_at(0);
+            core.seen.set_watched_until(0);
+            core.seen.set_caught_up_at(0);
             for lease in core.store.all_and_past::<ChainLease>()? {
                 if lease.events.iter().any(|e| e.block > *to_block) {
                     take_back(core, lease.id, *to_block)?;
@@ -173,18 +173,18 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
         makers.extend(logged.event.makers());
         match &logged.event {
             MarketEvent::BidCancelled { id, .. } => {
-                core.book().remove_bid(*id);
+                core.market.book().remove_bid(*id);
             }
             MarketEvent::LeaseOpened { id, buyer, provider, provider_node, .. } => {
-                core.book().remove_bid(*id);
-                core.parties().insert(*id, (*buyer, *provider));
-                note_winner(core, *id, (*provider, *provider_node) == (core.address(), core.node))?;
+                core.market.book().remove_bid(*id);
+                core.seen.parties().insert(*id, (*buyer, *provider));
+                note_winner(core, *id, (*provider, *provider_node) == (core.account.maker(), core.node))?;
             }
             MarketEvent::OperatorSet { maker, key, approved } => {
-                core.book().set_operator(*maker, *key, *approved);
+                core.market.book().set_operator(*maker, *key, *approved);
             }
             event => {
-                let parties = event.lease().and_then(|id| core.parties().get(id));
+                let parties = event.lease().and_then(|id| core.seen.parties().get(id));
                 makers.extend(parties.into_iter().flat_map(|(buyer, provider)| [buyer, provider]));
             }
         }
@@ -207,12 +207,12 @@ async fn apply_batch(core: &Core, events: &[LoggedEvent], cursor: &Cursor) -> Re
 /// Learns who is party to the leases of a batch that are older than this process, or than its memory of parties.
 async fn read_parties(core: &Core, events: &[LoggedEvent]) -> Result<(), EngineError> {
     let unknown = {
-        let parties = core.parties();
+        let parties = core.seen.parties();
         leases_to_read(events, |id| parties.get(id).is_some())
     };
     for ids in unknown.chunks(LEASES_AT_ONCE) {
         let views = core.chain.leases(ids.to_vec()).await?;
-        let mut parties = core.parties();
+        let mut parties = core.seen.parties();
         // A backend that has fallen behind knows nothing of a young lease: nothing is noted then.
         for (id, view) in ids.iter().zip(views).filter(|(_, view)| view.state != LeaseState::None) {
             parties.insert(*id, (view.buyer, view.provider));
@@ -266,7 +266,7 @@ async fn note_lease_event(core: &Core, id: B256, logged: &LoggedEvent) -> Result
         MarketEvent::LeaseOpened { buyer, provider, buyer_node, provider_node, .. } => {
             // A maker may have several nodes: each minds what it has signed for.
             let parties = [(*buyer, *buyer_node), (*provider, *provider_node)];
-            parties.contains(&(core.address(), core.node))
+            parties.contains(&(core.account.maker(), core.node))
         }
         _ => known.is_some(),
     };
@@ -317,8 +317,8 @@ async fn confirm_leases(core: &Core, read: u64) -> Result<(), EngineError> {
 
 async fn refresh_makers(core: &Core, changed: BTreeSet<Address>) -> Result<(), EngineError> {
     for maker in changed {
-        let known = core.book().maker(&maker).is_some();
-        if known || maker == core.address() {
+        let known = core.market.book().maker(&maker).is_some();
+        if known || maker == core.account.maker() {
             core.refresh_maker(maker).await?;
         }
     }

@@ -22,36 +22,33 @@
 pub mod account;
 pub mod admit;
 pub mod buyer;
+pub mod chain_view;
 pub mod counters;
 pub mod dispatch;
 mod ending;
 pub mod follower;
 pub mod jobs;
+pub mod market_view;
 pub mod provider;
 mod reservations;
 #[cfg(test)]
 pub(crate) mod samples;
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, B256};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use sublet_adapter::AdapterError;
-use sublet_chain::{Call, Chain, ChainError, TxReport};
+use sublet_chain::{Chain, ChainError};
 use sublet_keys::WalletSigner;
-use sublet_market::{Book, Maker, Order, Signed};
+use sublet_market::Maker;
 use sublet_p2p::{P2p, SharedBook};
 use sublet_store::{Store, StoreError};
 use tokio::sync::Notify;
 
-use self::{account::Account, counters::Counters};
+use self::{
+    account::Account, chain_view::ChainView, counters::Counters, market_view::MarketView, reservations::Turns,
+};
 
 /// How often an engine looks at everything without being woken.
 pub const PASS_INTERVAL: Duration = Duration::from_millis(500);
@@ -126,45 +123,14 @@ pub struct Core {
     pub wake: Wake,
     /// What is counted.
     pub counters: Arc<Counters>,
-    /// One promise at a time counts the free balance and the capacity.
-    reserving: tokio::sync::Mutex<()>,
-    /// How many trades this process has put away.
-    archived: AtomicU64,
-    shared: Arc<SharedBook>,
-    wallet: WalletSigner,
-    maker: Address,
-    watched_until: AtomicU64,
-    caught_up_at: AtomicU64,
-    parties: Mutex<Parties>,
-}
-
-/// Who buys and who provides, of the leases opened lately: a bounded number, the oldest go first.
-#[derive(Default)]
-pub struct Parties {
-    by_lease: HashMap<B256, (Address, Address)>,
-    order: VecDeque<B256>,
-}
-
-impl Parties {
-    /// 100 bytes each: a few MB.
-    const MOST: usize = 50_000;
-
-    /// Notes a lease.
-    pub fn insert(&mut self, lease: B256, parties: (Address, Address)) {
-        if self.by_lease.insert(lease, parties).is_none() {
-            self.order.push_back(lease);
-        }
-        if self.order.len() > Self::MOST
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.by_lease.remove(&oldest);
-        }
-    }
-
-    /// Buyer and provider of a lease.
-    pub fn get(&self, lease: B256) -> Option<(Address, Address)> {
-        self.by_lease.get(&lease).copied()
-    }
+    /// Who we are on chain: what signs, sends and pays.
+    pub account: Account,
+    /// How far the chain was followed, and what it said of others.
+    pub seen: ChainView,
+    /// The orders of all.
+    pub market: MarketView,
+    /// Who may reserve of the balance now.
+    pub(crate) turns: Turns,
 }
 
 /// One bell for each loop of the engines.
@@ -199,6 +165,7 @@ impl Core {
     ) -> Arc<Self> {
         let maker = maker.unwrap_or(chain.address());
         let node = p2p.node();
+        let account = Account::new(chain.clone(), maker, wallet, Some(Arc::clone(&counters)));
         Arc::new(Self {
             chain,
             p2p,
@@ -206,51 +173,11 @@ impl Core {
             node,
             wake: Wake::default(),
             counters,
-            reserving: tokio::sync::Mutex::default(),
-            archived: AtomicU64::new(0),
-            shared,
-            wallet,
-            maker,
-            watched_until: AtomicU64::new(0),
-            caught_up_at: AtomicU64::new(0),
-            parties: Mutex::default(),
+            account,
+            seen: ChainView::default(),
+            market: MarketView::new(shared),
+            turns: Turns::default(),
         })
-    }
-
-    /// The order book. Hold it briefly, never across an await.
-    pub fn book(&self) -> MutexGuard<'_, Book> {
-        self.shared.lock()
-    }
-
-    /// The book as other peers see it.
-    pub fn shared_book(&self) -> &Arc<SharedBook> {
-        &self.shared
-    }
-
-    /// The parties of recent leases. Hold it briefly.
-    pub fn parties(&self) -> MutexGuard<'_, Parties> {
-        self.parties.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whose account this node trades with: the maker's.
-    pub fn address(&self) -> Address {
-        self.maker
-    }
-
-    /// The address of the key that signs and sends: the maker's own, or that of its operator.
-    pub fn key(&self) -> Address {
-        self.chain.address()
-    }
-
-    /// The account and what moves it.
-    pub fn account(&self) -> Account {
-        Account::new(self.chain.clone(), self.maker, Some(Arc::clone(&self.counters)))
-    }
-
-    /// Signs an order with the wallet. A key that is not on this machine is asked over the network.
-    pub async fn sign<T: Order>(&self, order: T) -> Result<Signed<T>, ChainError> {
-        let signed = self.wallet.sign_order(order, &self.chain.domain()).await;
-        signed.map_err(|error| ChainError::Signing(error.to_string()))
     }
 
     /// Chain time now, seconds.
@@ -258,49 +185,10 @@ impl Core {
         self.chain.now()
     }
 
-    /// The timestamp of the newest block whose events have all been taken in. What should have happened on
-    /// chain before this time and is not in the store did not happen.
-    pub fn watched_until(&self) -> u64 {
-        self.watched_until.load(Ordering::Acquire)
-    }
-
-    /// Notes that all events up to the block with this timestamp are in the store. A reorganisation moves it back.
-    pub fn set_watched_until(&self, timestamp: u64) {
-        self.watched_until.store(timestamp, Ordering::Release);
-    }
-
-    /// The time of the last head below which every confirmed block had been taken in. With deep
-    /// confirmations, the confirmed ones themselves are always old.
-    pub fn caught_up_at(&self) -> u64 {
-        self.caught_up_at.load(Ordering::Acquire)
-    }
-
-    /// Notes that all that the head with this timestamp confirms is in the store.
-    pub fn set_caught_up_at(&self, timestamp: u64) {
-        self.caught_up_at.store(timestamp, Ordering::Release);
-    }
-
-    /// Carries out one call on chain, as [`Chain::execute`] does, and counts how it ended.
-    pub async fn execute(&self, call: Call) -> Result<TxReport, ChainError> {
-        self.account().execute(call).await
-    }
-
-    /// Fails when the wallet has no native currency: without gas a promise could not be kept.
-    pub async fn require_gas(&self) -> Result<(), EngineError> {
-        let address = self.key();
-        if self.chain.balances(address).await?.eth > 0 {
-            return Ok(());
-        }
-        Err(EngineError::Gas(format!(
-            "the key {address} has no gas money: send some of the native currency of chain {} to it",
-            self.chain.deployment().chain_id
-        )))
-    }
-
     /// Reads a maker's account from the chain and tells the book.
     pub async fn refresh_maker(&self, maker: Address) -> Result<Maker, ChainError> {
         let seen = self.chain.maker(maker).await?;
-        self.book().set_maker(maker, seen);
+        self.market.book().set_maker(maker, seen);
         Ok(seen)
     }
 }

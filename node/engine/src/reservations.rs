@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::Ordering,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use alloy_primitives::B256;
@@ -149,15 +149,18 @@ impl Means {
     }
 }
 
-impl Core {
-    /// Our account as the chain has it now, and what of it is promised. Who then promises more holds
-    /// [`Core::reserving`].
-    pub(super) async fn means(&self) -> Result<Means, EngineError> {
-        let mut locked = Reservations::read(&self.store)?.locked();
-        let account = self.refresh_maker(self.address()).await?;
-        locked.see_all(&self.chain).await?;
-        let promised = Reservations::read(&self.store)?.total(&locked);
-        Ok(Means { account, reserved: promised })
+/// One reservation at a time counts the free balance and the capacity; and how many trades were archived, which a count in
+/// between must know.
+#[derive(Default)]
+pub(crate) struct Turns {
+    turn: tokio::sync::Mutex<()>,
+    archived: AtomicU64,
+}
+
+impl Turns {
+    /// Waits for the turn; it is over when the guard goes.
+    pub(super) async fn next(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// Notes that a trade is about to be put away: what it has cost is gone from the balance for good.
@@ -169,6 +172,18 @@ impl Core {
     /// nothing on disk tells so any more.
     pub(super) fn archived_count(&self) -> u64 {
         self.archived.load(Ordering::Acquire)
+    }
+}
+
+impl Core {
+    /// Our account as the chain has it now, and what of it is promised. Who then promises more holds
+    /// [`Turns`].
+    pub(super) async fn means(&self) -> Result<Means, EngineError> {
+        let mut locked = Reservations::read(&self.store)?.locked();
+        let account = self.refresh_maker(self.account.maker()).await?;
+        locked.see_all(&self.chain).await?;
+        let promised = Reservations::read(&self.store)?.total(&locked);
+        Ok(Means { account, reserved: promised })
     }
 
     /// Refuses to take out of the Market what is promised.

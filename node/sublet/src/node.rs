@@ -108,7 +108,7 @@ pub async fn run(
     let engines = Engines::new(&core, home, &config, adapter, &inner);
     let mut tasks = engines.spawn(&core, &config, inbound, &inner)?;
     let network = core.p2p.status().await?;
-    let address = core.address();
+    let address = core.account.maker();
     let open = metrics::http::routes(metrics, Arc::clone(&core), engines.provider.clone(), config.chain.poll);
     if let Some(listener) = metrics_listener {
         tasks.spawn(metrics::http::serve(listener, open.clone(), inner.clone()));
@@ -220,11 +220,11 @@ async fn connect(
     let peers = p2p_config(home, config, &chain, Arc::clone(&shared))?;
     let (p2p, inbound): (P2p, _) = p2p::spawn(peers, stop.clone()).await?;
     let core = Core::new(chain, p2p, store, shared, wallet, config.wallet.maker, counters);
-    core.refresh_maker(core.address()).await?;
-    if !core.chain.signs_for(core.address(), core.key()).await? {
+    core.refresh_maker(core.account.maker()).await?;
+    if !core.chain.signs_for(core.account.maker(), core.account.key()).await? {
         tracing::warn!(
-            key = %core.key(),
-            maker = %core.address(),
+            key = %core.account.key(),
+            maker = %core.account.maker(),
             "the maker has not approved this node's key: run `sublet wallet operator approve` in the maker's home; until \
              then nothing is bought or sold"
         );

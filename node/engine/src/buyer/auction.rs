@@ -119,7 +119,7 @@ impl Buyer {
             return no(DeclineCode::Malformed, "the offer is not signed by the signer that it names");
         }
         let maker = self.quoting_maker(&purchase, node, provider, signer).await?;
-        let buyer = self.core.book().maker(&purchase.bid.order.buyer).copied().unwrap_or_default();
+        let buyer = self.core.market.book().maker(&purchase.bid.order.buyer).copied().unwrap_or_default();
         let context =
             MatchContext { now: self.core.now(), provider: &maker, buyer: &buyer, floor: self.floor };
         if let Some(rule) = first_miss(&offer.order, &purchase.bid.order, &purchase.spec, &context) {
@@ -143,7 +143,7 @@ impl Buyer {
         provider: Address,
         signer: Address,
     ) -> Result<Maker, Decline> {
-        let known = self.core.book().maker(&provider).copied();
+        let known = self.core.market.book().maker(&provider).copied();
         if let (Some(maker), true) = (known, signer == provider) {
             return Ok(maker);
         }

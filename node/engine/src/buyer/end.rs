@@ -42,7 +42,7 @@ impl Buyer {
     /// The engine's step: the owner wanted the end, and the chain does not show it.
     pub(super) async fn end_again(&self, id: B256) -> Result<(), EngineError> {
         let Some(ending) = self.purchase_of(id)?.ending else { return Ok(()) };
-        let sent = self.core.execute(call(ending, id)).await;
+        let sent = self.core.account.execute(call(ending, id)).await;
         follower::refresh_lease(&self.core, id).await?;
         match sent {
             Ok(report) => {

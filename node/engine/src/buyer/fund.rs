@@ -109,7 +109,7 @@ impl Buyer {
         }
         let cost = u128::from(lease.rate) * u128::from(secs);
         self.update(id, |p| p.top_up_budget = p.top_up_budget.saturating_sub(cost))?;
-        match self.core.execute(Call::TopUp { id, secs }).await {
+        match self.core.account.execute(Call::TopUp { id, secs }).await {
             Ok(report) => {
                 tracing::info!(lease = %id, tx = %report.hash, secs, cost = format_amount(cost), "topped up");
                 self.update(id, |p| p.trouble = None)?;
@@ -149,7 +149,7 @@ impl Buyer {
                 format_amount(cost - means.left()).trim_end_matches(" CTK")
             )));
         }
-        let report = self.core.execute(Call::TopUp { id, secs }).await?;
+        let report = self.core.account.execute(Call::TopUp { id, secs }).await?;
         follower::refresh_lease(&self.core, id).await?;
         self.core.wake.buyer.notify_one();
         Ok(report)

@@ -127,7 +127,7 @@ impl Buyer {
                 purchase,
                 lease: lease.as_ref().map(|lease| &lease.view),
                 now: self.core.now(),
-                watched_until: self.core.watched_until(),
+                watched_until: self.core.seen.watched_until(),
                 params: self.core.chain.params(),
                 ended: lease.as_ref().is_some_and(|lease| lease.end.is_some()),
                 access_due,
@@ -188,7 +188,7 @@ impl Buyer {
             Step::FetchAccess => return self.fetch_access(id).await,
             Step::TopUp => self.top_up_by_itself(id).await?,
             Step::Abort => {
-                self.core.execute(Call::Abort { id }).await?;
+                self.core.account.execute(Call::Abort { id }).await?;
                 follower::refresh_lease(&self.core, id).await?;
             }
             Step::End => self.end_again(id).await?,
@@ -208,7 +208,7 @@ impl Buyer {
     fn close_left_open(&self) -> Result<(), EngineError> {
         for lease in self.core.store.all::<ChainLease>()? {
             let key = lease.id.as_slice();
-            let bought = lease.view.buyer == self.core.address() && lease.end.is_some();
+            let bought = lease.view.buyer == self.core.account.maker() && lease.end.is_some();
             if bought && self.core.store.get::<Purchase>(key)?.is_none() {
                 self.core.store.archive::<ChainLease>(key)?;
             }
@@ -217,7 +217,7 @@ impl Buyer {
     }
 
     fn conclude(&self, id: B256, phase: BuyerPhase) -> Result<(), EngineError> {
-        self.core.note_archived();
+        self.core.turns.note_archived();
         self.update(id, |p| {
             p.phase = phase;
             p.access = None;
@@ -248,7 +248,7 @@ impl Buyer {
             return self.note_refused(id, &accept.order, no.name(), &no.to_string());
         }
         let call = Call::Settle { bid: purchase.bid, accept: accept.clone() };
-        match self.core.execute(call).await {
+        match self.core.account.execute(call).await {
             Ok(report) => {
                 tracing::info!(lease = %id, tx = %report.hash, gas = report.gas_used, "settled");
                 self.update(id, |p| {
@@ -309,7 +309,7 @@ impl Buyer {
                  with `sublet lease close {id}`"
             )));
         }
-        self.core.book().remove_bid(id);
+        self.core.market.book().remove_bid(id);
         self.conclude(id, BuyerPhase::Cancelled)
     }
 

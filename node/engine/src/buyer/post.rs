@@ -42,13 +42,13 @@ impl Buyer {
         let manifest_hash = manifest.hash().map_err(|e| invalid(&e))?;
         let spec =
             Spec { unit: terms.unit, units: terms.units, traits: terms.traits, manifest: manifest_hash };
-        let _turn = self.core.reserving.lock().await;
+        let _turn = self.core.turns.next().await;
         let means = self.core.means().await?;
         let salt = random::<8>()?;
         let bid = Bid {
-            buyer: self.core.address(),
+            buyer: self.core.account.maker(),
             // Whoever settles pays the gas: the key that this node has.
-            settler: self.core.key(),
+            settler: self.core.account.key(),
             spec: spec.hash_struct(),
             node: self.core.node,
             max_rate: terms.max_rate,
@@ -62,10 +62,10 @@ impl Buyer {
         bid.check().map_err(|e| invalid(&e))?;
         spec.check().map_err(|e| invalid(&e))?;
         self.check_funds(&bid, &means).await?;
-        self.core.require_gas().await?;
+        self.core.account.require_gas().await?;
         let id = bid.digest(&self.core.chain.domain());
-        let explanation = self.core.book().explain(&bid, &spec, self.core.now());
-        let bid = self.core.sign(bid).await?;
+        let explanation = self.core.market.book().explain(&bid, &spec, self.core.now());
+        let bid = self.core.account.sign(bid).await?;
         let kept = Kept { only, on_failure: new.on_failure, continues: new.continues, avoid: new.avoid };
         let purchase = new_purchase(id, bid, spec, manifest, kept, new.top_up_budget);
         self.open_auction(id);
@@ -89,7 +89,7 @@ impl Buyer {
         if means.left() >= needed {
             return Ok(());
         }
-        let wallet = self.core.chain.balances(self.core.address()).await?.wallet;
+        let wallet = self.core.chain.balances(self.core.account.maker()).await?.wallet;
         let missing = needed.saturating_add(promised) - free;
         let remedy = if wallet >= missing {
             format!("run `sublet wallet deposit {}`", plain(missing))
@@ -97,7 +97,7 @@ impl Buyer {
             format!(
                 "get {} more into the wallet {}, then run `sublet wallet deposit {}`",
                 format_amount(missing - wallet),
-                self.core.address(),
+                self.core.account.maker(),
                 plain(missing)
             )
         };

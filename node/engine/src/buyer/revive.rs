@@ -31,7 +31,7 @@ impl Buyer {
     /// The provider of a lease of ours that is over, and its node: nobody else has the disk.
     pub(super) fn keeper_of(&self, id: B256) -> Result<(Address, B256), EngineError> {
         let lease = self.core.store.find::<ChainLease>(id.as_slice())?;
-        let lease = lease.filter(|lease| lease.view.buyer == self.core.address()).ok_or_else(|| {
+        let lease = lease.filter(|lease| lease.view.buyer == self.core.account.maker()).ok_or_else(|| {
             EngineError::NotFound(format!("this node has bought no lease {id}: see `sublet lease list`"))
         })?;
         if lease.view.state != LeaseState::Ended {

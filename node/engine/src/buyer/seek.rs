@@ -94,8 +94,8 @@ impl Buyer {
         let now = self.core.now();
         let (bid, spec) = (&purchase.bid.order, &purchase.spec);
         let Best { quotes, complete } = match purchase.only {
-            Some((provider, _)) => self.core.book().search_of(provider, bid, spec, now, MOST_QUOTES),
-            None => self.core.book().search(bid, spec, now, MOST_QUOTES),
+            Some((provider, _)) => self.core.market.book().search_of(provider, bid, spec, now, MOST_QUOTES),
+            None => self.core.market.book().search(bid, spec, now, MOST_QUOTES),
         };
         if !complete {
             tracing::debug!(bid = %purchase.id, "the book is flooded: there may be better offers than those found");
@@ -209,7 +209,7 @@ impl Buyer {
     /// Counts the bid in our own book and tells every peer of it.
     pub(super) async fn gossip(&self, purchase: &Purchase) -> Result<(), EngineError> {
         let message = OrderMessage::Bid { bid: purchase.bid.clone(), spec: purchase.spec.clone() };
-        let admitted = admit::admit(&self.core, message.clone(), self.core.key()).await;
+        let admitted = admit::admit(&self.core, message.clone(), self.core.account.key()).await;
         admitted.map_err(|e| EngineError::Invalid(format!("the bid breaks the market's rules: {e}")))?;
         if let Err(error) = self.core.p2p.publish(message).await {
             tracing::warn!(

@@ -49,17 +49,17 @@ impl Provider {
         }
         // What costs nothing to check comes first, the chain's word second, the turn for the capacity last.
         let request = self.check_request(node, bid, spec, offer, manifest)?;
-        let archived = self.core.archived_count();
+        let archived = self.core.turns.archived_count();
         let mut locked = self.reserved()?.locked();
         let (buyer, ours) = Box::pin(self.check_chain(&request)).await?;
         locked.see_all(&self.core.chain).await.map_err(|e| busy(&e))?;
-        let _turn = self.core.reserving.lock().await;
+        let _turn = self.core.turns.next().await;
         if let Some(given) = self.given_before(&request).await? {
             return Ok(given);
         }
         let commitments = self.commitments()?;
         self.check_money(&request, &commitments, &locked, &buyer, &ours)?;
-        if self.core.archived_count() != archived {
+        if self.core.turns.archived_count() != archived {
             return Err(decline(
                 DeclineCode::Busy,
                 "the provider's balance has changed meanwhile: ask again",
@@ -154,9 +154,9 @@ impl Provider {
         }
         let (buyer, ours, lease, balances, price) = tokio::try_join!(
             core.refresh_maker(bid.buyer),
-            core.refresh_maker(core.address()),
+            core.refresh_maker(core.account.maker()),
             core.chain.lease(request.id),
-            core.chain.balances(core.key()),
+            core.chain.balances(core.account.key()),
             core.chain.price_of(GAS_OF_A_LEASE),
         )
         .map_err(|e| busy(&e))?;
@@ -194,7 +194,7 @@ impl Provider {
         if given.order.offer == request.offer_digest {
             return Ok(Some(given));
         }
-        let accept = self.core.sign(Accept { offer: request.offer_digest, ..given.order }).await;
+        let accept = self.core.account.sign(Accept { offer: request.offer_digest, ..given.order }).await;
         let accept = accept.map_err(|e| busy(&e))?;
         let offer = request.offer.signed.clone();
         let renewed = accept.clone();
@@ -277,7 +277,7 @@ impl Provider {
         let bid = &request.bid.order;
         check_accept(bid, &request.spec, offer, request.id, request.offer_digest, &accept, now)
             .map_err(|e| decline(DeclineCode::Malformed, &e.to_string()))?;
-        self.core.sign(accept).await.map_err(|e| busy(&e))
+        self.core.account.sign(accept).await.map_err(|e| busy(&e))
     }
 
     /// On disk first, then the answer.

@@ -82,7 +82,9 @@ impl Provider {
         let Some(old) = manifest.disk_of else { return Ok(()) };
         let no = |detail: &str| Err(decline(DeclineCode::Manifest, detail));
         let lease = self.core.store.find::<ChainLease>(old.as_slice()).map_err(|e| busy(&e))?;
-        if lease.is_none_or(|lease| lease.view.buyer != buyer || lease.view.provider != self.core.address()) {
+        if lease
+            .is_none_or(|lease| lease.view.buyer != buyer || lease.view.provider != self.core.account.maker())
+        {
             return no("the disk that the manifest names belongs to no lease of this buyer here");
         }
         let kept = self.adapter.kept().await.map_err(|e| busy(&e))?;

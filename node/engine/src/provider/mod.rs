@@ -186,7 +186,7 @@ impl Provider {
                 ended: lease.as_ref().is_some_and(|lease| lease.end.is_some()),
                 instance: machines.get(&promise.id).map(|machine| &machine.state),
                 now: self.core.now(),
-                watched_until: self.core.watched_until(),
+                watched_until: self.core.seen.watched_until(),
                 offline,
                 params: self.core.chain.params(),
                 worth: self.claim_worth(),
@@ -295,7 +295,7 @@ impl Provider {
                  node.toml, or leave the list empty to follow all"
             )));
         }
-        self.core.require_gas().await?;
+        self.core.account.require_gas().await?;
         let capacity = self.adapter.capacity().await?;
         if !capacity.covers(&template.terms.unit) {
             return Err(EngineError::Invalid(format!(
@@ -306,7 +306,7 @@ impl Provider {
         }
         let bond = u128::from(template.terms.price_per_second) * u128::from(template.terms.bond_seconds);
         let needed = bond.max(self.config.floor);
-        let free = self.core.refresh_maker(self.core.address()).await?.free;
+        let free = self.core.refresh_maker(self.core.account.maker()).await?.free;
         if free < needed {
             return Err(EngineError::Funds(format!(
                 "an offer counts only while the bond of one unit is covered: needed {}, free in the Market {}; \

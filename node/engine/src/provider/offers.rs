@@ -110,7 +110,7 @@ impl Provider {
         // On disk before it is signed: a sequence number is never used for two different offers.
         self.core.store.put(&template)?;
         failpoint::reach(&["provider.offer.numbered"]);
-        let signed = self.core.sign(self.offer_of(&template, units, valid_until)).await?;
+        let signed = self.core.account.sign(self.offer_of(&template, units, valid_until)).await?;
         let digest = signed.order.digest(&self.core.chain.domain());
         let mut announced = self.announced();
         let versions = announced.by_series.entry(template.series).or_default();
@@ -125,7 +125,7 @@ impl Provider {
     pub(super) fn offer_of(&self, template: &OfferTemplate, units: u32, valid_until: u64) -> Offer {
         let terms = OfferTerms { units, ..template.terms.clone() };
         terms.offer(OfferVersion {
-            provider: self.core.address(),
+            provider: self.core.account.maker(),
             node: self.core.node,
             series: template.series,
             seq: template.seq,
@@ -139,7 +139,7 @@ impl Provider {
         let Some(mut live) = newest.filter(|live| !live.counted || !live.published) else { return };
         let message = OrderMessage::Offer(live.signed.clone());
         if !live.counted {
-            let admitted = admit::admit(&self.core, message.clone(), self.core.key()).await;
+            let admitted = admit::admit(&self.core, message.clone(), self.core.account.key()).await;
             self.note_refused(series, admitted.as_ref().err().map(ToString::to_string));
             // What our own book does not count, others would drop or hold against us.
             if admitted.is_err() {

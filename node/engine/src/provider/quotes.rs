@@ -239,7 +239,7 @@ impl Provider {
 
     /// The bids that an offer fits and that are to be answered now, the best paying first.
     fn open_bids(&self, offer: &Offer, now: u64, clock: Instant) -> Vec<(B256, Bid, Spec)> {
-        let (book, quoted) = (self.core.book(), self.quoted());
+        let (book, quoted) = (self.core.market.book(), self.quoted());
         let served = quoted.served(clock);
         let is_open = |entry: &BidEntry| {
             let bid = &entry.bid.order;
@@ -251,9 +251,9 @@ impl Provider {
 
     /// What this node quotes a bid; nothing if its own book has enough better offers.
     fn quote_for(&self, live: &LiveOffer, id: B256, bid: &Bid, spec: &Spec, now: u64) -> Option<Quote> {
-        let own = self.core.address();
+        let own = self.core.account.maker();
         let (rivals, points) = {
-            let book = self.core.book();
+            let book = self.core.market.book();
             (book.best(bid, spec, now, MOST_BETTER + 1), book.maker(&own)?.points)
         };
         let rivals: Vec<Quote> = rivals.into_iter().filter(|r| r.offer.order.provider != own).collect();

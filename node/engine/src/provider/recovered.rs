@@ -105,7 +105,7 @@ impl Provider {
     ) -> Result<(), EngineError> {
         for lease in self.core.store.all::<ChainLease>()? {
             // Looked up now, not at the pass's beginning: a promise may have been given and settled since.
-            if lease.view.provider != self.core.address() || self.is_promised(lease.id)? {
+            if lease.view.provider != self.core.account.maker() || self.is_promised(lease.id)? {
                 continue;
             }
             let step = decide(&Facts {
@@ -137,7 +137,7 @@ impl Provider {
             // What is not read yet may be a lease: a no would be taken for the machine's end.
             return Err(if self.is_reading() { busy(&"the chain is still being read") } else { not_yours() });
         };
-        if lease.view.provider != self.core.address() || lease.buyer_node() != Some(node) {
+        if lease.view.provider != self.core.account.maker() || lease.buyer_node() != Some(node) {
             return Err(not_yours());
         }
         if lease.view.state == LeaseState::Ended || lease.end.is_some() {
@@ -155,7 +155,7 @@ impl Provider {
 
     /// Whether the newest blocks have not been read yet.
     pub(super) fn is_reading(&self) -> bool {
-        self.core.caught_up_at().saturating_add(LONGEST_OFFLINE) < self.core.now()
+        self.core.seen.caught_up_at().saturating_add(LONGEST_OFFLINE) < self.core.now()
     }
 }
 

@@ -64,7 +64,7 @@ impl Provider {
             Step::Remove => self.remove(id).await,
             Step::Conclude => {
                 tracing::info!(lease = %id, "the lease is over and its machine is gone");
-                self.core.note_archived();
+                self.core.turns.note_archived();
                 self.update_if_there(id, |p| p.phase = ProviderPhase::Done)?;
                 self.core.store.archive::<Promise>(id.as_slice())?;
                 failpoint::reach(&["provider.conclude.half"]);
@@ -92,7 +92,7 @@ impl Provider {
         let beside = self.claim_worth().beside_another();
         let others = self.core.store.all::<ChainLease>()?.into_iter().filter(|lease| {
             lease.id != id
-                && lease.view.provider == self.core.address()
+                && lease.view.provider == self.core.account.maker()
                 && beside.is_met(&lease.view, now, params)
         });
         let ids: Vec<_> =
@@ -209,7 +209,7 @@ impl Provider {
     async fn transact(&self, call: Call, id: B256) -> Result<(), EngineError> {
         // Why a lease is given up stays readable after its end.
         let gives_up = matches!(call, Call::Abort { .. } | Call::ProviderClose { .. });
-        let sent = self.core.execute(call).await;
+        let sent = self.core.account.execute(call).await;
         follower::refresh_lease(&self.core, id).await?;
         match sent {
             Ok(report) => {

@@ -46,9 +46,9 @@ impl Door {
                 let wallet = passphrase.unlock(context, &config.wallet).await?;
                 let floor = config.market.floor;
                 let journal = Arc::new(ClosedStore::new(context.home.store()));
-                let chain = connect_chain(&config, wallet, journal).await?;
+                let chain = connect_chain(&config, wallet.clone(), journal).await?;
                 let maker = config.wallet.maker.unwrap_or(chain.address());
-                Ok(Self::Chain { account: Box::new(Account::new(chain, maker, None)), floor })
+                Ok(Self::Chain { account: Box::new(Account::new(chain, maker, wallet, None)), floor })
             }
             Err(error) => Err(error.into()),
         }

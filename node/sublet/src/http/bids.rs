@@ -31,7 +31,7 @@ pub(super) async fn show(
         let (bid, spec) = (&purchase.bid.order, &purchase.spec);
         // An expired bid is explained as of its last moment: why nobody took it, not that it is late.
         let at = state.core.now().min(bid.valid_until.saturating_sub(1));
-        state.core.book().explain(bid, spec, at)
+        state.core.market.book().explain(bid, spec, at)
     });
     Ok(Json(info(purchase, explanation.as_ref())))
 }

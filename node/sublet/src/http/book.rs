@@ -7,6 +7,6 @@ use sublet_api::types::BookDigest;
 use super::ApiState;
 
 pub(super) async fn digest(State(state): State<ApiState>) -> Json<BookDigest> {
-    let book = state.core.book();
+    let book = state.core.market.book();
     Json(BookDigest { digest: book.digest(), offers: book.offer_count(), bids: book.bid_count() })
 }

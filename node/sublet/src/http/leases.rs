@@ -98,7 +98,7 @@ fn role(state: &ApiState, id: B256) -> Result<Role, ApiError> {
 }
 
 fn role_in(state: &ApiState, lease: &ChainLease) -> Role {
-    if lease.view.buyer == state.core.address() { Role::Buyer } else { Role::Provider }
+    if lease.view.buyer == state.core.account.maker() { Role::Buyer } else { Role::Provider }
 }
 
 fn unknown(id: B256) -> ApiError {

@@ -139,20 +139,20 @@ async fn status(State(state): State<ApiState>) -> Result<Json<Status>, ApiError>
     let core = &state.core;
     let p2p = core.p2p.status().await.map_err(|e| ApiError::internal(&e))?;
     let book = {
-        let book = core.book();
+        let book = core.market.book();
         BookSize { offers: book.offer_count(), bids: book.bid_count() }
     };
     let deployment = core.chain.deployment();
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").into(),
-        address: core.address(),
+        address: core.account.maker(),
         node: p2p.node,
         peer_id: p2p.peer_id.to_string(),
         listen: p2p.reached_at(),
         peers: p2p.peers.iter().map(|peer| peer.peer_id.to_string()).collect(),
         chain_id: deployment.chain_id,
         chain_time: core.now(),
-        watched_until: core.watched_until(),
+        watched_until: core.seen.watched_until(),
         market: deployment.market,
         token: deployment.token,
         provider: state.provider.is_some(),

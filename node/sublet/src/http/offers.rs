@@ -16,10 +16,10 @@ use super::{ApiError, ApiState};
 
 pub(super) async fn list(State(state): State<ApiState>) -> Result<Json<Vec<OfferInfo>>, ApiError> {
     let core = &state.core;
-    let mine = core.address();
+    let mine = core.account.maker();
     let refusals = state.provider.as_ref().map(|p| p.refusals()).unwrap_or_default();
     let mut offers: Vec<OfferInfo> = {
-        let book = core.book();
+        let book = core.market.book();
         book.offers()
             .filter(|(_, signed)| signed.order.units > 0)
             .map(|(digest, signed)| {
@@ -77,7 +77,7 @@ fn unannounced(state: &ApiState, template: &OfferTemplate, refusals: &HashMap<u6
     OfferInfo {
         digest: None,
         mine: true,
-        provider: state.core.address(),
+        provider: state.core.account.maker(),
         node: state.core.node,
         terms: template.terms.clone(),
         series: series_name(template.series),

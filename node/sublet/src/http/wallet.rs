@@ -13,7 +13,7 @@ use sublet_api::types::{Amount, MoveTokens, Operator, Points, Transaction, Walle
 use super::{ApiError, ApiState};
 
 pub(super) async fn show(State(state): State<ApiState>) -> Result<Json<Wallet>, ApiError> {
-    let wallet = wallet(&state.core.account(), state.buyer.floor()).await?;
+    let wallet = wallet(&state.core.account, state.buyer.floor()).await?;
     Ok(Json(Wallet { reserved: Some(Amount(state.core.reserved()?)), ..wallet }))
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn deposit(
     State(state): State<ApiState>,
     Json(body): Json<MoveTokens>,
 ) -> Result<Json<Vec<Transaction>>, ApiError> {
-    let done = state.core.account().deposit(body.amount.0).await?;
+    let done = state.core.account.deposit(body.amount.0).await?;
     after_move(&state).await;
     Ok(Json(transactions(&done)))
 }
@@ -47,7 +47,7 @@ pub(super) async fn withdraw(
     Json(body): Json<MoveTokens>,
 ) -> Result<Json<Vec<Transaction>>, ApiError> {
     state.core.check_withdrawal(body.amount.0).await?;
-    let done = state.core.account().withdraw(body.amount.0).await?;
+    let done = state.core.account.withdraw(body.amount.0).await?;
     after_move(&state).await;
     Ok(Json(transactions(&done)))
 }
@@ -56,14 +56,14 @@ pub(super) async fn operator(
     State(state): State<ApiState>,
     Path(key): Path<Address>,
 ) -> Result<Json<Operator>, ApiError> {
-    Ok(Json(Operator { key, approved: state.core.account().is_operator(key).await? }))
+    Ok(Json(Operator { key, approved: state.core.account.is_operator(key).await? }))
 }
 
 pub(super) async fn set_operator(
     State(state): State<ApiState>,
     Json(body): Json<Operator>,
 ) -> Result<Json<Vec<Transaction>>, ApiError> {
-    Ok(Json(transactions(&state.core.account().set_operator(body.key, body.approved).await?)))
+    Ok(Json(transactions(&state.core.account.set_operator(body.key, body.approved).await?)))
 }
 
 pub(super) async fn points(
@@ -85,7 +85,7 @@ pub(crate) fn transactions(reports: &[TxReport]) -> Vec<Transaction> {
 
 /// The transaction is mined whatever this read says; the watcher brings the same news a moment later.
 async fn after_move(state: &ApiState) {
-    if let Err(error) = state.core.refresh_maker(state.core.address()).await {
+    if let Err(error) = state.core.refresh_maker(state.core.account.maker()).await {
         tracing::debug!(%error, "cannot read the balance; the watcher reads it again");
     }
     state.core.wake.all();

@@ -73,9 +73,9 @@ impl State {
 
     /// Reads everything anew. What cannot be read keeps its value, and the log says why.
     pub(super) async fn refresh(&self, core: &Core, provider: Option<&Provider>) {
-        let us = core.address();
+        let us = core.account.maker();
         {
-            let book = core.book();
+            let book = core.market.book();
             self.book.show(&book);
             // Our own account is followed from the first moment.
             if let Some(account) = book.maker(&us) {
@@ -85,7 +85,7 @@ impl State {
         let newest = core.chain.newest();
         self.head.set(whole(newest.head.timestamp));
         self.head_seen.set(whole(wall::unix_seconds()).saturating_sub(whole(newest.age().as_secs())));
-        self.watched.set(whole(core.watched_until()));
+        self.watched.set(whole(core.seen.watched_until()));
         if let Err(error) = self.refresh_trades(core, provider).await {
             tracing::warn!(%error, "some metrics could not be read and keep their last values");
         }
