@@ -1,4 +1,4 @@
-//! What happens when a stranger sends anything at all: one target for each reader of foreign bytes.
+//! Fuzzing of untrusted input: one target for each reader of bytes from outside.
 //!
 //! ```text
 //!   seeds (real messages) ─▶ broken variations ─▶ corpus/TARGET/*   (committed)

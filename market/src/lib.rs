@@ -1,8 +1,8 @@
 //! The rules of the Sublet compute market, as plain values and pure functions: no I/O, no clock, no async.
 //!
-//! What flows in: orders that makers signed ([`orders`], hashed by EIP-712 in [`eip712`], signed in
+//! Inputs: orders that makers signed ([`orders`], hashed by EIP-712 in [`eip712`], signed in
 //! [`signature`]), bytes from other peers ([`codec`]), what the chain says of makers ([`rule::Maker`]), and
-//! the time as an argument. What flows out: which offers fit a bid and why the others do not ([`rule`],
+//! the time as an argument. Outputs: which offers fit a bid and why the others do not ([`rule`],
 //! [`fit`], [`book`]), whether an accept keeps what its offer promised ([`fit::check_accept`]), whether the
 //! contract will take both ([`settle`]), and what each step of a lease moves ([`lease`]).
 //!

@@ -1,4 +1,5 @@
-//! The manifest: what a buyer wants run. Private between the two nodes of a trade; the bid carries only its hash.
+//! The manifest: what the buyer's machine is to be. Private between the two nodes of a trade; the bid carries
+//! only its hash.
 
 use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};

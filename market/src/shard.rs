@@ -1,9 +1,9 @@
 //! Shards: the parts of the order book that travel apart, so that a peer need not hear the whole world's orders.
 //!
-//! An order belongs to one shard, which anybody can tell from the order alone: that of its region, or the
+//! An order belongs to one shard, which follows from the order alone: that of its region, or the
 //! main one, which everybody follows, if it names none or several. Regions are names that makers choose, so
-//! they are hashed into a fixed number of shards: nobody can make others follow more of them, and nobody has
-//! to find out which there are.
+//! they are hashed into a fixed number of shards: nobody can make others follow more of them, and the shards
+//! need no discovery.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! Signing orders and recovering who signed them: ECDSA over secp256k1, 65 bytes `r ‖ s ‖ v`.
 //!
-//! Only one signature of a key over a digest is let through for each nonce: `s` in the lower half (EIP-2) and
+//! Only one signature of a key over a digest is accepted for each nonce: `s` in the lower half (EIP-2) and
 //! `v` of 27 or 28. The C library does the arithmetic; recovery takes 35 to 90 µs on one core, as the core
 //! is.
 

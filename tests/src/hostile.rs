@@ -1,7 +1,7 @@
-//! Peers that want the market ill: plain libp2p nodes that speak gossip and keep none of its rules.
+//! Hostile peers: plain libp2p nodes that speak gossip and keep none of its rules.
 //!
 //! Each dials every honest node, grafts itself into every mesh, forwards nothing unless its role says so, and
-//! comes back when it is sent away.
+//! reconnects when it is banned.
 
 use std::{
     collections::{HashMap, HashSet},

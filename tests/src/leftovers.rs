@@ -1,4 +1,4 @@
-//! Proof that nothing is left behind: no process that names a folder, no folder.
+//! Checks that nothing is left behind: no process that names a folder, no folder.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! A JSON-RPC endpoint that misbehaves on demand: everything goes to a real one behind it, and comes back as
-//! the fault of the hour wants it.
+//! A JSON-RPC endpoint that misbehaves on demand: everything goes to a real one behind it, and comes back
+//! altered by the fault that is set.
 
 use std::{
     sync::{

@@ -1,7 +1,7 @@
 //! Where AWS is, who asks, and how long an answer may take: the same for every service that Sublet uses.
 //!
-//! What flows in: settings of a configuration file ([`Access`]) and a service's own limits ([`Limits`]). What
-//! flows out: the SDK's configuration ([`sdk_config`]), from which each service makes its client.
+//! Inputs: settings of a configuration file ([`Access`]) and a service's own limits ([`Limits`]). Outputs:
+//! the SDK's configuration ([`sdk_config`]), from which each service makes its client.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -1,7 +1,7 @@
 //! Rust bindings of the Sublet contracts.
 //!
-//! What flows in: the committed `contracts/abi/*.json` (ABI and creation bytecode), from which alloy's `sol!`
-//! makes one module for each contract. What flows out: those modules ([`Market`], [`CloudToken`], and
+//! Inputs: the committed `contracts/abi/*.json` (ABI and creation bytecode), from which alloy's `sol!`
+//! makes one module for each contract. Outputs: those modules ([`Market`], [`CloudToken`], and
 //! [`IMarket`] with the structs they share), conversions from the plain types of `sublet-market`,
 //! [`lease_state`] and [`end_reason`] for the two enums that an ABI only knows as numbers, and
 //! [`decode_revert`], which turns the bytes of a revert into the name of the failing rule and a line for

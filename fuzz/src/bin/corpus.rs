@@ -1,4 +1,4 @@
-//! Writes the generated part of every corpus anew: after a change of an envelope, `make fuzz-corpus`.
+//! Regenerates the generated part of every corpus: after a change of an envelope, `make fuzz-corpus`.
 
 fn main() -> anyhow::Result<()> {
     for target in sublet_fuzz::TARGETS {

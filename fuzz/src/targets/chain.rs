@@ -1,4 +1,4 @@
-//! What an RPC answers: it may be anybody's.
+//! Answers of an RPC, which may be anybody's.
 
 use alloy::{
     primitives::{B256, Bytes, LogData},

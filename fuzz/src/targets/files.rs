@@ -1,4 +1,4 @@
-//! Texts that come from elsewhere: files of other wallets and of whoever deployed, bodies of the local API, consoles.
+//! Texts from outside: files of other wallets and of the deployer, bodies of the local API, consoles.
 
 use serde::{Serialize, de::DeserializeOwned};
 use sublet_adapter::support::console_tail;

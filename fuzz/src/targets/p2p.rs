@@ -1,4 +1,4 @@
-//! What peers send: frames, questions of the sync, addresses.
+//! What peers send: frames, sync requests, addresses.
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use sublet_market::codec;

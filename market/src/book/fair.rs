@@ -1,4 +1,4 @@
-//! What a search does when a flood has used up its budget: every maker has the same number of turns.
+//! Fair search once a flood has used up the budget: every maker gets the same number of tests.
 
 use alloy_primitives::B256;
 

@@ -1,4 +1,4 @@
-//! How much a book takes, and from whom.
+//! The limits of a book: orders in all, and for each maker.
 
 use crate::amount::BASE_UNITS_PER_CTK;
 use crate::rule::Maker;

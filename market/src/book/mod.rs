@@ -1,8 +1,8 @@
 //! The book: every order that a peer knows and that may still come to a trade.
 //!
-//! In flow orders whose signature and structure have been checked ([`Book::insert`]), what the chain says of
+//! Inputs: orders whose signature and structure have been checked ([`Book::insert`]), what the chain says of
 //! their makers ([`Book::set_maker`], [`Book::set_operator`], [`Book::remove_bid`]) and the passing of time
-//! ([`Book::expire`]). Out flow the best offers for a bid, the bids that an offer fits, and why offers do not
+//! ([`Book::expire`]). Outputs: the best offers for a bid, the bids that an offer fits, and why offers do not
 //! fit.
 //!
 //! The answers depend on the orders that were taken in, the makers, the bid and the time, not on the order of arrival:

@@ -1,4 +1,4 @@
-//! What becomes of an order that is handed to the book.
+//! The outcome of inserting an order into the book.
 
 use alloy_primitives::B256;
 

@@ -1,4 +1,4 @@
-//! Room in a full book: who gives way, and what is forgotten.
+//! Eviction from a full book: which orders are dropped, and what is forgotten.
 
 use super::makers::Kind;
 use super::{Book, Counters, Ignored};

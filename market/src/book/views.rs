@@ -1,4 +1,4 @@
-//! What a book is asked: the best offers, the bids that an offer fits, and what there is.
+//! Queries of a book: the best offers, the bids that an offer fits, and listings.
 
 use alloy_primitives::{Address, B256};
 

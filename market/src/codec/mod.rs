@@ -1,5 +1,5 @@
-//! Bytes between peers. This module and its `wire` mirror are all that knows `bincode` (2.0.1, finished and
-//! unmaintained).
+//! The codec of messages between peers. This module and its `wire` mirror are all that knows `bincode`
+//! (2.0.1, finished and unmaintained).
 //!
 //! An envelope is 4 bytes, `"sl"`, kind and version, and then the message. Decoding refuses anything above
 //! the kind's size, trailing bytes, values that break a type's own bounds, and any encoding but the one that

@@ -1,4 +1,4 @@
-//! Points: what a provider's word weighs. Earned by fees paid, halved every half-life, cut when a lease is broken.
+//! Points: a provider's reputation. Earned by fees paid, halved every half-life, cut when a lease is broken.
 
 use serde::{Deserialize, Serialize};
 

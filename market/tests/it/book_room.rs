@@ -1,4 +1,4 @@
-//! Who finds room in a full book, and who is found in a flooded one.
+//! Which orders a full book keeps, and which a search finds in a flooded one.
 
 use std::collections::BTreeSet;
 

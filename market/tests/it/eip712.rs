@@ -1,5 +1,5 @@
 //! The hashes of orders against an independent implementation (alloy's `sol!` structs), and against the fixed
-//! vector that the contracts' tests read as well. `SUBLET_WRITE_VECTORS=1` writes the vector anew.
+//! vector that the contracts' tests read as well. `SUBLET_WRITE_VECTORS=1` regenerates the vector.
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct};

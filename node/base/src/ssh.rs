@@ -1,4 +1,4 @@
-//! How this node's machines are logged in to: by the system's `ssh`, with the key of the home, trusting the
+//! Logging in to this node's machines: by the system's `ssh`, with the key of the home, trusting the
 //! host key that the provider handed over and no other.
 
 use std::{ffi::OsString, path::PathBuf};

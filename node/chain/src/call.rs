@@ -1,4 +1,4 @@
-//! Everything that a node may want of the contracts, as storable values.
+//! The calls of the contracts that a node makes, as storable values.
 
 use alloy::sol_types::SolCall as _;
 use alloy_primitives::{Address, B256, Bytes, U256};

@@ -1,4 +1,4 @@
-//! The chain as the rest of the node sees it: verified once, read with time-outs, written one call at a time.
+//! The chain client of the node: verified once, reads with time-outs, writes one call at a time.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Puts a fresh token and Market on a chain, and proves by reading back that they are what was asked for.
+//! Deploys a new token and Market, and verifies by reading back that they are as requested.
 
 use alloy::sol_types::SolConstructor as _;
 use alloy_primitives::{Address, B256, Bytes, TxKind};

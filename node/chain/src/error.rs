@@ -1,4 +1,4 @@
-//! What can go wrong between this node and the chain, and what to do about it.
+//! Errors of the chain client, each with its remedy.
 
 use std::path::PathBuf;
 
@@ -138,7 +138,8 @@ pub enum ChainError {
         /// The cap in wei per gas.
         cap: u128,
     },
-    /// A transaction was sent and is not known to be mined. It may still be: look at the state before trying again.
+    /// A transaction was sent and is not known to be mined. It may still be: check the state before trying
+    /// again.
     #[error(
         "{call} was sent as {hash} (nonce {nonce}) and is not mined after {seconds} s: check the state \
          before trying again, it may still be mined"

@@ -1,9 +1,9 @@
-//! Which of several endpoints is asked: the first in the operator's order that serves the right chain and is not behind
-//! the others.
+//! Failover between RPC endpoints: in use is the first in the operator's order that serves the right chain
+//! and is not behind the others.
 //!
 //! Whoever notices that the one in use fails calls for an election; the watcher also does so now and then, so
-//! that a preferred endpoint that is well again is used again. An endpoint that has gone astray (another
-//! chain, a head that stands still, garbage, no answer) is passed over until it has come back.
+//! that a preferred endpoint that is well again is used again. A faulty endpoint (another chain, a head that
+//! stands still, garbage, no answer) is passed over until it has come back.
 
 use std::time::Duration;
 

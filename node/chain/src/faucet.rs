@@ -1,6 +1,6 @@
-//! Free money on a development chain: native currency by decree, tokens from whoever holds the supply.
+//! The faucet of a development chain: native currency is set, tokens come from the holder of the supply.
 //!
-//! Only anvil and Hardhat's node let anybody act for any account; on every other chain the faucet refuses
+//! Only anvil and Hardhat's node let a client act for any account; on every other chain the faucet refuses
 //! before it does anything. Both know the calls by Hardhat's names.
 
 use std::time::Duration;

@@ -1,7 +1,8 @@
-//! A question that got lost is asked again: connections break and gateways are busy for a moment, and a step of several
+//! Retries of requests: connections break and gateways are busy for a moment, and a step of several
 //! questions would hardly ever come to its end if each of them could fail it.
 //!
-//! Asking twice is safe: nearly everything is a look, and a transaction that is sent twice is the same transaction.
+//! Retrying is safe: nearly every request only reads, and a transaction that is sent twice is the same
+//! transaction.
 
 use std::time::Duration;
 

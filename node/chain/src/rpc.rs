@@ -1,4 +1,4 @@
-//! The chain's JSON-RPC: every question has a time-out, every error says what to do.
+//! The JSON-RPC client: every request has a time-out, every error names its remedy.
 //!
 //! There may be several endpoints of the same chain. One of them is asked, until [`Rpc::elect`] finds that another
 //! serves better.

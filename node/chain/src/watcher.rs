@@ -1,13 +1,14 @@
 //! Reads the Market's log from the chain and hands it on, in order and at least once.
 //!
-//! In flow heads and logs from the RPC; out flow [`ChainEvent`]s through a bounded channel. A batch carries the
-//! cursor behind it: whoever applies the batch stores that cursor in the same step, and gives it back at the next
-//! start, so that nothing is lost however the process ends. A batch may come twice, applying it must be idempotent.
+//! Inputs: heads and logs from the RPC. Outputs: [`ChainEvent`]s through a bounded channel. A batch carries
+//! the cursor behind it: whoever applies the batch stores that cursor in the same step, and gives it back at
+//! the next start, so that nothing is lost however the process ends. A batch may come twice, applying it must
+//! be idempotent.
 //!
 //! Each block range is read between two looks at the hash of its last block, and the block under the cursor
 //! is checked against its remembered hash in between, so a range always continues the chain that was read
 //! before. When it does not, [`ChainEvent::Reorg`] tells down to which block events still stand, and reading
-//! goes on from there. Before anything is taken back the RPC must show that it serves the deployment at all,
+//! goes on from there. Before anything is reverted the RPC must show that it serves the deployment at all,
 //! and then say the same again: one that has gone astray to another chain is an RPC that fails. An RPC that
 //! fails is asked for ever, with growing pauses; where there are several, another takes its place.
 

@@ -1,4 +1,5 @@
-//! The door of the book: an order that holds in itself goes in if the chain's word about its maker lets it.
+//! Admission to the book: an order that is valid in itself is inserted if its maker's state on chain allows
+//! it.
 
 use std::ops::ControlFlow;
 

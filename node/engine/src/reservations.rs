@@ -1,5 +1,5 @@
-//! What is promised of our free balance and not locked on chain yet: the bonds of accepts, and the budgets of
-//! bids. A node that sells and buys has one balance for both.
+//! Reservations of the free balance that are not locked on chain yet: the bonds of accepts, and the budgets
+//! of bids. A node that sells and buys has one balance for both.
 //!
 //! Nothing here is remembered: each answer is read from the disk, so a crash at any moment changes none of them.
 

@@ -1,4 +1,4 @@
-//! What can be wrong with a wallet's key, each with its remedy.
+//! Errors of the wallet's key, each with its remedy.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Where the passphrase of a keystore comes from: a file, the environment, or whoever sits at the terminal.
+//! Sources of a keystore's passphrase: a file, the environment, or the terminal.
 
 use std::{
     fmt,

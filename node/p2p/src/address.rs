@@ -1,4 +1,4 @@
-//! What peers say of themselves, made safe to dial and to show.
+//! Addresses and names that peers claim, made safe to dial and to show.
 
 use std::net::IpAddr;
 

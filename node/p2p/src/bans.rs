@@ -1,5 +1,5 @@
-//! Peers that broke a protocol in a way that no honest one does: sent away, and not let in again for a while.
-//! Pure, over an injected clock.
+//! Banned peers: those that broke a protocol in a way that no honest one does, refused for a while. Pure,
+//! over an injected clock.
 
 use std::{
     collections::HashMap,

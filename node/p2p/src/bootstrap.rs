@@ -1,4 +1,4 @@
-//! The peers to meet first: dialled until they answer, again when they are lost, for ever, with a growing and
+//! Bootstrap peers: dialled until they answer, again when they are lost, for ever, with a growing and
 //! bounded delay. Pure bookkeeping over an injected clock; the network task does the dialling.
 
 use std::time::{Duration, Instant};

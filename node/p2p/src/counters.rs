@@ -1,4 +1,4 @@
-//! What came by and what became of it. Every drop is counted; nothing is a rate, everything starts at 0.
+//! Counters of messages and their outcomes. Every drop is counted; nothing is a rate, everything starts at 0.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,4 @@
-//! What can go wrong between peers, and whose fault it is.
+//! Errors between peers, and whose fault they are.
 
 use std::{io, time::Duration};
 

@@ -1,5 +1,5 @@
-//! One budget for many: what all of them may have over time, of which whoever has had little finds something
-//! left. Pure, over an injected clock.
+//! One budget for many: what all of them may use over time, with a part kept for those that have used little.
+//! Pure, over an injected clock.
 //!
 //! What was spent is forgotten by and by (exponentially), which bounds all of it over time. The more is gone, the less
 //! one of them may have (dynamic thresholds, Choudhury and Hahne 1998); and the last part is only for those who had

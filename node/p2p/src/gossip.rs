@@ -1,6 +1,6 @@
-//! The way of an order from the wire into the engine and on to other peers: size, queue, check, engine, verdict.
-//! This part owns the counters and the verdicts that are still out; gossipsub is told each result exactly once. A peer
-//! whose gossip cannot come from an honest node is named to the caller, who sends it away.
+//! The gossip pipeline, from the wire into the engine and on to other peers: size, queue, check, engine,
+//! verdict. This part owns the counters and the verdicts that are still out; gossipsub is told each result
+//! exactly once. A peer whose gossip cannot come from an honest node is named to the caller, which bans it.
 
 use std::time::{Duration, Instant};
 

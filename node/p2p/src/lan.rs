@@ -1,5 +1,5 @@
-//! Peers that mDNS has found: dialled one after the other, for anybody on the local network can name any
-//! number of them.
+//! Peers found by mDNS: dialled one after the other, as any host of the local network can announce any number
+//! of them.
 
 use std::collections::VecDeque;
 

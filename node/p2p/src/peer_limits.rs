@@ -1,10 +1,10 @@
-//! What the gossip of one peer may cost us, and when it is more than an honest node sends. Pure, over an
+//! Limits on the gossip of one peer, and when it is more than an honest node sends. Pure, over an
 //! injected clock.
 //!
 //! Nobody is blamed for what depends on time, chain or policy, so the content of a flood proves nothing: a
 //! hostile maker could have honest nodes carry it. What proves something is a rate that every honest node
-//! keeps when it forwards. So each node forwards no more than that, and whoever sends far more is no honest
-//! node.
+//! keeps when it forwards. So each node forwards no more than that, and a peer that sends far more is not
+//! honest.
 
 use std::{collections::HashMap, time::Instant};
 

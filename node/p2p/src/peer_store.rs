@@ -1,6 +1,6 @@
-//! The peers that were met, on disk: a node that starts again finds the network without its bootstrap peers.
+//! Known peers, on disk: a node that starts again finds the network without its bootstrap peers.
 //! Only peers of our market that told us where they listen are kept, a bounded number. First go those that
-//! only ever came to us, for anybody can send as many as he likes; then the ones not seen for the longest.
+//! only ever came to us, for anybody can create any number of those; then the ones not seen for the longest.
 //!
 //! Stored peers are dialled only while we have reached few ourselves, one at a time, each with a growing
 //! pause after a failure; one that never answers is forgotten. Pure bookkeeping over injected clocks, but for

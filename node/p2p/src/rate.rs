@@ -1,5 +1,5 @@
-//! How much each peer may ask of us: a token bucket for each, over an injected clock. Bounded, and it outlives the
-//! connection, so that connecting anew fills no bucket.
+//! Rate limits of requests: a token bucket for each peer, over an injected clock. Bounded, and it outlives
+//! the connection, so that reconnecting fills no bucket.
 
 use std::{
     collections::HashMap,

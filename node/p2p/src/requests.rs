@@ -1,4 +1,4 @@
-//! Requests of ours that are under way: sent over an open connection or by dialling what is known of the peer; if
+//! This node's requests in flight: sent over an open connection or by dialling what is known of the peer; if
 //! that fails, the peer is looked up in the routing table once and dialled again. Each has a deadline.
 
 use std::time::{Duration, Instant};

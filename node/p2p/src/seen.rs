@@ -1,5 +1,5 @@
-//! The digests of orders that came by a short while ago, so that no signature is recovered twice for the same
-//! order under another envelope. Two generations of a map: bounded in memory, forgets by itself.
+//! The digests of recently seen orders, so that no signature is recovered twice for the same
+//! order under another envelope. Two generations of a map: bounded in memory, old entries expire.
 
 use std::{
     collections::HashMap,

@@ -1,7 +1,7 @@
-//! The file under the store, and what becomes of it when the disk fails.
+//! The store's file, and its recovery when the disk fails.
 //!
-//! After a failed write `redb` refuses everything until its file is opened anew, and then goes on from the
-//! last whole transaction. So that is done here, by whoever comes next: reading works again at once, and
+//! After a failed write `redb` refuses everything until its file is opened again, and then goes on from the
+//! last whole transaction. So the next caller does that here: reading works again at once, and
 //! writing is tried again after a short pause, until there is space. Nothing that was answered with "done" is
 //! lost by it, as every write is one durable transaction.
 

@@ -1,4 +1,4 @@
-//! What the node must not forget: a `redb` file with one table for each kind of record.
+//! The node's durable state: a `redb` file with one table for each kind of record.
 //!
 //! Every write is one durable transaction: when `put` has returned, the record survives a power cut. Values are
 //! JSON, so that a field can be added without a migration; the schema version guards against a file that a

@@ -1,5 +1,5 @@
 //! A running node: opens the home, connects to the chain and the peers, starts the engines and the API, and
-//! takes all of it down in order.
+//! stops all of it in order.
 
 use std::{sync::Arc, time::Duration};
 

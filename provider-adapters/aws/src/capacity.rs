@@ -1,4 +1,4 @@
-//! Does an order fit this account's settings: at all, and now?
+//! Whether an order fits this account's settings: ever, and now.
 
 use sublet_adapter::support::resources_text as text;
 use sublet_adapter::{AdapterError, LeaseOrder};

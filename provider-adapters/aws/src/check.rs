@@ -1,4 +1,4 @@
-//! Can this account run machines now? Asked in the order in which things are set up.
+//! Checks whether the account can run machines, in the order in which things are set up.
 
 use aws_sdk_ec2::types::{ArchitectureValues, Image, InstanceTypeInfo};
 use sublet_adapter::AdapterError;

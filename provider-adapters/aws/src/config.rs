@@ -1,4 +1,4 @@
-//! What the operator says about the AWS account.
+//! The configuration of the AWS account.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

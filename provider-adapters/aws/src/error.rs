@@ -1,4 +1,4 @@
-//! What the SDK and EC2 say, as an error that tells whose fault it is and what to do.
+//! Errors of the SDK and EC2, as adapter errors: whose fault it is, and the remedy.
 
 use std::error::Error;
 

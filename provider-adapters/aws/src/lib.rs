@@ -1,8 +1,8 @@
 //! Provider adapter: one EC2 instance per lease, in the provider's AWS account.
 //!
 //! ```text
-//!   provision ─▶ fits? ─▶ tagged already? ─▶ room left? ─▶ RunInstances(ClientToken = lease) ─▶ running ─▶ ssh greets
-//!                (room.rs)   (machine.rs)                   (launch.rs)                      (adapter.rs)
+//!   provision ─▶ fits? ─▶ tagged already? ─▶ capacity? ─▶ RunInstances(ClientToken = lease) ─▶ running ─▶ ssh greets
+//!            (capacity.rs)  (machine.rs)                (launch.rs)                     (adapter.rs)
 //!   list, describe ◀─ DescribeInstances by tag: the tags are the memory, a lost disk loses nothing   (tags.rs)
 //!   stop, deprovision ─▶ all instances with the lease's tag
 //! ```

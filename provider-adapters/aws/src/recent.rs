@@ -1,4 +1,4 @@
-//! What this process has just launched, for the seconds in which EC2 does not show it yet.
+//! Instances that this process has just launched, for the seconds in which EC2 does not show them yet.
 //!
 //! A help, not a memory: losing it costs precision for those seconds, never a machine.
 

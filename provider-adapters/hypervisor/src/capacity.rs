@@ -1,4 +1,4 @@
-//! Does an order fit this host: at all, and now?
+//! Whether an order fits this host: ever, and now.
 
 use sublet_adapter::support::resources_text as text;
 use sublet_adapter::{AdapterError, LeaseOrder};

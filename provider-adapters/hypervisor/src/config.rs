@@ -1,4 +1,4 @@
-//! What the operator says about this host.
+//! The configuration of this host.
 
 use std::fmt;
 use std::net::Ipv4Addr;

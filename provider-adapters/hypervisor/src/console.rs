@@ -1,7 +1,7 @@
 //! The guest's serial console: a file that QEMU appends to and that we read and keep short.
 //!
 //! The guest decides what is in it and how much, so it is bounded here (a tenant must not fill the provider's disk) and
-//! stripped of control characters before anybody's terminal sees it.
+//! stripped of control characters before it reaches a terminal.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};

@@ -1,4 +1,4 @@
-//! What a host needs before it can run machines, and how it is told.
+//! What a host needs before it can run machines, with remedies.
 
 use std::io;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! Provider adapter: one QEMU machine per lease, on this Linux host.
 //!
 //! ```text
-//!   provision ─▶ validate ─▶ room left? ─▶ folder on disk ─▶ qemu ─▶ ssh greets ─▶ Running
-//!                                          (state.rs)        (qemu.rs, machine.rs)
+//!   provision ─▶ validate ─▶ capacity? ─▶ folder on disk ─▶ qemu ─▶ ssh greets ─▶ Running
+//!                                         (state.rs)        (qemu.rs, machine.rs)
 //!   list, describe ◀─ folders + the kernel's list of processes + QMP       nothing is remembered in memory
 //!   stop ─▶ power button, then quit, then kill          deprovision ─▶ the same without waiting, folder removed
 //! ```

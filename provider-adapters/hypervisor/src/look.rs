@@ -1,6 +1,6 @@
-//! What there is of a lease now: its record, its process, and what QEMU says.
+//! The state of a lease's machine now: its record, its process, and what QEMU reports.
 //!
-//! Nobody is waited for: these answers come while a machine boots, and while another one hangs.
+//! Nothing here waits: the answers come while a machine boots, and while another one hangs.
 
 use alloy_primitives::B256;
 use qapi::qmp::RunState;

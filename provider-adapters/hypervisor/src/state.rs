@@ -7,7 +7,7 @@
 //!                         hostkey authorized_keys hostname       what the guest is given, 0600
 //!                         console.log qemu.log qmp.sock pid      of the running machine
 //!   .kept-<lease>/        what is left of a machine whose disk is kept: instance.json, disk.qcow2, base.qcow2
-//!   .new-<lease>/         a folder in the making: nothing was promised or started yet
+//!   .new-<lease>/         a folder in the making: nothing was reserved or started yet
 //!   .gone-<lease>/        a folder being removed: nothing of it runs any more
 //!   accel.json            what the KVM probe found
 //! ```

@@ -1,4 +1,4 @@
-//! What KMS and the SDK say, as an error that says what to do.
+//! Errors of KMS and the SDK, each with its remedy.
 
 use std::error::Error;
 

@@ -1,4 +1,4 @@
-//! A wallet key that nobody can copy: it is made in AWS KMS, stays there, and signs there.
+//! A wallet key in AWS KMS: it is made there, never leaves it, and signs there.
 //!
 //! ```text
 //!   KmsKey::open ─▶ GetPublicKey ─▶ the key's address, and that it is a secp256k1 key for signatures

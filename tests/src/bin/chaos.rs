@@ -1,5 +1,5 @@
 //! `make chaos`: nodes die at every place between two side effects, the RPC fails in every way, the chain
-//! takes blocks back, host and peers fail; writes reports/chaos.json.
+//! reverts blocks, host and peers fail; writes reports/chaos.json.
 
 use std::process::ExitCode;
 

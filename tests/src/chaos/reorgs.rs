@@ -1,5 +1,6 @@
-//! Reorganisations: blocks with a settlement, an activation, a top-up or a close are taken back, one to ten at a time.
-//! anvil does not put their transactions back into its pool, so that whatever must happen again is up to the nodes.
+//! Reorganisations: blocks with a settlement, an activation, a top-up or a close are reverted, one to ten at
+//! a time. anvil does not put their transactions back into its pool, so that whatever must happen again is up
+//! to the nodes.
 
 mod afresh;
 mod contest;

@@ -1,5 +1,5 @@
 //! A small network with hostile peers in it: every honest order reaches every honest node, and who breaks the
-//! rules is sent away.
+//! rules is banned.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ async fn honest_orders_get_through_and_offenders_are_sent_away() {
         Shape { delay: Duration::from_millis(50), jitter: Duration::from_millis(20), ..Shape::default() };
     let seen = measure_besieged(10, &Role::ALL, 40, 10, link).await.unwrap();
     eprintln!(
-        "p50 {:.0} ms, p99 {:.0} ms, {} by sync, {} rejected, {:?} sent away",
+        "p50 {:.0} ms, p99 {:.0} ms, {} by sync, {} rejected, {:?} banned",
         seen.propagation.percentile(50),
         seen.propagation.percentile(99),
         seen.propagation.by_sync,
@@ -19,7 +19,7 @@ async fn honest_orders_get_through_and_offenders_are_sent_away() {
         seen.blamed
     );
     assert_eq!(seen.propagation.millis.len(), seen.propagation.wanted, "deliveries");
-    assert_eq!(seen.sent_away.len(), seen.offenders(), "sent away: {:?}", seen.sent_away);
+    assert_eq!(seen.sent_away.len(), seen.offenders(), "banned: {:?}", seen.sent_away);
     let honest_too = seen.blamed.iter().any(|blamed| usize::try_from(*blamed).unwrap() > seen.offenders());
     assert!(!honest_too, "{:?}", seen.blamed);
     assert!(seen.rejected >= 4, "the hostile peers did something");

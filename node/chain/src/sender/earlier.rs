@@ -1,5 +1,5 @@
-//! What comes before the next transaction: those of an earlier call, or of a process before this one, that
-//! are not mined.
+//! Pending transactions that come before the next one: those of an earlier call, or of a process before this
+//! one, that are not mined.
 
 use alloy::{providers::Provider as _, rpc::types::TransactionReceipt};
 use tracing::warn;

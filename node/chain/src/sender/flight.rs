@@ -1,4 +1,4 @@
-//! A signed transaction from its signature until its nonce is used, and where it is written down.
+//! A transaction in flight, from its signature until its nonce is used, and its record in the journal.
 
 use std::{
     collections::BTreeMap,

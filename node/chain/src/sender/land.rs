@@ -1,4 +1,5 @@
-//! From the broadcast to the receipt: watches every version of a transaction, and sends a stuck one again, dearer.
+//! From the broadcast to the receipt: watches every version of a transaction, and replaces a stuck one at a
+//! higher fee.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Where the machine is, and whether it is there: asked of its provider, and looked at from here.
+//! Access to the machine: its address as the provider gives it, and whether it answers this node.
 //!
 //! Nobody pays for long for a machine that does not answer, or is less than what is paid for. What counts is
 //! what this node sees itself; that the provider cannot be asked says nothing as long as the machine answers.

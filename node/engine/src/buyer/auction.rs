@@ -1,5 +1,5 @@
-//! What providers quote for our bids without being asked, kept beside the book: a provider whose offer has
-//! not come here, or who goes below its list price for this bid, takes part all the same.
+//! Unsolicited quotes for this node's bids, kept beside the book: a provider whose offer has not arrived
+//! here, or who goes below its list price for this bid, takes part all the same.
 //!
 //! A quote only says whom to ask. It is no promise, and nothing is held for it; so collecting quotes costs
 //! the providers who are not taken nothing.

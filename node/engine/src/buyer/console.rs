@@ -1,4 +1,4 @@
-//! What the machine has printed last, as its provider tells it; kept when the lease is over.
+//! The machine's last console lines, fetched from its provider; kept when the lease is over.
 
 use alloy_primitives::B256;
 use sublet_market::{TradeRequest, TradeResponse};

@@ -1,4 +1,4 @@
-//! A new bid: checked against the money, signed, kept, told to everybody.
+//! A new bid: checked against the balance, signed, stored, gossiped.
 
 use alloy_primitives::{Address, B256};
 use sublet_base::failpoint;

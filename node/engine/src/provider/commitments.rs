@@ -3,7 +3,7 @@
 //!
 //! Nothing here is remembered: each answer is read from the promises and leases on disk, so a crash at any
 //! moment changes none of them. A bond counts until the chain shows it as locked, and again from the end of
-//! its lease until that end lies deep enough: whatever blocks a reorganisation takes back, the free balance
+//! its lease until that end lies deep enough: whatever blocks a reorganisation reverts, the free balance
 //! covers all that was signed.
 
 use std::collections::BTreeMap;

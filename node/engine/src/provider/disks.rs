@@ -2,7 +2,7 @@
 //!
 //! Nothing here is remembered. The adapter lists the disks that it keeps, the chain tells whose they were and
 //! when their leases ended, and the open promises which of them are wanted; so a lost database loses no disk.
-//! Kept disks never take room that a paid machine needs: the oldest give way.
+//! Kept disks never take space that a paid machine needs: the oldest are removed first.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! The provider's side of the book: keeps one live, signed offer in gossip for each template.
 //!
-//! An offer is signed anew (next `seq`) when the units left change and when half of its life is over. What nobody has
-//! heard yet is published again as it is; who joins later fetches it by comparing books. Older versions stay
-//! valid for asks until they expire, so a renewal never turns a buyer away.
+//! An offer is signed again (next `seq`) when the units left change and when half of its life is over. What
+//! no peer has received yet is published again as it is; who joins later fetches it by comparing books. Older
+//! versions stay valid for asks until they expire, so a renewal never turns a buyer away.
 
 use std::{collections::HashMap, sync::PoisonError, time::UNIX_EPOCH};
 

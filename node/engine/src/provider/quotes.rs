@@ -1,4 +1,4 @@
-//! Answers to bids that nobody asked us about: a quote to the bid's node, so that bids draw competing prices.
+//! Unsolicited quotes for bids, sent to the bid's node, so that bids draw competing prices.
 //!
 //! A quote promises nothing and holds nothing. The buyer's manifest is not known yet, and an accept may be signed only
 //! once it is; whoever the buyer then asks goes through the checks of every ask. What is kept is the rate, so that

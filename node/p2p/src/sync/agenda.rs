@@ -1,4 +1,4 @@
-//! Whom to compare books with, and when: each newcomer at once, again a little later for what gossip lost
+//! The schedule of book comparisons: each new peer at once, again a little later for what gossip lost
 //! while the two met, and from then on one peer in each interval, the one whose turn is the longest ago.
 //! Pure, over an injected clock.
 

@@ -1,8 +1,8 @@
-//! What answering may cost us over all peers together. Pure, over an injected clock.
+//! The budget for answering all peers together. Pure, over an injected clock.
 //!
 //! Two things are bounded: bytes and time, which are spent and flow in again ([`Budget`]), and answers that are being
 //! made or are on their way ([`Open`]). Neither is one queue for all: the more of it is gone, the less of it one peer
-//! may have, so that there is something left for whoever has had little.
+//! may have, so that something is left for peers that have had little.
 
 use std::{
     collections::HashMap,

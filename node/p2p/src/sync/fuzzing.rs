@@ -44,7 +44,7 @@ pub fn answer(query: &[u8]) -> Option<Vec<u8>> {
 /// had.
 ///
 /// # Errors
-/// For what the peer is sent away.
+/// Why the peer is banned.
 pub fn converse<'a>(replies: impl Iterator<Item = &'a [u8]>) -> Result<(usize, usize), String> {
     let (mut session, _) = Session::start(OURS.clone()).map_err(|error| error.to_string())?;
     let mut questions = 1;

@@ -12,7 +12,7 @@
 //!
 //! Each shard is a book of its own, and only those are compared that both sides follow.
 //!
-//! Only whoever asks learns anything, so nobody can push orders at us; both sides ask. A set is the
+//! Only the asking side receives anything, so no peer can push orders; both sides ask. A set is the
 //! (`valid_until`, digest) of all live orders, compared by `negentropy` (range-based set reconciliation, Meyer 2022):
 //! equal sets take one short request, and what is sent otherwise grows with the difference.
 //!

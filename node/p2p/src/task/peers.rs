@@ -1,5 +1,5 @@
-//! The network task's part in who its peers are: dials and their failures, what peers say of themselves, who
-//! is sent away, and who is remembered.
+//! The network task's part in who its peers are: dials and their failures, what peers claim about themselves,
+//! bans, and the known peers.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What gossip makes of peers: who is put up with, who is sent away, and what is carried on for whom.
+//! Peer limits on gossip: which peers are tolerated, which are banned, and whose messages are forwarded.
 
 use std::time::Duration;
 

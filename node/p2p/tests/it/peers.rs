@@ -1,4 +1,4 @@
-//! The network as its users see it: real nodes on loopback sockets, and strangers that break the rules.
+//! The network as its users see it: real nodes on loopback sockets, and peers that break the rules.
 
 use std::time::{Duration, Instant};
 

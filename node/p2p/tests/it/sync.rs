@@ -1,5 +1,5 @@
 //! Books that find each other: real nodes on loopback sockets whose orders come together by `/sublet/sync/1`, and
-//! strangers that abuse it.
+//! unknown peers that abuse it.
 
 use std::{
     sync::Arc,

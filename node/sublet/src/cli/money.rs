@@ -1,4 +1,4 @@
-//! Where a command about money goes: to the node of the home, or straight to the chain where none runs. A
+//! Routing of commands about money: to the node of the home, or straight to the chain if none runs. A
 //! maker's key that is kept apart needs no node.
 
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! Text for people, JSON for programs.
 //!
-//! Nothing here panics when the reader has gone away (`sublet offer list | head`): a closed pipe is the reader's
-//! way to say that it has seen enough.
+//! Nothing here panics when the reader closes the pipe (`sublet offer list | head`).
 
 use std::{
     fmt::Display,

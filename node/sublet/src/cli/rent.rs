@@ -1,6 +1,6 @@
 //! `sublet rent`: the one command for a newcomer with a funded wallet.
 //!
-//! It looks at the book, says what the machine will cost at most, asks, deposits what is missing, posts the bid and
+//! It reads the book, shows the highest cost, asks to confirm, deposits what is missing, posts the bid and
 //! follows it to the ssh command. Everything that it does can be done in single steps with `wallet` and `bid`.
 
 use std::{

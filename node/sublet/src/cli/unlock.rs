@@ -1,4 +1,5 @@
-//! How commands come to the wallet's key: the flag, the environment, the configuration, the terminal, in this order.
+//! Unlocking of the wallet's key for commands: the flag, the environment, the configuration, the terminal, in
+//! this order.
 
 use std::{
     future::Future,

@@ -1,4 +1,4 @@
-//! Values of the right type that still make no sense: each with its key, its bounds and a valid example.
+//! Validation of configured values: each error names the key, its bounds and a valid example.
 
 use std::{path::Path, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What overrides the file: environment variables, and over them `--set` flags.
+//! Overrides of the file: environment variables, and over them `--set` flags.
 //!
 //! `SUBLET__CHAIN__RPC_URL=http://…` and `--set chain.rpc_url=http://…` both set the key `rpc_url` of `[chain]`.
 //! A value is read as TOML where it is TOML (`3`, `true`, `["/ip4/…"]`), and as a string otherwise.

@@ -1,4 +1,4 @@
-//! What must not survive a devnet: its nodes, their machines, its directory. Dropping this ends all of them, so
+//! Cleanup after a devnet: its nodes, their machines, its directory. Dropping this ends all of them, so
 //! that an error half-way up or a panic leaves nothing behind either.
 //!
 //! Machines run detached from their nodes on purpose, and a drop cannot wait for an adapter: here they are found

@@ -1,8 +1,7 @@
 //! The local API: HTTP and JSON on loopback, for the command line and for programs beside the node.
 //!
 //! Every request carries the bearer token of the home's 0600 file: other users of the machine can reach the
-//! port, and must not reach the wallet. The address is written to the home, so that nobody has to choose a
-//! port.
+//! port, and must not reach the wallet. The address is written to the home, so that no port has to be chosen.
 
 mod bids;
 mod book;

@@ -1,5 +1,5 @@
 //! `/metrics`, `/healthz` and `/readyz`: served without the bearer token, beside the local API and, when the
-//! configuration says so, on a listener of their own. They tell of numbers and addresses of nobody, and change
+//! configuration says so, on a listener of their own. They show counters and no addresses, and change
 //! nothing.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

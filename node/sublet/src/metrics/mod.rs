@@ -1,4 +1,4 @@
-//! Numbers for an operator: what this node does, for a Prometheus server to collect.
+//! Metrics: what this node does, for a Prometheus server to collect.
 //!
 //! The parts of the node count events as they happen, beside what they count ([`Counters`] in the engines);
 //! whatever can be read off the node's state is read when somebody asks for the [`page`], on which libp2p's

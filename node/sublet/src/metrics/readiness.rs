@@ -1,4 +1,4 @@
-//! Whether the node can do its work: sees the chain, reaches for peers, and can write down what it promises.
+//! Readiness: whether the node sees the chain, has its network task, and can write its store.
 
 use std::time::Duration;
 

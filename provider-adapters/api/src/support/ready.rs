@@ -1,4 +1,4 @@
-//! When is a machine ready? When an ssh server greets through its forwarded port.
+//! Readiness of a machine: an ssh banner comes through its forwarded port.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A disk that is full: the provider's home is a file system of its own, and somebody else fills it.
+//! A full disk: the provider's home is a file system of its own, and another program fills it.
 
 use std::{
     fs::{self, File},

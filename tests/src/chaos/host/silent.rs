@@ -1,5 +1,4 @@
-//! Peers that take part and say nothing: our own network code with nobody behind it, and streams on which
-//! nothing comes.
+//! Silent peers: this project's network code without an engine behind it, and streams on which nothing comes.
 
 use std::{io, time::Duration};
 

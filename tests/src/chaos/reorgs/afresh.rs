@@ -1,5 +1,5 @@
-//! What a node derives from the chain's events, against what it derives when it reads them all anew: its database is
-//! put aside, and it starts without a past.
+//! What a node derives from the chain's events, against what it derives when it reads them all again: its
+//! database is put aside, and it starts without a past.
 
 use std::fs;
 

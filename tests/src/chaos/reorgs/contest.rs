@@ -1,5 +1,5 @@
-//! Two buyers want the only machine. The first has settled, and a reorganisation takes that back while the first is
-//! away; then the second settles. The machine must answer to whoever has it now, and to nobody else.
+//! Two buyers want the only machine. The first has settled, and a reorganisation reverts that while the first
+//! is away; then the second settles. Only the buyer that has the machine now may reach it.
 
 use std::{path::Path, time::Instant};
 

@@ -1,4 +1,4 @@
-//! What the users of the soak want of their leases, and which end must come of it.
+//! The wishes of the soak's users for their leases, and the end that each must have.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Nodes and strangers for the network tests.
+//! Nodes and misbehaving peers for the network tests.
 
 mod stranger;
 
