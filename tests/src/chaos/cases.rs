@@ -24,7 +24,7 @@ pub enum Flow {
     /// The machine is gone, and so is the image that another could be made of: the provider's node gives the lease up.
     GivenUp,
     /// The RPC hangs for longer than `max_offline`; the provider's node dies on pausing the machine.
-    Blind,
+    Offline,
     /// Bid, machine, the end, and a new lease for its disk.
     Revived,
     /// The machine stands still, and the buyer's node leaves it.
@@ -46,7 +46,7 @@ impl Flow {
             Self::ProviderCloses | Self::GivenUp => {
                 "given up by the provider, the rest and the bond to the buyer"
             }
-            Self::Blind => "the machine comes back with the next block; closed, paid for what was metered",
+            Self::Offline => "the machine comes back with the next block; closed, paid for what was metered",
             Self::Revived => "the new machine has the old disk; both leases closed",
             Self::Left => "closed by the buyer's node, with the reason; nothing is left of the machine",
             Self::Rebid => "closed by the buyer's node; one bid takes its place, however often it starts",
@@ -85,7 +85,7 @@ const fn short(case: Case) -> Case {
 }
 
 use Flow::{
-    Blind, BothAway, Close, Finish, GivenUp, Left, ProviderAway, ProviderCloses, Rebid, Reject, Revived,
+    BothAway, Close, Finish, GivenUp, Left, Offline, ProviderAway, ProviderCloses, Rebid, Reject, Revived,
     TopUp, Unsettled, Unsold,
 };
 use Who::{Buyer, Provider};
@@ -178,9 +178,9 @@ pub const CASES: &[Case] = &[
     case(Provider, ProviderCloses, "sender.providerClose.mined"),
     case(Provider, GivenUp, "provider.give_up.before"),
     case(Provider, GivenUp, "provider.give_up.after"),
-    case(Provider, Blind, "provider.pause.before"),
-    case(Provider, Blind, "provider.pause.stopped"),
-    case(Provider, Blind, "provider.pause.after"),
+    case(Provider, Offline, "provider.pause.before"),
+    case(Provider, Offline, "provider.pause.stopped"),
+    case(Provider, Offline, "provider.pause.after"),
     case(Provider, Revived, "hypervisor.disk.taken"),
     case(Buyer, Left, "buyer.leave.before"),
     case(Buyer, Left, "buyer.leave.after"),

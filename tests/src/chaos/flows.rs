@@ -39,7 +39,7 @@ pub(super) async fn perform(stage: &mut Stage<'_>, case: &Case) -> anyhow::Resul
         Flow::Reject => ended_by(stage, case, Who::Buyer, "reject", "rejected").await?,
         Flow::ProviderCloses => ended_by(stage, case, Who::Provider, "close", "provider_closed").await?,
         Flow::GivenUp => given_up(stage, case).await?,
-        Flow::Blind => offline(stage, case).await?,
+        Flow::Offline => offline(stage, case).await?,
         Flow::Revived => revived(stage, case).await?,
         Flow::Left => left(stage, case, &[]).await?.1,
         Flow::Rebid => rebid(stage, case).await?,
