@@ -26,8 +26,8 @@ contract Product {
 
 /// @title Any reachable state of one lease and its two makers
 /// @dev halmos runs each `check_` function with all arguments symbolic: a check is a proof for all their values. Each
-/// begins in a state that has the invariants below (test/invariant checks them on histories) and makes one call, so that
-/// it is one step of an induction over all histories.
+/// begins in a state that has the invariants below (test/market/invariant checks them on histories) and makes one call,
+/// so that it is one step of an induction over all histories.
 ///
 /// Assumed of every state, and shown by the checks or by settle's rules to hold after each call:
 /// - buyer and provider differ (SameParty); rate > 0; bondSeconds <= 86,400 (BondTooLong)
